@@ -1,0 +1,66 @@
+# make demo    real text from this machine through the whole graph, then a summary
+# make test    the whole test suite
+# make dev     the Dagster UI on the demo's data
+# make lint    ruff and pyright
+# make bench   every figure that the docs state
+# make clean   remove the environment, caches and the demo's data
+#
+# Needs Python 3.11, 3.12 or 3.13, make and a C compiler. The environment is made once, in .venv, and again when
+# pyproject.toml or constraints.txt change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+DATA_ROOT ?= gem-demo
+PYTEST_ARGS ?=
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+# A name on PATH is not enough: pyenv leaves launchers for versions that are not selected. So each is run.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint bench clean
+
+help:
+	@sed -n 's/^# make /  make /p' Makefile
+
+demo: $(VENV)/.installed
+	$(BIN)/gem demo --data-root $(DATA_ROOT)
+
+dev: $(VENV)/.installed
+	$(BIN)/gem dev --data-root $(DATA_ROOT)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.installed-dev
+	@for file in $$(grep -l __main__ benchmarks/*.py); do \
+		name=benchmarks.$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m $$name || exit 1; done
+
+clean:
+	rm -rf $(VENV) gem-demo build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { \
+		echo "gem-assets needs Python 3.11, 3.12 or 3.13 with the venv module; none was found on PATH." >&2; \
+		echo "Install one (Debian or Ubuntu: apt-get install python3-venv) or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing gem-assets (two minutes or so; torch is the largest part)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing gem-assets with its test tools (two minutes or so; torch is the largest part)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cpu,dev,sentence-transformers]"
+	@touch $(VENV)/.installed $@

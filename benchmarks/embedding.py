@@ -1,0 +1,130 @@
+"""Cluster quality and speed of the embedders on labelled corpora: ``python -m benchmarks.embedding [--quick]``.
+
+Every variant is fitted on the corpus itself, without its labels; spherical k-means (faiss) with as many clusters as
+labels, mean NMI over seeds. Seconds are CPU seconds of one thread. Corpora are those of ../shared (or GEM_SHARED). The
+last line is one JSON object.
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import normalized_mutual_info_score
+from sklearn.preprocessing import normalize
+
+from gem_assets.embedding.config import EmbeddingConfig
+from gem_assets.embedding.embedder import fit_embedder
+
+#: Corpus, file, and the NMI of spherical k-means on MiniLM vectors of it, measured before with the same labels.
+CORPORA = (
+    ("web pages", "labeled/web_topics_formats.parquet", 0.40),
+    ("short news", "labeled/ag_news_test.parquet", 0.59),
+    ("reuters", "labeled/reuters21578.parquet", 0.51),
+    ("webmix", "multidomain/webmix_dev.parquet", 0.77),
+)
+
+VARIANTS: dict[str, EmbeddingConfig] = {
+    "lsa 100, idf": EmbeddingConfig(method="lsa", dimension=100, idf_power=1.0),
+    "lsa 256, idf": EmbeddingConfig(method="lsa", idf_power=1.0),
+    "lsa 256, idf^2": EmbeddingConfig(method="lsa"),
+    "lsa 256, idf^2, centred": EmbeddingConfig(method="lsa", remove_common_component=True),
+    "cca 256 (default)": EmbeddingConfig(),
+    "cca 128": EmbeddingConfig(dimension=128),
+    "cca 256, bigrams": EmbeddingConfig(bigrams=True),
+    "cca 256, char 3-5": EmbeddingConfig(char_ngrams=(3, 5), hash_bits=22),
+}
+QUICK = ("lsa 256, idf", "cca 256 (default)")
+
+
+def load(folder: Path, file: str) -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Texts and labels; Reuters without its documents of no or several topics."""
+    table = pq.read_table(folder / file, columns=["text", "label"])
+    table = table.filter(pc.invert(pc.starts_with(table["label"], "(")))
+    return table["text"], np.array(table["label"].to_pylist())
+
+
+def nmi(vectors: np.ndarray, labels: np.ndarray, seeds: int) -> tuple[float, float]:
+    """Mean and standard deviation over seeds."""
+    found = []
+    for seed in range(seeds):
+        means = faiss.Kmeans(
+            vectors.shape[1],
+            len(set(labels)),
+            niter=40,
+            spherical=True,
+            seed=seed,
+            max_points_per_centroid=len(vectors),
+            min_points_per_centroid=1,
+        )
+        means.train(vectors)
+        found.append(normalized_mutual_info_score(labels, means.index.search(vectors, 1)[1][:, 0]))
+    return float(np.mean(found)), float(np.std(found))
+
+
+def textbook(texts: pa.ChunkedArray) -> np.ndarray:
+    """scikit-learn's TF-IDF with its English stop words and SVD-100."""
+    matrix = TfidfVectorizer(stop_words="english").fit_transform(texts.to_pylist())
+    return normalize(TruncatedSVD(100, random_state=0).fit_transform(matrix)).astype(np.float32)
+
+
+def main() -> None:
+    """Print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two variants, two seeds, 3,000 documents a corpus")
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--only", nargs="*", help="names of variants to run")
+    args = parser.parse_args()
+    folder = Path(os.environ.get("GEM_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "corpora"
+    if not folder.is_dir():
+        raise SystemExit(f"no corpora in {folder}; set GEM_SHARED to the folder that holds them")
+    faiss.omp_set_num_threads(1)
+    seeds = 2 if args.quick else args.seeds
+    chosen = {n: c for n, c in VARIANTS.items() if (n in args.only if args.only else not args.quick or n in QUICK)}
+
+    print(f"{'corpus':12s} {'variant':26s} {'NMI':>6s} {'sd':>5s} {'fit s':>6s} {'docs/s':>8s} {'MB/s':>6s}")
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for corpus, file, encoder in CORPORA:
+        texts, labels = load(folder, file)
+        if args.quick:
+            kept = np.random.default_rng(0).permutation(len(labels))[:3000]
+            texts, labels = texts.take(pa.array(kept)), labels[kept]
+        results[corpus] = {"MiniLM (measured before)": {"nmi": encoder}}
+        if not args.quick and not args.only:
+            mean, sd = nmi(textbook(texts), labels, seeds)
+            results[corpus]["textbook"] = {"nmi": mean}
+            print(f"{corpus:12s} {'textbook tf-idf + svd-100':26s} {mean:6.3f} {sd:5.3f}", flush=True)
+        for name, config in chosen.items():
+            start = time.process_time()
+            embedder = fit_embedder(texts, config)
+            fit_s = time.process_time() - start
+            seconds = []
+            for _ in range(3):
+                start = time.process_time()
+                vectors = embedder.transform(texts)
+                seconds.append(time.process_time() - start)
+            rate, megabytes = len(labels) / min(seconds), texts.nbytes / min(seconds) / 1e6
+            mean, sd = nmi(vectors, labels, seeds)
+            results[corpus][name] = {"nmi": mean, "sd": sd, "fit_s": fit_s, "docs_per_s": rate, "mb_per_s": megabytes}
+            print(
+                f"{corpus:12s} {name:26s} {mean:6.3f} {sd:5.3f} {fit_s:6.1f} {rate:8.0f} {megabytes:6.1f}", flush=True
+            )
+    rounded = {
+        corpus: {name: {k: round(v, 3) for k, v in row.items()} for name, row in rows.items()}
+        for corpus, rows in results.items()
+    }
+    print(json.dumps({"benchmark": "embedding", "seeds": seeds, "nmi": rounded}))
+
+
+if __name__ == "__main__":
+    main()

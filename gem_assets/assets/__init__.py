@@ -1,0 +1,27 @@
+"""The asset graph, one file a stage."""
+
+from gem_assets.assets.domain_inventory import domain_inventory
+from gem_assets.assets.embedding_space import embedding_space
+from gem_assets.assets.embeddings import embeddings
+from gem_assets.assets.gis_taxonomy import gis_taxonomy
+from gem_assets.assets.raw_shards import landing, raw_shards
+from gem_assets.assets.recipes import recipes
+from gem_assets.assets.student_labels import student_labels
+from gem_assets.assets.student_model import student_model
+from gem_assets.assets.teacher_clusters import teacher_clusters
+from gem_assets.assets.training_order import mixture_audits, training_orders
+
+ALL_ASSETS = [
+    landing,
+    raw_shards,
+    embedding_space,
+    embeddings,
+    teacher_clusters,
+    student_model,
+    student_labels,
+    gis_taxonomy,
+    domain_inventory,
+    *recipes,
+    *training_orders,
+    *mixture_audits,
+]

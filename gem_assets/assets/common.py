@@ -1,0 +1,41 @@
+"""What all assets share: owners, the fan-in dependency, and small metadata helpers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+OWNERS = ["team:data"]
+GROUP_CORPUS, GROUP_CLUSTERS, GROUP_LABELS, GROUP_MIXTURES = "corpus", "clusters", "labels", "mixtures"
+
+
+def every_snapshot(asset: str) -> dg.AssetDep:
+    """Depend on all snapshots of an asset that exist, however many that is."""
+    return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
+
+
+def refresh(policy: str) -> dict[str, str]:
+    """Tag that names the automation policy; ``sensors/conditions.py`` gives it its meaning."""
+    return {"gem/refresh": policy}
+
+
+def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
+    """Show a PNG of an artifact inline on the asset's page."""
+    from gem_assets.report.plots import markdown_image
+
+    return dg.MetadataValue.md(markdown_image((folder / name).read_bytes(), alt))
+
+
+def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None = None) -> dg.MetadataValue:
+    """Show rows as a table, columns in the order given (or as they come); values are reduced to what a cell holds."""
+
+    def cell(value: Any) -> str | int | float | bool:
+        if isinstance(value, Mapping):
+            return ", ".join(f"{name} {count}" for name, count in value.items())
+        return value if isinstance(value, str | int | float | bool) else "" if value is None else str(value)
+
+    if not rows:
+        return dg.MetadataValue.text("none")
+    shown = list(columns or rows[0])
+    return dg.MetadataValue.table([dg.TableRecord({name: cell(row[name]) for name in shown}) for row in rows])

@@ -1,0 +1,49 @@
+"""``domain_inventory``: what there is of each cluster, snapshot and language."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
+from resources import Stage, StoreResource
+
+
+@dg.asset(
+    deps=["gis_taxonomy", every_snapshot("student_labels")],
+    group_name=GROUP_MIXTURES,
+    kinds={"arrow", "parquet"},
+    owners=OWNERS,
+    tags=refresh("fan_in"),
+    code_version="1",
+    description="Documents, tokens and bytes per cluster, snapshot and language, over every snapshot that is labelled. "
+    "A snapshot that failed is listed, not fatal.",
+)
+def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    from gem_assets.mixing.config import CODE_VERSION
+    from gem_assets.mixing.inventory import describe_inventory, publish_inventory
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
+    named, model = store.input("gis_taxonomy"), store.input("student_model")
+    labels = store.inputs("student_labels", lance_table=store.label_table(model))
+    stage = Stage(
+        store,
+        "domain_inventory",
+        config={},
+        code_version=CODE_VERSION,
+        inputs=[named, *labels],
+    )
+    names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
+    if stage.done is None:
+        columns = ["cluster", "snapshot", "lang", "n_tokens", "n_bytes"]
+        with stage.write() as draft:
+            draft.counts = publish_inventory(store.table_scan(labels)(columns), names, draft.path)
+            draft.metrics = {"tokenizer": store.tokenizer()}
+    folder = stage.artifact.path
+    return stage.result(
+        {
+            **stage.artifact.manifest.counts,
+            "snapshots": len(labels),
+            "not_labelled": ", ".join(store.absent("student_labels")) or "none",
+            "clusters": table(describe_inventory(folder, names)),
+            "over_snapshots": picture(folder, "snapshots.png", "Token share of each cluster, by snapshot"),
+        }
+    )

@@ -1,0 +1,51 @@
+"""``embedding_space``: the fitted text-to-vector map."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
+from resources import SettingsResource, Stage, StoreResource
+
+
+@dg.asset(
+    deps=[every_snapshot("raw_shards")],
+    group_name=GROUP_CLUSTERS,
+    kinds={"python", "numpy"},
+    owners=OWNERS,
+    tags=refresh("fitted"),
+    code_version="1",
+    description="Text to unit vector, fitted once on a seeded sample of what has landed, then frozen so that old and "
+    "new vectors stay comparable. The default is lexical and needs no download; see `embedding.method` for what a "
+    "sentence encoder would buy.",
+)
+def embedding_space(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.embedding.config import CODE_VERSION
+    from gem_assets.embedding.space import SpaceReport, fit_space
+
+    conf = settings.load().embedding
+    inputs = store.inputs("raw_shards")
+    stage = Stage(
+        store,
+        "embedding_space",
+        config=conf,
+        code_version=CODE_VERSION,
+        inputs=inputs,
+        libraries=("numpy", "scipy", "scikit-learn", "numba"),
+        seed=conf.seed,
+    )
+    if stage.done is None:
+        with stage.write() as draft:
+            report = fit_space(store.shards(inputs), conf, draft.path, progress=stage.progress(context))
+            draft.counts = {"documents": report.documents, "dimension": report.dimension}
+            draft.metrics = report.model_dump()
+    report = SpaceReport.model_validate(stage.artifact.manifest.metrics)
+    return stage.result(
+        {
+            "method": report.method,
+            "documents": report.documents,
+            "dimension": report.dimension,
+            "mean_cosine": report.mean_cosine,
+            "snapshots": len(inputs),
+        }
+    )

@@ -1,0 +1,57 @@
+"""``embeddings``: one unit vector a document, in LanceDB."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
+from gem_assets.assets.partitions import snapshots
+from resources import EngineResource, Stage, StoreResource
+
+
+@dg.asset(
+    partitions_def=snapshots,
+    deps=["raw_shards", "embedding_space"],
+    group_name=GROUP_CLUSTERS,
+    kinds={"lancedb", "numpy"},
+    owners=OWNERS,
+    tags=refresh("content"),
+    code_version="1",
+    pool="lance_embeddings",
+    description="Unit vectors of one snapshot, encoded shard by shard and committed to LanceDB in one atomic "
+    "replacement of the snapshot. The table is named after the embedding space, so spaces never mix.",
+)
+def embeddings(context: dg.AssetExecutionContext, store: StoreResource, engine: EngineResource) -> dg.MaterializeResult:
+    from gem_assets.embedding.config import CODE_VERSION
+    from gem_assets.embedding.encode import encode_shards, vector_schema
+    from gem_assets.scratch import read_scratch
+
+    snapshot = context.partition_key
+    shards, space = store.input("raw_shards", snapshot), store.input("embedding_space")
+    table = store.embedding_table(space)
+    stage = Stage(
+        store,
+        "embeddings",
+        partition=snapshot,
+        config={"table": table},
+        code_version=CODE_VERSION,
+        inputs=[shards, space],
+        libraries=("numpy",),
+    )
+    if stage.done is None:
+        dimension = int(store.artifact(space).manifest.counts["dimension"])
+        with stage.write() as draft, store.scratch() as scratch:
+            files = encode_shards(
+                store.shards([shards])[snapshot], store.artifact(space).path, scratch, engine.shard_map
+            )
+            rows = read_scratch(files, vector_schema(dimension))
+            commit = store.tables.replace_snapshot(table, rows, snapshot, allow_empty=True)
+            draft.lance = [commit.ref]
+            draft.counts = {"documents": commit.rows, "dimension": dimension}
+    counts = stage.artifact.manifest.counts
+    return stage.result(
+        {
+            "dagster/row_count": counts["documents"],
+            "dimension": counts["dimension"],
+            "table": table,
+            "table_version": stage.artifact.manifest.lance[0].version,
+        }
+    )

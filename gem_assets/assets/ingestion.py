@@ -1,0 +1,144 @@
+"""Ingest a snapshot unless its result stands: what is pinned, what is borrowed, what is committed.
+
+The identity of the result covers the landed bytes, the settings and the texts that other snapshots keep for this one.
+Those last are known only after reading, so the result that is current is asked first: as long as its keepers still keep
+what it borrowed, it stands.
+"""
+
+from functools import partial
+from pathlib import Path
+
+from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
+from gem_assets.corpus.ingest import ingest_snapshot
+from gem_assets.corpus.known import KnownContent, NothingKnown, ParquetKnown
+from gem_assets.corpus.landing import SUCCESS, LandingError, fingerprint, landed_digests, validate_snapshot_name
+from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangling_texts
+from gem_assets.corpus.report import IngestReport
+from gem_assets.corpus.shards import DUPLICATES_FILE
+from gem_assets.lineage.manifest import FileRef, InputRef
+from gem_assets.settings import Settings
+from resources import EngineResource, Stage, StoreResource
+
+LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "datasketch")
+SHA256_DIGITS = 64
+
+
+class NothingKeptError(RuntimeError):
+    """A snapshot gave no document at all, neither new nor known."""
+
+
+def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings, snapshot: str) -> Stage:
+    """Return the stage of a snapshot with its result committed; reads the landing files only when it has to.
+
+    Raises
+    ------
+    LandingError
+        When the snapshot has not landed completely, or its name is none.
+    NothingKeptError
+        When not one document could be kept; nothing is written then.
+    """
+    landed = landed_input(settings, snapshot)
+    config = settings.corpus
+    others = [store.input("raw_shards", name) for name in store.artifacts.partitions("raw_shards") if name != snapshot]
+    shards = store.shards(others) if config.duplicates_across_snapshots else {}
+    stage_with = partial(_stage, store, snapshot, config, landed)
+
+    current = store.artifacts.current("raw_shards", snapshot)
+    if current is not None and dangling_texts(current.path / DUPLICATES_FILE, shards) == 0:
+        stage = stage_with(borrowed_inputs(current.path / DUPLICATES_FILE))
+        if stage.done is not None:
+            return stage
+
+    known: KnownContent = ParquetKnown(shards) if shards else NothingKnown()
+    with store.scratch() as scratch:
+        report = ingest_snapshot(settings.landing, snapshot, scratch, config, known=known, map_shards=engine.shard_map)
+        _refuse_empty(report, snapshot)
+        stage = stage_with(borrowed_inputs(scratch / DUPLICATES_FILE))
+        if stage.done is None:
+            with stage.write() as draft:
+                for path in sorted(scratch.iterdir()):
+                    path.rename(draft.path / path.name)
+                draft.counts = totals(report)
+                draft.metrics = {
+                    "tokenizer": report.tokenizer,
+                    "by_file": [file.model_dump(mode="json") for file in report.files],
+                    "filtered_by_reason": report.filtered,
+                    "skipped_by_type": report.skipped,
+                }
+    return stage
+
+
+def landed_input(settings: Settings, snapshot: str) -> InputRef:
+    """Pin the landed files of a snapshot: its fingerprint, and size and digest of every file.
+
+    Raises
+    ------
+    LandingError
+        When there is no such snapshot, or it is not complete.
+    """
+    folder = settings.landing / validate_snapshot_name(snapshot)
+    if not (folder / SUCCESS).is_file():
+        state = "has no _SUCCESS yet: finish landing it" if folder.is_dir() else "does not exist: land it first"
+        raise LandingError(f"{folder} {state} (gem land … --snapshot {snapshot})")
+    cache = settings.landing_cache(snapshot)
+    digests = landed_digests(folder, cache)
+    return InputRef(
+        asset="landing",
+        partition=snapshot,
+        data_version=fingerprint(folder, cache),
+        files=tuple(
+            FileRef(path=path, bytes=size, sha256=digest)
+            for path, size, digest in digests
+            if len(digest) == SHA256_DIGITS
+        ),
+    )
+
+
+def borrowed_inputs(duplicates: Path) -> list[InputRef]:
+    """Pin what other snapshots keep for this one, by the content of what is borrowed."""
+    return [
+        InputRef(asset="raw_shards", partition=keeper, data_version=borrowing_version(digests), rows=len(digests))
+        for keeper, digests in borrowed_texts(duplicates).items()
+    ]
+
+
+def _stage(
+    store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, borrowed: list[InputRef]
+) -> Stage:
+    return Stage(
+        store,
+        "raw_shards",
+        partition=snapshot,
+        config=config,
+        code_version=CODE_VERSION,
+        inputs=[landed, *borrowed],
+        libraries=LIBRARIES,
+        version_prefix=landed.data_version,
+    )
+
+
+def totals(report: IngestReport) -> dict[str, int]:
+    """Return the counts of a snapshot; ``read`` is the sum of the four that follow it."""
+    return {
+        "files": report.n_files,
+        "read": report.read,
+        "kept": report.kept,
+        "duplicates": report.n_duplicates,
+        "filtered": report.n_filtered,
+        "quarantined": report.n_quarantined,
+        "tokens": report.n_tokens,
+        "bytes": report.n_bytes,
+    }
+
+
+def _refuse_empty(report: IngestReport, snapshot: str) -> None:
+    if report.kept or report.n_duplicates:
+        return
+    if report.n_files == 0:
+        raise NothingKeptError(f"snapshot {snapshot} holds no files beside _SUCCESS; land files, then _SUCCESS")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in (report.quarantined | report.filtered).items())
+    raise NothingKeptError(
+        f"snapshot {snapshot} gave no document: {report.read} records in {report.n_files} files"
+        + (f" ({reasons})" if reasons else "")
+        + ". Nothing was written. Check the files and the column names in [corpus.columns], then land it again."
+    )

@@ -1,0 +1,61 @@
+"""``landing`` and ``raw_shards``: from crawl files to clean documents of one snapshot."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_CORPUS, OWNERS, refresh, table
+from gem_assets.assets.partitions import snapshots
+from resources import EngineResource, SettingsResource, StoreResource
+
+FILE_COLUMNS = ["file", "read", "kept", "duplicates", "filtered", "quarantined", "n_bytes", "skipped"]
+
+landing = dg.AssetSpec(
+    "landing",
+    partitions_def=snapshots,
+    group_name=GROUP_CORPUS,
+    kinds={"file"},
+    owners=OWNERS,
+    description="Crawl files as they were landed: `landing/<snapshot>/…` with `_SUCCESS`. Reported by the landing "
+    "sensor; the data version is a digest of the files' content.",
+)
+
+
+@dg.asset(
+    partitions_def=snapshots,
+    deps=[landing],
+    group_name=GROUP_CORPUS,
+    kinds={"parquet", "arrow"},
+    owners=OWNERS,
+    tags=refresh("content"),
+    code_version="1",
+    pool="raw_shards",
+    description="WARC, WET, parquet and JSONL read into one document table: normalised text, 128-bit ids, exact and "
+    "near duplicates removed, quality signals, token counts. What could not be read or was refused is in "
+    "`quarantine.parquet`, with file, offset and reason.",
+)
+def raw_shards(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    from gem_assets.assets.ingestion import NothingKeptError, ingest_once
+    from gem_assets.corpus.description import describe_snapshot
+    from gem_assets.corpus.landing import LandingError
+
+    snapshot = context.partition_key
+    try:
+        stage = ingest_once(store, engine, settings.load(), snapshot)
+    except (LandingError, NothingKeptError) as problem:
+        raise dg.Failure(str(problem), allow_retries=False) from problem
+    manifest = stage.artifact.manifest
+    shards = store.shards([stage.artifact.ref()])[snapshot]
+    found = describe_snapshot(stage.artifact.path, shards)
+    return stage.result(
+        {
+            "dagster/row_count": manifest.counts["kept"],
+            **manifest.counts,
+            "tokenizer": str(manifest.metrics["tokenizer"]),
+            "by_file": table(manifest.metrics["by_file"], FILE_COLUMNS),
+            "quarantine_reasons": table(found.quarantine_reasons),
+            "duplicate_kinds": table(found.duplicates),
+            "languages": table(found.languages),
+            "sample": table(found.sample),
+        }
+    )

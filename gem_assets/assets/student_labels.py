@@ -1,0 +1,63 @@
+"""``student_labels``: cluster, confidence and margin of every document."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
+from gem_assets.assets.partitions import snapshots
+from resources import EngineResource, Stage, StoreResource
+
+
+@dg.asset(
+    partitions_def=snapshots,
+    deps=["raw_shards", "student_model"],
+    group_name=GROUP_LABELS,
+    kinds={"lancedb", "numba"},
+    owners=OWNERS,
+    tags=refresh("content"),
+    code_version="1",
+    pool="lance_labels",
+    description="Cluster, calibrated confidence and margin of every document of one snapshot, committed in one atomic "
+    "replacement. The table is named after the teacher and the student, so labels of different models never mix.",
+)
+def student_labels(
+    context: dg.AssetExecutionContext, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    from gem_assets.scratch import read_scratch
+    from gem_assets.student.config import CODE_VERSION
+    from gem_assets.student.distil import MODEL_FOLDER
+    from gem_assets.student.label import LABEL_SCHEMA, label_shards, summarise
+
+    snapshot = context.partition_key
+    shards, model = store.input("raw_shards", snapshot), store.input("student_model")
+    table = store.label_table(model)
+    stage = Stage(
+        store,
+        "student_labels",
+        partition=snapshot,
+        config={"table": table},
+        code_version=CODE_VERSION,
+        inputs=[shards, model],
+        libraries=("numpy", "numba"),
+    )
+    if stage.done is None:
+        with stage.write() as draft, store.scratch() as scratch:
+            files = label_shards(
+                store.shards([shards])[snapshot],
+                store.artifact(model).path / MODEL_FOLDER,
+                scratch,
+                engine.shard_map,
+            )
+            draft.metrics = summarise(files)
+            rows = read_scratch(files, LABEL_SCHEMA)
+            commit = store.tables.replace_snapshot(table, rows, snapshot, allow_empty=True)
+            draft.lance = [commit.ref]
+            draft.counts = {"documents": commit.rows}
+    manifest = stage.artifact.manifest
+    return stage.result(
+        {
+            "dagster/row_count": manifest.counts["documents"],
+            **manifest.metrics,
+            "table": table,
+            "table_version": manifest.lance[0].version,
+        }
+    )

@@ -1,0 +1,61 @@
+"""``student_model``: the fast labeller, distilled from the teacher."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
+from resources import SettingsResource, Stage, StoreResource
+
+
+@dg.asset(
+    deps=["teacher_clusters", every_snapshot("raw_shards")],
+    group_name=GROUP_LABELS,
+    kinds={"pytorch", "numba"},
+    owners=OWNERS,
+    tags=refresh("fitted"),
+    code_version="1",
+    description="Text to cluster in one compiled pass: a hashed n-gram linear model distilled from the teacher's soft "
+    "labels, its shares matched to the teacher's and its confidences calibrated on documents it did not train on.",
+)
+def student_model(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.student.config import CODE_VERSION
+    from gem_assets.student.distil import StudentReport, distil
+    from gem_assets.taxonomy.seed import seed_documents
+
+    conf = settings.load()
+    teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
+    stage = Stage(
+        store,
+        "student_model",
+        config=conf.student,
+        code_version=CODE_VERSION,
+        inputs=[teacher],
+        libraries=("numpy", "scipy", "torch", "numba"),
+        seed=conf.student.seed,
+    )
+    if stage.done is None:
+        seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
+        with stage.write() as draft:
+            report = distil(
+                seed.table,
+                seed.responsibilities(),
+                seed.influence(conf.taxonomy),
+                conf.student,
+                draft.path,
+                progress=stage.progress(context),
+            )
+            draft.counts = {"trained_on": report.trained_on}
+            draft.metrics = report.model_dump()
+    report, folder = StudentReport.model_validate(stage.artifact.manifest.metrics), stage.artifact.path
+    return stage.result(
+        {
+            "trained_on": report.trained_on,
+            **report.summary,
+            "agreement_on_top_gis": report.gis_agreement,
+            "by_source": table(report.by_source),
+            "by_language": table(report.by_lang),
+            "agreement_matrix": picture(folder, "agreement.png", "Teacher's cluster by student's cluster"),
+            "reliability": picture(folder, "reliability.png", "Confidence and how often it is right"),
+        }
+    )

@@ -1,0 +1,54 @@
+"""``teacher_clusters``: the GEM teacher, fitted on a seed sample of the vectors."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
+from resources import SettingsResource, Stage, StoreResource
+
+
+@dg.asset(
+    deps=["embedding_space", every_snapshot("embeddings")],
+    group_name=GROUP_CLUSTERS,
+    kinds={"python", "numpy"},
+    owners=OWNERS,
+    tags=refresh("fitted"),
+    code_version="1",
+    description="A von Mises–Fisher mixture on the hypersphere with a mixing-balance regulariser (GEM), fitted by a "
+    "monotone Minorize–Maximize algorithm; the exactness of the last step is certified by its duality gap.",
+)
+def teacher_clusters(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.sampling import sample_rows
+    from gem_assets.sphere.config import CODE_VERSION
+    from gem_assets.sphere.seed_fit import fit_on_sample
+
+    conf = settings.load().teacher
+    space = store.input("embedding_space")
+    inputs = store.inputs("embeddings", lance_table=store.embedding_table(space))
+    stage = Stage(
+        store,
+        "teacher_clusters",
+        config=conf,
+        code_version=CODE_VERSION,
+        inputs=[space, *inputs],
+        libraries=("numpy", "scipy", "torch"),
+        seed=conf.seed,
+    )
+    if stage.done is None:
+        sample = sample_rows(
+            store.table_scan(inputs), conf.seed_documents, seed=conf.seed, columns=["snapshot", "vector"]
+        )
+        with stage.write() as draft:
+            report = fit_on_sample(sample, conf, draft.path, progress=stage.progress(context))
+            draft.counts = {"documents": report.n, "clusters": report.k}
+            draft.metrics = {name: value for name, value in vars(report).items() if name not in ("n", "k")}
+    manifest, folder = stage.artifact.manifest, stage.artifact.path
+    return stage.result(
+        {
+            **manifest.counts,
+            **manifest.metrics,
+            "shares": picture(folder, "shares.png", "Cluster shares: spherical k-means and GEM"),
+            "objective_curve": picture(folder, "objective.png", "Objective per iteration"),
+        }
+    )

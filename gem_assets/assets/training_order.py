@@ -1,0 +1,141 @@
+"""``training_order/<strategy>`` and ``mixture_audit/<strategy>``: what a trainer reads, and the account of it."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, refresh, table
+from gem_assets.assets.recipes import DESCRIPTIONS
+from resources import SettingsResource, Stage, StoreResource
+
+# the others are made when asked for: an order is as long as the mixture
+KEPT_CURRENT = "balanced"
+
+
+def build_training_order(strategy: str) -> dg.AssetsDefinition:
+    """Build the asset that draws and orders the documents of one recipe."""
+
+    @dg.asset(
+        key=["training_order", strategy],
+        deps=[dg.AssetKey(["recipes", strategy]), "student_model", every_snapshot("student_labels")],
+        group_name=GROUP_MIXTURES,
+        kinds={"parquet", "duckdb"},
+        owners=OWNERS,
+        tags=refresh("fan_in" if strategy == KEPT_CURRENT else "by_hand"),
+        code_version="1",
+        pool="training_order",
+        description=f"The documents of the {strategy} mixture in training order: drawn with whole and fractional "
+        "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
+        "(random, curriculum, folding, zigzag, segment, STR, SAW).",
+    )
+    def training_order(
+        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.MaterializeResult:
+        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.mixing.recipe import Recipe
+        from gem_assets.ordering.config import CODE_VERSION
+        from gem_assets.ordering.training_order import build_order
+
+        conf = settings.load().ordering
+        recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
+        labels = store.inputs("student_labels", lance_table=store.label_table(model))
+        stage = Stage(
+            store,
+            f"training_order/{strategy}",
+            config=conf,
+            code_version=CODE_VERSION,
+            inputs=[recipe, *labels],
+            libraries=("duckdb", "numpy"),
+            seed=conf.draw_seed,
+        )
+        if stage.done is None:
+            columns = ["doc_id", "cluster", "n_tokens", "dup_count", conf.score]
+            with stage.write() as draft:
+                report = build_order(
+                    store.table_scan(labels)(columns),
+                    Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
+                    conf,
+                    draft.path,
+                )
+                draft.counts = {"rows": report.rows, "tokens": report.tokens}
+                draft.metrics = {
+                    "share_error": report.share_error,
+                    "window_share_error": report.window_share_error,
+                    "left_out": dict(report.left_out),
+                    "clusters": report.as_dict()["clusters"],
+                }
+        manifest = stage.artifact.manifest
+        return stage.result(
+            {
+                "dagster/row_count": manifest.counts["rows"],
+                **manifest.counts,
+                "curve": conf.curve.strategy,
+                "score": conf.score,
+                "share_error": manifest.metrics["share_error"],
+                "window_share_error": manifest.metrics["window_share_error"],
+                "left_out": manifest.metrics["left_out"],
+                "clusters": table(manifest.metrics["clusters"], CLUSTER_COLUMNS),
+                "files": dg.MetadataValue.path(str(stage.artifact.path)),
+            }
+        )
+
+    return training_order
+
+
+def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
+    """Build the asset that accounts for one training order."""
+
+    @dg.asset(
+        key=["mixture_audit", strategy],
+        deps=[dg.AssetKey(["training_order", strategy]), every_snapshot("student_labels")],
+        group_name=GROUP_MIXTURES,
+        kinds={"json", "parquet"},
+        owners=OWNERS,
+        tags=refresh("fan_in" if strategy == KEPT_CURRENT else "by_hand"),
+        code_version="1",
+        description=f"The account of the {strategy} mixture: every document with how often it is shown, the Merkle "
+        "root over them, shares by language, source and licence as trained, and the lineage down to the landed files.",
+    )
+    def mixture_audit(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+        import pyarrow as pa
+
+        from gem_assets.lineage.audit import COLUMNS, AuditReport, publish_audit
+        from gem_assets.lineage.walk import walk
+        from gem_assets.student.label import LABEL_SCHEMA
+
+        order = store.input(f"training_order/{strategy}")
+        made = store.artifact(order)
+        labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
+        stage = Stage(
+            store, f"mixture_audit/{strategy}", config={}, code_version="1", inputs=[order], libraries=("duckdb",)
+        )
+        if stage.done is None:
+            schema = pa.schema([LABEL_SCHEMA.field(name) for name in COLUMNS])
+            documents = pa.RecordBatchReader.from_batches(
+                schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))
+            )
+            lineage = walk(store.artifacts, order.asset, identity=order.identity).to_dict()
+            with stage.write() as draft:
+                report = publish_audit(sorted(made.path.glob("*.parquet")), documents, lineage, draft.path)
+                draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
+                draft.metrics = report.model_dump(mode="json")
+        report = AuditReport.model_validate(stage.artifact.manifest.metrics)
+        return stage.result(
+            {
+                "dagster/row_count": report.documents,
+                **stage.artifact.manifest.counts,
+                "merkle_root": report.merkle_root,
+                "most_repeated": report.most_repeated,
+                **{
+                    f"by_{name}": table([group.model_dump() for group in groups])
+                    for name, groups in report.composition.items()
+                },
+                "files": dg.MetadataValue.path(str(stage.artifact.path)),
+            }
+        )
+
+    return mixture_audit
+
+
+CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
+
+training_orders = [build_training_order(strategy) for strategy in DESCRIPTIONS]
+mixture_audits = [build_mixture_audit(strategy) for strategy in DESCRIPTIONS]

@@ -1,0 +1,49 @@
+"""Checks of ``embedding_space`` and ``embeddings``."""
+
+import dagster as dg
+
+from gem_assets.assets.partitions import snapshots
+from gem_assets.checks.validation import validate_frame
+from resources import StoreResource
+
+
+@dg.asset_check(
+    asset="embeddings",
+    partitions_def=snapshots,
+    blocking=True,
+    description="Every document has exactly one vector, finite and of unit length.",
+)
+def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+
+    from gem_assets.embedding.inspection import vector_frame
+
+    snapshot = context.partition_key
+    vectors = store.input("embeddings", snapshot)
+    documents = store.artifact(store.input("raw_shards", snapshot)).manifest.counts["kept"]
+    frame = vector_frame(store.table_scan([vectors])(["doc_id", "vector"]))
+    return validate_frame(
+        frame,
+        [
+            gxe.ExpectTableRowCountToEqual(value=documents),
+            gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
+            gxe.ExpectColumnValuesToBeBetween(column="norm", min_value=0.999, max_value=1.001),
+            gxe.ExpectColumnValuesToBeInSet(column="finite", value_set=[True]),
+        ],
+        "embeddings",
+        {"documents": documents},
+    )
+
+
+@dg.asset_check(asset="embedding_space", description="The space has not collapsed into a cone.")
+def space_is_spread(store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    metrics = store.artifact(store.input("embedding_space")).manifest.metrics
+    return validate_frame(
+        pd.DataFrame([metrics]),
+        [gxe.ExpectColumnValuesToBeBetween(column="mean_cosine", min_value=-0.01, max_value=0.5, severity="warning")],
+        "embedding_space",
+        {"mean_cosine": metrics["mean_cosine"]},
+    )

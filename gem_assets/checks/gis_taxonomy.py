@@ -1,0 +1,41 @@
+"""Check of ``gis_taxonomy``: names that a person can tell apart."""
+
+import dagster as dg
+
+from gem_assets.checks.validation import validate_frame
+from resources import StoreResource
+
+
+@dg.asset_check(
+    asset="gis_taxonomy",
+    blocking=True,
+    description="Every cluster has a unique name, keywords and at least one exemplar.",
+)
+def names_are_usable(store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
+    taxonomy = Taxonomy.read(store.artifact(store.input("gis_taxonomy")).path / TAXONOMY_NAME)
+    frame = pd.DataFrame(
+        {
+            "name": [c.name for c in taxonomy.clusters],
+            "keywords": [len(c.keywords) for c in taxonomy.clusters],
+            "exemplars": [len(c.exemplars) for c in taxonomy.clusters],
+            "documents": [c.documents for c in taxonomy.clusters],
+        }
+    )
+    return validate_frame(
+        frame,
+        [
+            gxe.ExpectTableRowCountToBeBetween(min_value=2),
+            gxe.ExpectColumnValuesToBeUnique(column="name"),
+            gxe.ExpectColumnValueLengthsToBeBetween(column="name", min_value=1, max_value=120),
+            gxe.ExpectColumnValuesToBeBetween(column="keywords", min_value=1, severity="warning"),
+            gxe.ExpectColumnValuesToBeBetween(column="exemplars", min_value=1, severity="warning"),
+            gxe.ExpectColumnValuesToBeBetween(column="documents", min_value=1, severity="warning"),
+        ],
+        "gis_taxonomy",
+    )

@@ -1,0 +1,75 @@
+"""Checks of ``domain_inventory`` and of every recipe."""
+
+import dagster as dg
+
+from gem_assets.assets.recipes import recipes
+from gem_assets.checks.validation import validate_frame
+from resources import StoreResource
+
+
+@dg.asset_check(
+    asset="domain_inventory",
+    blocking=True,
+    description="Documents and tokens per cluster add up to those of the labelled snapshots.",
+)
+def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    inventory = store.artifact(store.input("domain_inventory"))
+    shards = [store.input("raw_shards", ref.partition) for ref in inventory.manifest.inputs if ref.partition]
+    corpus = [store.artifact(ref).manifest.counts for ref in shards]
+    frame = pd.DataFrame(
+        {
+            "quantity": ["documents", "tokens", "bytes"],
+            "inventory": [inventory.manifest.counts[q] for q in ("documents", "tokens", "bytes")],
+            "corpus": [sum(c[q] for c in corpus) for q in ("kept", "tokens", "bytes")],
+        }
+    )
+    frame["difference"] = frame["inventory"] - frame["corpus"]
+    return validate_frame(
+        frame,
+        [
+            gxe.ExpectTableRowCountToEqual(value=3),
+            gxe.ExpectColumnValuesToBeInSet(column="difference", value_set=[0]),
+            gxe.ExpectColumnValuesToBeBetween(column="inventory", min_value=1),
+        ],
+        "domain_inventory",
+        {"snapshots": len(shards)},
+    )
+
+
+def build_recipe_check(strategy: str, key: dg.AssetKey) -> dg.AssetChecksDefinition:
+    """Build the check of one recipe."""
+
+    @dg.asset_check(
+        asset=key,
+        name="mixture_is_feasible",
+        blocking=True,
+        description="Token shares sum to one, none is negative, and no cluster is repeated past its cap.",
+    )
+    def mixture_is_feasible(store: StoreResource) -> dg.AssetCheckResult:
+        import great_expectations.expectations as gxe
+
+        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.mixing.recipe import Recipe
+
+        recipe = Recipe.read(store.artifact(store.input(f"recipes/{strategy}")).path / RECIPE_NAME)
+        frame = recipe.to_table().to_pandas()
+        frame["over_cap"] = frame["implied_epochs"] > frame["cap"] * (1 + 1e-9)
+        return validate_frame(
+            frame,
+            [
+                gxe.ExpectTableRowCountToBeBetween(min_value=1),
+                gxe.ExpectColumnSumToBeBetween(column="token_share", min_value=1 - 1e-9, max_value=1 + 1e-9),
+                gxe.ExpectColumnValuesToBeBetween(column="token_share", min_value=0, max_value=1),
+                gxe.ExpectColumnValuesToBeInSet(column="over_cap", value_set=[False]),
+                gxe.ExpectColumnMaxToBeBetween(column="token_share", max_value=0.5, severity="warning"),
+            ],
+            f"recipes/{strategy}",
+        )
+
+    return mixture_is_feasible
+
+
+recipe_checks = [build_recipe_check(asset.key.path[-1], asset.key) for asset in recipes]

@@ -1,0 +1,69 @@
+"""Checks of ``raw_shards``; a failure stops everything downstream of the snapshot."""
+
+import dagster as dg
+
+from gem_assets.assets.partitions import snapshots
+from gem_assets.checks.validation import validate_frame
+from resources import StoreResource
+
+VALIDATED_ROWS = 1_000_000
+
+
+@dg.asset_check(
+    asset="raw_shards",
+    partitions_def=snapshots,
+    blocking=True,
+    description="Ids are unique and well formed, texts are not empty, and every record read is accounted for.",
+)
+def documents_are_sound(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+
+    from gem_assets.corpus.description import checked_columns, unaccounted
+
+    shards = store.input("raw_shards", context.partition_key)
+    artifact = store.artifact(shards)
+    frame = checked_columns(store.shards([shards])[context.partition_key], VALIDATED_ROWS)
+    counts = artifact.manifest.counts
+    frame["unaccounted"] = unaccounted(counts)
+    # a re-crawl in which nothing is new keeps nothing, and that is sound
+    fewest = 0 if counts["duplicates"] and counts["kept"] == 0 else 1
+    return validate_frame(
+        frame,
+        [
+            gxe.ExpectTableRowCountToBeBetween(min_value=fewest),
+            gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
+            gxe.ExpectColumnValuesToMatchRegex(column="doc_id", regex=r"^[0-9a-f]{32}$"),
+            gxe.ExpectColumnValuesToBeUnique(column="content_digest"),
+            gxe.ExpectColumnValuesToBeInSet(column="snapshot", value_set=[context.partition_key]),
+            gxe.ExpectColumnValuesToBeBetween(column="n_bytes", min_value=1),
+            gxe.ExpectColumnValuesToBeBetween(column="n_tokens", min_value=1),
+            gxe.ExpectColumnValuesToBeBetween(column="dup_count", min_value=1),
+            gxe.ExpectColumnValuesToNotBeNull(column="file"),
+            gxe.ExpectColumnValuesToBeInSet(column="unaccounted", value_set=[0]),
+            gxe.ExpectColumnValuesToNotBeNull(column="url", mostly=0.5, severity="info"),
+            gxe.ExpectColumnMeanToBeBetween(
+                column="q_compression_ratio", min_value=1.0, max_value=6.0, severity="warning"
+            ),
+        ],
+        "raw_shards",
+        dict(counts),
+    )
+
+
+@dg.asset_check(
+    asset="raw_shards",
+    partitions_def=snapshots,
+    description="No more than one record in ten had to be quarantined.",
+)
+def quarantine_is_small(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    counts = store.artifact(store.input("raw_shards", context.partition_key)).manifest.counts
+    share = counts["quarantined"] / max(counts["read"], 1)
+    return validate_frame(
+        pd.DataFrame({"quarantined_share": [share]}),
+        [gxe.ExpectColumnValuesToBeBetween(column="quarantined_share", max_value=0.1, severity="warning")],
+        "quarantine",
+        {"read": counts["read"], "quarantined": counts["quarantined"]},
+    )

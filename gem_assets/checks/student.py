@@ -1,0 +1,64 @@
+"""Checks of ``student_model`` and ``student_labels``."""
+
+import dagster as dg
+
+from gem_assets.assets.partitions import snapshots
+from gem_assets.checks.validation import validate_frame
+from resources import SettingsResource, StoreResource
+
+
+@dg.asset_check(
+    asset="student_model",
+    description="The student agrees with the teacher on documents it never saw, and keeps its cluster shares.",
+)
+def student_agrees(store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    summary = store.artifact(store.input("student_model")).manifest.metrics["summary"]
+    return validate_frame(
+        pd.DataFrame([summary]),
+        [
+            gxe.ExpectTableRowCountToBeBetween(min_value=1),
+            gxe.ExpectColumnValuesToBeBetween(column="agreement", min_value=0.6, severity="warning"),
+            gxe.ExpectColumnValuesToBeBetween(column="share_drift", max_value=0.1, severity="warning"),
+            gxe.ExpectColumnValuesToBeBetween(column="calibration_error", max_value=0.1, severity="warning"),
+        ],
+        "student_model",
+        {"agreement": summary["agreement"]},
+    )
+
+
+@dg.asset_check(
+    asset="student_labels",
+    partitions_def=snapshots,
+    blocking=True,
+    description="Every document of the snapshot has one label within range, with a confidence that is a probability.",
+)
+def labels_are_sound(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    snapshot = context.partition_key
+    labels = store.input("student_labels", snapshot)
+    documents = store.artifact(store.input("raw_shards", snapshot)).manifest.counts["kept"]
+    columns = ["doc_id", "cluster", "confidence", "margin", "n_tokens"]
+    batches = list(store.table_scan([labels])(columns))
+    frame = pd.concat([batch.to_pandas() for batch in batches]) if batches else pd.DataFrame(columns=columns)
+    k = settings.load().teacher.k
+    return validate_frame(
+        frame,
+        [
+            gxe.ExpectTableRowCountToEqual(value=documents),
+            gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
+            gxe.ExpectColumnValuesToBeBetween(column="cluster", min_value=0, max_value=k - 1),
+            gxe.ExpectColumnValuesToBeBetween(column="confidence", min_value=0, max_value=1),
+            gxe.ExpectColumnValuesToNotBeNull(column="margin"),
+            gxe.ExpectColumnUniqueValueCountToBeBetween(column="cluster", min_value=2, severity="warning"),
+            gxe.ExpectColumnMeanToBeBetween(column="confidence", min_value=0.5, severity="warning"),
+        ],
+        "student_labels",
+        {"documents": documents},
+    )

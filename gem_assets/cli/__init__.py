@@ -1,0 +1,5 @@
+"""The ``gem`` command: each of its commands is one call of the library, plus printing."""
+
+from gem_assets.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,157 @@
+"""The commands of ``gem``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gem_assets.cli.console import console, debug_from_arguments, friendly, progress_report
+
+app = typer.Typer(
+    name="gem",
+    help="Crawl snapshots in, a balanced and named taxonomy and audited training mixtures out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Start with [bold]gem demo[/], then look at it with [bold]gem dev --data-root gem-demo[/]. "
+    "Any command takes --debug to show the full trace of an error.",
+)
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        help="Folder of all data, tables, artifacts and history.",
+        show_default="$GEM_DATA_ROOT, else ./gem-data",
+        file_okay=False,
+    ),
+]
+
+
+@app.command()
+@friendly
+def demo(
+    data_root: Annotated[
+        Path, typer.Option("--data-root", help="Folder that the demo makes and owns.", file_okay=False)
+    ] = Path("gem-demo"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier demo there and start over.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="A twelfth of the text: a quick look.")] = False,
+) -> None:
+    """Run the whole graph on real text found on this machine; no network, no data to bring."""
+    from gem_assets.cli.demo import run_demo
+
+    run_demo(data_root, fresh=fresh, small=small, out=console())
+
+
+@app.command()
+@friendly
+def dev(
+    data_root: DataRoot = None,
+    port: Annotated[int, typer.Option("--port", "-p", help="Port of the web interface.", min=1, max=65535)] = 3000,
+    host: Annotated[
+        str,
+        typer.Option("--host", "-h", help="Address to listen on. The interface has no password: keep it on loopback."),
+    ] = "127.0.0.1",
+    module: Annotated[str | None, typer.Option("--module", hidden=True)] = None,
+) -> None:
+    """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
+    from gem_assets.launcher import DEFINITIONS_MODULE, DevServer, serve
+    from gem_assets.settings import load_settings
+
+    settings = load_settings(data_root)
+    out = console()
+
+    def echo(line: str) -> None:
+        out.print(line, markup=False, soft_wrap=True)
+
+    server = DevServer(
+        settings,
+        host=host,
+        port=port,
+        echo=echo,
+        module=module or DEFINITIONS_MODULE,
+    )
+    echo(f"Starting on {server.url} ...")
+    serve(server, echo)
+
+
+@app.command("land")
+@friendly
+def land_files(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Files, or folders of files: WARC, WET, parquet, JSONL."),
+    ],
+    snapshot: Annotated[str, typer.Option("--snapshot", help="Name of the snapshot, for example 2026-11.")],
+    data_root: DataRoot = None,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the files (the default).")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Make symbolic links: no space, but the sources must stay as they are.")
+    ] = False,
+    hardlink: Annotated[
+        bool, typer.Option("--hardlink", help="Make hard links: the same, on one file system, and names may go.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a snapshot that has landed already.")] = False,
+) -> None:
+    """Put crawl files into the landing folder; `_SUCCESS` is written last."""
+    from gem_assets.cli.status import size_text
+    from gem_assets.corpus.landing import LandingMode, land
+    from gem_assets.settings import load_settings
+
+    if copy + link + hardlink > 1:
+        raise typer.BadParameter("choose one of --copy, --link and --hardlink")
+    mode: LandingMode = "link" if link else "hardlink" if hardlink else "copy"
+    landing_root = load_settings(data_root).landing
+    with progress_report() as report:
+        landed = land(
+            sources,
+            landing_root,
+            snapshot,
+            mode=mode,
+            replace=replace,
+            progress=lambda done, total, _: report(f"Landing {snapshot}", done, total),
+        )
+    files = f"{landed.n_files:,} file{'s' if landed.n_files != 1 else ''}"
+    console().print(
+        f"Landed {landed.name}: {files}, {size_text(landed.n_bytes)}, in {landed.path}", markup=False, soft_wrap=True
+    )
+
+
+@app.command()
+@friendly
+def status(
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show the snapshots, assets and recipes of a data root."""
+    from gem_assets.cli.status import collect_status, print_status
+    from gem_assets.settings import load_settings
+
+    found = collect_status(load_settings(data_root))
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        print_status(found, console())
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of this package and of what decides its results."""
+    import importlib.metadata
+    import platform
+
+    out = console()
+    out.print(f"gem-assets {importlib.metadata.version('gem-assets')}")
+    out.print(f"python {platform.python_version()}")
+    for name in ("dagster", "lancedb", "pylance", "torch", "faiss-cpu", "faiss-gpu", "numpy", "great-expectations"):
+        try:
+            out.print(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def main() -> None:
+    """Entry point of the ``gem`` command."""
+    app(args=debug_from_arguments(sys.argv[1:]), prog_name="gem")

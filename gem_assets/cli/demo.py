@@ -1,0 +1,183 @@
+"""``gem demo``: make the demo's landing area, run the graph on it, show what came out."""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from gem_assets.cli.console import on_file, progress_report
+from gem_assets.launcher import running_server
+from gem_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:  # slow to import: each is loaded where it is used, after the first line has been printed
+    from gem_assets.demo.landing import DemoSources
+    from gem_assets.run import RunSummary
+
+MARKER = "demo.json"
+LOG = Path("logs", "demo.log")
+_SMALL_CLUSTERS, _CLUSTERS = 8, 24
+
+
+class DemoFolderError(RuntimeError):
+    """The folder cannot be used for the demo; the message says why and what to do."""
+
+
+class DemoFailedError(RuntimeError):
+    """A step of the graph failed; the message names it."""
+
+
+def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Console) -> None:
+    """Run the demo in a folder of its own and print its summary.
+
+    Raises
+    ------
+    DemoFolderError
+        When the folder holds something else, another size of demo, or a live server.
+    DemoFailedError
+        When a step failed; the summary of the others has been printed.
+    """
+    started = time.monotonic()
+    root = data_root.expanduser().absolute()
+    made = claim_folder(root, fresh=fresh, small=small)
+    settings = load_settings(root)
+    if made is None:
+        out.print("Building three crawl snapshots from the text of this Python environment")
+        from gem_assets.demo.landing import build_demo_landing
+
+        with progress_report() as report:
+            made = _record(root, build_demo_landing(settings.landing, small=small, progress=report), small=small)
+    else:
+        out.print("The demo's snapshots are there already; each step keeps what is up to date (--fresh starts over)")
+    out.print("Running the asset graph")
+    log = settings.dagster_home / LOG
+    with _quiet_stderr(log):
+        summary = _run(settings)
+        from gem_assets.cli.summary import print_summary
+    print_summary(settings, made, summary, seconds=time.monotonic() - started, log=log, out=out)
+    if summary.failed:
+        names = ", ".join(f"{step.asset}{f' [{step.snapshot}]' if step.snapshot else ''}" for step in summary.failed)
+        steps = "1 step" if len(summary.failed) == 1 else f"{len(summary.failed)} steps"
+        raise DemoFailedError(f"{steps} failed: {names}. The full log is in {log}")
+
+
+def claim_folder(root: Path, *, fresh: bool, small: bool) -> dict[str, Any] | None:
+    """Make sure that the folder is the demo's to fill.
+
+    Returns
+    -------
+    dict or None
+        The record of the landing area that is already complete there, or None when it has to be built.
+    """
+    if root.exists() and not root.is_dir():
+        raise DemoFolderError(f"{root} is a file; name a folder that the demo may make: --data-root")
+    marker = root / MARKER
+    if root.is_dir() and any(root.iterdir()) and not marker.is_file():
+        raise DemoFolderError(
+            f"{root} is not empty and was not made by the demo; nothing in it was touched. "
+            "Name another folder: --data-root"
+        )
+    server = running_server(root / "dagster") if root.is_dir() else None
+    if server is not None:
+        raise DemoFolderError(
+            f"A `gem dev` runs on {root} ({server.url}, process {server.pid}); its daemon would run the same assets at "
+            "the same time. Stop it first, or name another folder: --data-root"
+        )
+    record: dict[str, Any] = {}
+    if marker.is_file():
+        with contextlib.suppress(json.JSONDecodeError):
+            record = json.loads(marker.read_text(encoding="utf-8"))
+    if record.get("landed") and not fresh:
+        if record.get("small") != small:
+            size = "small" if record.get("small") else "full"
+            raise DemoFolderError(
+                f"{root} holds the {size} demo. Add --fresh to replace it, or name another folder: --data-root"
+            )
+        return record
+    if root.is_dir():
+        shutil.rmtree(root)
+    root.mkdir(parents=True)
+    marker.write_text(json.dumps({"landed": False}), encoding="utf-8")
+    clusters = _SMALL_CLUSTERS if small else _CLUSTERS
+    (root / "gem.toml").write_text(
+        "# Settings of this data root; every stage's section may stand here.\n"
+        "# After a change, `gem demo` runs only what the change reaches.\n\n"
+        f"[teacher]\nk = {clusters}\n\n"
+        "[corpus.filters]\nmax_digit_ratio = 0.3  # tables of numbers\n",
+        encoding="utf-8",
+    )
+    return None
+
+
+def _record(root: Path, sources: "DemoSources", *, small: bool) -> dict[str, Any]:
+    record = {"landed": True, "small": small, **asdict(sources)}
+    record = json.loads(json.dumps(record, default=str))
+    (root / MARKER).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return record
+
+
+def _run(settings: Settings) -> "RunSummary":
+    with _own_stdout() as out:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        # rich must leave standard error alone: it goes into the log
+        bars = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            console=out,
+            transient=True,
+            disable=not out.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        with bars:
+            task = bars.add_task("starting", total=None)
+            running: list[tuple[str, float]] = []
+
+            def step(done: int, total: int, what: str) -> None:
+                if running:
+                    name, since = running.pop()
+                    out.print(f"  {name:<36} {time.monotonic() - since:6.1f} s", markup=False)
+                running.append((what, time.monotonic()))
+                bars.update(task, completed=done, total=total, description=what)
+
+            from gem_assets.run import materialize_everything
+
+            return materialize_everything(settings, step)
+
+
+@contextlib.contextmanager
+def _own_stdout() -> Generator[Console]:
+    """Give a console on a copy of standard output: Dagster redirects the original while a step runs."""
+    try:
+        real = sys.stdout.fileno() == 1
+    except (OSError, ValueError):
+        real = False
+    if not real:
+        yield on_file(None)
+        return
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as copy:
+        yield on_file(copy)
+
+
+@contextlib.contextmanager
+def _quiet_stderr(log: Path) -> Generator[None]:
+    """Send everything written to standard error into a log file, from this process and its workers."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with log.open("ab") as target:
+            os.dup2(target.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)

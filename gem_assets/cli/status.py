@@ -1,0 +1,181 @@
+"""What a data root holds: snapshots, assets and recipes, read from the landing folder and the artifact store.
+
+Nothing is computed or changed, no table is opened; a data root of hundreds of snapshots takes well under a second.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from gem_assets.corpus.landing import list_snapshots
+from gem_assets.launcher import running_server
+from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.settings import Settings
+
+RAW = "raw_shards"
+RECIPES = "recipes/"
+COUNTS = ("read", "kept", "duplicates", "filtered", "quarantined", "tokens")
+"""Counts of ``raw_shards`` that are shown; the others are in its manifest and in ``--json``."""
+
+LandedState = Literal["complete", "waiting", "refused", "absent"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SnapshotStatus(_Frozen):
+    """One snapshot: what was landed, and what became of it.
+
+    Attributes
+    ----------
+    landed
+        ``complete`` has its ``_SUCCESS``; ``waiting`` lacks it; ``refused`` has a name or content that cannot be
+        taken; ``absent`` was ingested before and is no longer in the landing folder.
+    problem
+        Why it is refused.
+    counts
+        Counts of its ``raw_shards``; empty when not ingested.
+    """
+
+    name: str
+    landed: LandedState
+    files: int = 0
+    bytes: int = 0
+    problem: str | None = None
+    ingested: bool = False
+    counts: dict[str, int] = {}
+
+
+class AssetStatus(_Frozen):
+    """One asset: how many partitions it has, and its current identity and counts when it is unpartitioned."""
+
+    name: str
+    partitions: list[str] | None = None
+    identity: str | None = None
+    counts: dict[str, int] = {}
+
+
+class Status(_Frozen):
+    """All of it."""
+
+    data_root: str
+    server: str | None
+    snapshots: list[SnapshotStatus]
+    assets: list[AssetStatus]
+    recipes: list[AssetStatus]
+
+
+def collect_status(settings: Settings) -> Status:
+    """Read what the data root of these settings holds."""
+    store = ArtifactStore(settings.data_root)
+    server = running_server(settings.dagster_home)
+    assets = [_asset(store, name) for name in store.assets()]
+    return Status(
+        data_root=str(settings.data_root),
+        server=server.url if server is not None else None,
+        snapshots=_snapshots(settings, store),
+        assets=[asset for asset in assets if not asset.name.startswith(RECIPES)],
+        recipes=[asset for asset in assets if asset.name.startswith(RECIPES)],
+    )
+
+
+def _snapshots(settings: Settings, store: ArtifactStore) -> list[SnapshotStatus]:
+    ingested = {name: store.current(RAW, name) for name in store.partitions(RAW)} if RAW in store.assets() else {}
+    found: list[SnapshotStatus] = []
+    landed = list_snapshots(settings.landing) if settings.landing.is_dir() else []
+    for entry in landed:
+        state: LandedState = "refused" if entry.problem else "complete" if entry.complete else "waiting"
+        artifact = ingested.pop(entry.name, None)
+        found.append(
+            SnapshotStatus(
+                name=entry.name,
+                landed=state,
+                files=entry.n_files,
+                bytes=entry.n_bytes,
+                problem=entry.problem,
+                ingested=artifact is not None,
+                counts=dict(artifact.manifest.counts) if artifact is not None else {},
+            )
+        )
+    for name, artifact in sorted(ingested.items()):
+        if artifact is not None:
+            counts = dict(artifact.manifest.counts)
+            found.append(SnapshotStatus(name=name, landed="absent", ingested=True, counts=counts))
+    return found
+
+
+def _asset(store: ArtifactStore, name: str) -> AssetStatus:
+    whole: Artifact | None = store.current(name)
+    if whole is not None:
+        return AssetStatus(name=name, identity=whole.identity, counts=dict(whole.manifest.counts))
+    return AssetStatus(name=name, partitions=store.partitions(name))
+
+
+def print_status(status: Status, out: Console) -> None:
+    """Print the status as three tables."""
+    out.print(f"[bold]{status.data_root}[/]")
+    out.print(f"Server: {status.server}" if status.server else "Server: not running (start it with `gem dev`)")
+    out.print()
+    if not status.snapshots:
+        out.print("No snapshot has been landed. Land one with: gem land FILES --snapshot NAME")
+        return
+    out.print(Group(snapshot_table(status.snapshots), Text()))
+    if not status.assets:
+        out.print("Nothing has been built yet. `gem dev` ingests complete snapshots by itself.")
+        return
+    table = plain_table("Assets")
+    for column in ("asset", "current", "counts"):
+        table.add_column(column)
+    for asset in [*status.assets, *status.recipes]:
+        current = asset.identity[:12] if asset.identity else f"{len(asset.partitions or [])} snapshots"
+        table.add_row(asset.name, current, counts_text(asset.counts))
+    out.print(table)
+
+
+def snapshot_table(snapshots: list[SnapshotStatus]) -> Table:
+    """Return the snapshots with what was read, kept and refused."""
+    table = plain_table("Snapshots")
+    table.add_column("snapshot", no_wrap=True)
+    table.add_column("landed", min_width=16)
+    for column in COUNTS[:-1]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for snapshot in snapshots:
+        files = f"{snapshot.files:,} file{'s' if snapshot.files != 1 else ''}, {size_text(snapshot.bytes)}"
+        state = {
+            "complete": files,
+            "waiting": f"no _SUCCESS yet; {files}",
+            "refused": f"refused: {snapshot.problem}",
+            "absent": "no longer there",
+        }[snapshot.landed]
+        table.add_row(snapshot.name, state, *count_cells(snapshot.counts)[:-1])
+    return table
+
+
+def plain_table(title: str) -> Table:
+    """Return an empty table in the one style of all tables."""
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def count_cells(counts: Mapping[str, int]) -> list[str]:
+    """Return the shown counts as table cells; a dash where one is not known."""
+    return [f"{counts[name]:,}" if name in counts else "–" for name in COUNTS]
+
+
+def counts_text(counts: dict[str, int]) -> str:
+    """Return counts as one line."""
+    return " · ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in counts.items())
+
+
+def size_text(size: int) -> str:
+    """Return a size in the unit that gives one to three digits before the point."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

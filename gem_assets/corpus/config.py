@@ -1,0 +1,141 @@
+"""Settings of the corpus stage: everything that can change which documents come out, and how they look."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+CODE_VERSION = "1"
+
+MIB = 1 << 20
+
+
+class ColumnNames(BaseModel):
+    """Names under which a field is looked for in parquet columns and JSON keys; the first present one wins.
+
+    One name may be given as a plain string. Only ``text`` has to exist.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: tuple[str, ...] = Field(
+        default=("text", "content", "raw_content", "body"), min_length=1, description="The document itself."
+    )
+    url: tuple[str, ...] = Field(
+        default=("url", "uri", "id", "doc_id"),
+        description="Where the document was found: an address, or the record's own id where there is no address.",
+    )
+    source: tuple[str, ...] = Field(
+        default=("source", "source_domain", "domain"), description="Collection or site that the document is from."
+    )
+    date: tuple[str, ...] = Field(
+        default=("date", "timestamp", "warc_date", "created"), description="When it was written or fetched."
+    )
+    lang: tuple[str, ...] = Field(
+        default=("lang", "language", "language_code"), description="Language code; replaces our own detection."
+    )
+    label: tuple[str, ...] = Field(
+        default=("label", "category", "topic"), description="The user's own taxonomy, carried along."
+    )
+    license: tuple[str, ...] = Field(default=("license", "licence"), description="Licence, carried along.")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_name(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+
+class QualityFilters(BaseModel):
+    """Bounds on the quality signals; a bound of None is off, and all are off by default.
+
+    The signals are written for every document, so a filter can also be applied later, on the table.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_mean_word_length: float | None = Field(default=None, gt=0, description="Characters a word.")
+    max_symbol_ratio: float | None = Field(default=None, ge=0, le=1, description="Symbols among characters.")
+    max_digit_ratio: float | None = Field(default=None, ge=0, le=1, description="Digits among characters.")
+    max_dup_line_share: float | None = Field(default=None, ge=0, le=1, description="Repeated lines.")
+    max_dup_ngram_share: float | None = Field(default=None, ge=0, le=1, description="Repeated word n-grams.")
+    min_stopword_share: float | None = Field(
+        default=None, ge=0, le=1, description="Stop words among words; only where the language has a list."
+    )
+    max_compression_ratio: float | None = Field(default=None, gt=0, description="Bytes a compressed byte.")
+    min_lang_confidence: float | None = Field(default=None, ge=0, le=1, description="Confidence of detection.")
+    max_replacement_share: float | None = Field(
+        default=0.1, ge=0, le=1, description="U+FFFD among characters: text that was decoded wrongly."
+    )
+
+
+class NearDuplicates(BaseModel):
+    """Near duplicates inside a snapshot: MinHash over word n-grams, LSH bands, then a check of each candidate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(default=True, description="Off: only exact duplicates are dropped.")
+    threshold: float = Field(default=0.8, gt=0, le=1, description="Estimated Jaccard similarity that drops.")
+    ngram: int = Field(default=5, ge=1, le=32, description="Words in an n-gram.")
+    num_perm: int = Field(default=128, ge=16, le=1024, description="Permutations in a signature.")
+    seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of the permutations.")
+    max_bucket: int = Field(
+        default=256, ge=1, description="Kept documents of one band bucket that a new document is compared with."
+    )
+
+
+class CorpusConfig(BaseModel):
+    """Settings of one ingest; equal settings and equal files give equal bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: ColumnNames = ColumnNames()
+    min_text_chars: int = Field(default=20, ge=0, description="Shorter clean text is filtered (too_short).")
+    max_text_chars: int = Field(default=5_000_000, ge=1, description="Longer clean text: see `overlong`.")
+    overlong: Literal["filter", "truncate"] = Field(
+        default="filter",
+        description="What becomes of text above max_text_chars: filtered (too_long), or cut there at a blank.",
+    )
+    max_record_bytes: int = Field(
+        default=32 * MIB,
+        ge=1024,
+        description="A raw record above this is never held in memory: quarantined as too_large.",
+    )
+    max_decompression_ratio: float = Field(
+        default=200.0, gt=1, description="Bytes out per byte in above which a compressed file is a bomb."
+    )
+    bomb_floor_bytes: int = Field(
+        default=256 * MIB, ge=1024, description="A file may always expand to this size, whatever its ratio."
+    )
+    max_decompressed_bytes: int = Field(
+        default=256 * 1024 * MIB, ge=1024, description="No file may expand beyond this size."
+    )
+    languages: tuple[str, ...] | None = Field(
+        default=None, description="Keep only these language codes (filtered as language); None keeps all."
+    )
+    filters: QualityFilters = QualityFilters()
+    near: NearDuplicates = NearDuplicates()
+    duplicates_across_snapshots: bool = Field(
+        default=True,
+        description=(
+            "Drop a text that another snapshot already keeps. When off, the same place with the same text has the "
+            "same doc_id in both snapshots."
+        ),
+    )
+    tokenizer: str = Field(
+        default="estimate", min_length=1, description="'estimate', or the path of a `tokenizers` JSON file."
+    )
+    shard_rows: int = Field(default=50_000, ge=1, description="Most documents in a shard.")
+    shard_bytes: int = Field(default=128 * MIB, ge=1024, description="Most text bytes in a shard, roughly.")
+
+    @field_validator("languages", mode="after")
+    @classmethod
+    def _lower(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else tuple(sorted({code.lower() for code in value}))
+
+    @model_validator(mode="after")
+    def _bounds_fit(self) -> Self:
+        if self.min_text_chars > self.max_text_chars:
+            raise ValueError(
+                f"min_text_chars {self.min_text_chars} is above max_text_chars {self.max_text_chars}: "
+                "no document could pass"
+            )
+        return self

@@ -1,0 +1,85 @@
+"""What an ingested snapshot looks like to a person: counts, reasons, languages and a few rows without their texts."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE_ROWS = 10
+SAMPLE_COLUMNS = ["doc_id", "source", "url", "lang", "n_bytes", "n_tokens", "dup_count", "file", "offset"]
+CHECKED_COLUMNS = [
+    "doc_id",
+    "content_digest",
+    "snapshot",
+    "url",
+    "n_bytes",
+    "n_tokens",
+    "dup_count",
+    "file",
+    "q_compression_ratio",
+]
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class SnapshotDescription:
+    """Tables for the page of one snapshot."""
+
+    quarantine_reasons: list[dict[str, Any]]
+    duplicates: list[dict[str, Any]]
+    languages: list[dict[str, Any]]
+    sample: list[dict[str, Any]]
+
+
+def describe_snapshot(folder: Path, shards: Sequence[Path]) -> SnapshotDescription:
+    """Summarise the artifact of one snapshot; reads narrow columns only."""
+    quarantine = Counter(
+        (row["reason"], row["file"])
+        for row in pq.read_table(folder / "quarantine.parquet", columns=["reason", "file"]).to_pylist()
+    )
+    kinds = Counter(pq.read_table(folder / "duplicates.parquet", columns=["kind"]).column("kind").to_pylist())
+    languages: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
+    sample: list[dict[str, Any]] = []
+    for path in shards:
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(BATCH_ROWS, columns=SAMPLE_COLUMNS):
+            for lang, count in zip(batch["lang"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True):
+                languages[lang] += 1
+                tokens[lang] += count
+            if len(sample) < SAMPLE_ROWS:
+                sample += batch.slice(0, SAMPLE_ROWS - len(sample)).to_pylist()
+    return SnapshotDescription(
+        quarantine_reasons=[
+            {"reason": reason, "file": file, "records": count} for (reason, file), count in quarantine.most_common()
+        ],
+        duplicates=[{"kind": kind, "documents": count} for kind, count in kinds.most_common()],
+        languages=[
+            {"language": lang, "documents": count, "tokens": tokens[lang]} for lang, count in languages.most_common()
+        ],
+        sample=sample,
+    )
+
+
+def unaccounted(counts: Mapping[str, int]) -> int:
+    """Return how many records read are neither kept, duplicate, filtered nor quarantined: 0, or a fault."""
+    return counts["read"] - sum(counts[name] for name in ("kept", "duplicates", "filtered", "quarantined"))
+
+
+def checked_columns(shards: Sequence[Path], most_rows: int) -> "pd.DataFrame":
+    """Read the columns that a check looks at, texts left out, from as many shards as fit in ``most_rows``."""
+    import pandas as pd
+
+    frames: list[pd.DataFrame] = []
+    rows = 0
+    for path in shards:
+        if rows >= most_rows:
+            break
+        frames.append(pq.read_table(path, columns=CHECKED_COLUMNS).to_pandas())
+        rows += len(frames[-1])
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=CHECKED_COLUMNS)

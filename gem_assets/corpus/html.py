@@ -1,0 +1,109 @@
+"""Bytes of a web page or a text file to text.
+
+Encoding: strict UTF-8 first (bytes that pass and are not ASCII are UTF-8 in practice, whatever a header says), then
+the declared charset, then the page's own ``meta``, then detection. Text: main content by resiliparse, all visible
+text where main content comes out nearly empty.
+
+A page of a few kilobytes can be made to take hours or gigabytes: parsing is quadratic in the attributes of a tag,
+main-content extraction in nesting depth, and list items are indented by theirs. So absurd tags lose their attributes,
+and pages nested beyond ``DEEP`` or ``DEEP_LISTS`` get their text without layout.
+"""
+
+import codecs
+import re
+from typing import Final
+
+from resiliparse.extract.html2text import extract_plain_text
+from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
+from resiliparse.parse.html import HTMLTree
+
+DEEP: Final = 500
+DEEP_LISTS: Final = 32
+LITTLE: Final = 200
+LONG_TAG: Final = 4096
+MOST_ATTRIBUTES: Final = 500
+
+_LISTS: Final = frozenset({"ul", "ol", "menu", "dir"})
+_QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_FLAT: Final = frozenset(
+    {
+        *(
+            "area",
+            "base",
+            "br",
+            "col",
+            "embed",
+            "hr",
+            "img",
+            "input",
+            "link",
+            "meta",
+            "param",
+            "source",
+            "track",
+            "wbr",
+        ),
+        *("p", "li", "dt", "dd", "option", "tr", "td", "th", "thead", "tbody", "tfoot", "html", "head", "body"),
+    }
+)
+"""Elements that need no closing tag, so that open ones say nothing about depth."""
+
+
+def decode_bytes(data: bytes, charset: str | None, *, is_html: bool) -> str:
+    """Return the bytes as text; what no encoding explains becomes U+FFFD."""
+    if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        charset = "utf-8" if data.startswith(codecs.BOM_UTF8) else "utf-16"
+        return data.decode(charset, "replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # a page cut in the middle of a character is still UTF-8
+        if error.start >= len(data) - 3 and not data[: error.start].isascii():
+            return data.decode("utf-8", "replace")
+    declared = map_encoding_to_html5(charset.strip(" \"'"), fallback_utf8=False) if charset else None
+    encoding = declared or detect_encoding(data, from_html_meta=is_html) or "utf-8"
+    return bytes_to_str(data, encoding, errors="replace", fallback_encodings=())
+
+
+def _without_absurd_tags(html: str) -> str:
+    parts = html.split("<")
+    for index, part in enumerate(parts):
+        if len(part) > LONG_TAG:
+            tag, end, rest = part.partition(">")
+            # quoted values may be long; it is the number of attributes that costs
+            if len(tag) > LONG_TAG and len(_QUOTED.sub(" ", tag).replace("/", " ").split()) > MOST_ATTRIBUTES:
+                parts[index] = tag.split(None, 1)[0][:32] + end + rest
+    return "<".join(parts)
+
+
+def nesting_depth(html: str) -> tuple[int, int]:
+    """Return how deep elements nest at most, and how deep lists do, by counting tags."""
+    depth = deepest = lists = most_lists = 0
+    for closing, written in _TAG.findall(html):
+        name = written.lower()
+        if name in _FLAT:
+            continue
+        step = -1 if closing else 1
+        depth = max(depth + step, 0)
+        deepest = max(deepest, depth)
+        if name in _LISTS:
+            lists = max(lists + step, 0)
+            most_lists = max(most_lists, lists)
+    return deepest, most_lists
+
+
+def html_to_text(html: str) -> str:
+    """Return the readable text of a page."""
+    html = _without_absurd_tags(html)
+    tree = HTMLTree.parse(html)
+    if html.count("<") > DEEP_LISTS:
+        depth, lists = nesting_depth(html)
+        if depth > DEEP or lists > DEEP_LISTS:
+            return extract_plain_text(tree, preserve_formatting=False, main_content=False, alt_texts=False)
+    main = extract_plain_text(tree, main_content=True, alt_texts=False)
+    if len(main) >= LITTLE:
+        return main
+    full = extract_plain_text(tree, main_content=False, alt_texts=False)
+    # a short page is short either way; main content is the better part of it
+    return main if len(main) * 2 > len(full) else full

@@ -1,0 +1,238 @@
+"""One landed snapshot to clean document shards.
+
+Three passes. Files become candidate rows, file by file on any number of workers; digests and signatures decide in
+one process who is kept; the kept rows are streamed into shards in canonical order (file name, then place in the file).
+So the bytes written depend on the landed files, the settings and what other snapshots keep, and on nothing else.
+Memory: one batch a worker, and per candidate 50 bytes plus what :mod:`gem_assets.corpus.dedup` needs; texts and
+signatures stay on disk, in a scratch folder below the output that is removed at the end.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gem_assets.corpus.candidates import BLOCKED, NO_OWNERS, Blocked, Candidates, Owners, ask_owners
+from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.dedup import KEPT, Verdicts
+from gem_assets.corpus.fragments import FileJob, FileTally, extract_file, fragment_path, read_fragment
+from gem_assets.corpus.known import KnownContent
+from gem_assets.corpus.landing import SUCCESS, LandingError, landed_files, validate_snapshot_name
+from gem_assets.corpus.report import FileReport, IngestReport, check_accounts
+from gem_assets.corpus.schema import (
+    DOCUMENT_SCHEMA,
+    DUPLICATE_KINDS,
+    DUPLICATE_SCHEMA,
+    FILTERED_SCHEMA,
+    QUARANTINE_SCHEMA,
+)
+from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
+from gem_assets.corpus.tokens import token_counter
+from gem_assets.mapping import ShardMap, serial_map
+
+
+def ingest_snapshot(
+    landing: Path,
+    snapshot: str,
+    out: Path,
+    config: CorpusConfig,
+    *,
+    known: KnownContent,
+    map_shards: ShardMap = serial_map,
+    blocked: Blocked | None = None,
+) -> IngestReport:
+    """Read a landed snapshot and write its documents, duplicates, filtered and quarantined records.
+
+    Parameters
+    ----------
+    landing
+        The landing area, which holds the folder ``snapshot``.
+    out
+        Empty folder, filled with ``part-*.parquet``, ``duplicates.parquet``, ``filtered.parquet`` and
+        ``quarantine.parquet``. A snapshot without a single kept document has no ``part-*.parquet``.
+    known
+        What other snapshots keep.
+    map_shards
+        How file work is spread.
+    blocked
+        Which documents must not be kept: they are filtered as ``blocked``, before duplicates are looked for.
+
+    Raises
+    ------
+    LandingError
+        There is no such snapshot, or it is not complete.
+    FileExistsError
+        ``out`` is not empty.
+    AccountingError
+        Counts do not add up; ``out`` must not be published.
+    """
+    validate_snapshot_name(snapshot)
+    folder = landing / snapshot
+    if not (folder / SUCCESS).is_file():
+        raise LandingError(
+            f"{folder} has no {SUCCESS}: it is absent or still being written; create the mark once whole"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise FileExistsError(f"{out} is not empty: give an empty folder")
+    tokenizer, _ = token_counter(config.tokenizer)
+    scratch = out / ".scratch"
+    scratch.mkdir()
+    try:
+        jobs = [FileJob(i, str(f.path), f.relative, f.problem) for i, f in enumerate(landed_files(folder))]
+        extract = partial(extract_file, scratch=str(scratch), config=config)
+        tallies = list(map_shards(extract, jobs, f"{snapshot}: reading"))
+        candidates = Candidates(scratch, tallies, blocked)
+        owners = ask_owners(known, candidates.digests) if config.duplicates_across_snapshots else NO_OWNERS
+        verdicts = candidates.judge(owners, config)
+        with _Output(snapshot, out, config, candidates, verdicts, owners) as output:
+            files = [output.add_file(tally, scratch) for tally in tallies]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    report = _report(snapshot, tallies, files, output, owners, tokenizer)
+    check_accounts(report)
+    return report
+
+
+class _Output:
+    """The four kinds of files of an ingest, and what was written into them."""
+
+    def __init__(
+        self,
+        snapshot: str,
+        out: Path,
+        config: CorpusConfig,
+        candidates: Candidates,
+        verdicts: Verdicts,
+        owners: Owners,
+    ) -> None:
+        self._snapshot = snapshot
+        self._candidates = candidates
+        self._verdicts = verdicts
+        self._owners = owners
+        self._next = 0
+        self._stack = ExitStack()
+        enter = self._stack.enter_context
+        self.shards = enter(ShardWriter(out, config.shard_rows, config.shard_bytes))
+        self._duplicates = enter(TableFile(out / DUPLICATES_FILE, DUPLICATE_SCHEMA))
+        self._filtered = enter(TableFile(out / FILTERED_FILE, FILTERED_SCHEMA))
+        self._quarantine = enter(TableFile(out / QUARANTINE_FILE, QUARANTINE_SCHEMA))
+        self.duplicates: Counter[str] = Counter()
+        self.languages: Counter[str] = Counter()
+        self.n_tokens = 0
+        self.n_blocked = 0
+
+    def __enter__(self) -> "_Output":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def add_file(self, tally: FileTally, scratch: Path) -> FileReport:
+        """Write what one file gave; files come in canonical order."""
+        kept = duplicates = n_bytes = 0
+        before = self._filtered.rows, self._quarantine.rows
+        for batch in read_fragment(fragment_path(scratch, tally.index, "filtered")):
+            self._filtered.write(batch)
+        for batch in read_fragment(fragment_path(scratch, tally.index, "quarantine")):
+            self._quarantine.write(_with_columns(batch, QUARANTINE_SCHEMA, snapshot=self._snapshot))
+        for batch in read_fragment(fragment_path(scratch, tally.index, "documents")):
+            rows = np.arange(self._next, self._next + batch.num_rows)
+            self._next += batch.num_rows
+            kind = self._verdicts.kind[rows]
+            kept += self._keep(batch, rows, kind == KEPT)
+            n_bytes += int(batch.column("n_bytes").to_numpy()[kind == KEPT].sum())
+            duplicates += self._drop(batch, rows, (kind != KEPT) & (kind != BLOCKED))
+            self._block(batch, kind == BLOCKED)
+        return FileReport(
+            file=tally.relative,
+            read=tally.read,
+            kept=kept,
+            duplicates=duplicates,
+            filtered=self._filtered.rows - before[0],
+            quarantined=self._quarantine.rows - before[1],
+            skipped=tally.skipped,
+            n_bytes=n_bytes,
+        )
+
+    def _keep(self, batch: pa.RecordBatch, rows: NDArray[np.int64], mask: NDArray[np.bool_]) -> int:
+        kept = batch.filter(pa.array(mask))
+        counts = pa.array(self._verdicts.dup_count[rows[mask]], pa.int32())
+        self.shards.write(_with_columns(kept, DOCUMENT_SCHEMA, snapshot=self._snapshot, dup_count=counts))
+        self.languages.update(kept.column("lang").to_pylist())
+        self.n_tokens += int(kept.column("n_tokens").to_numpy().sum())
+        return kept.num_rows
+
+    def _drop(self, batch: pa.RecordBatch, rows: NDArray[np.int64], mask: NDArray[np.bool_]) -> int:
+        dropped = batch.select([n for n in batch.schema.names if n != "text"]).filter(pa.array(mask))
+        ids, snapshots = self._candidates.stand_ins(rows[mask], self._verdicts, self._owners, self._snapshot)
+        kinds = [DUPLICATE_KINDS[kind - 1] for kind in self._verdicts.kind[rows[mask]].tolist()]
+        self.duplicates.update(kinds)
+        self._duplicates.write(
+            _with_columns(
+                dropped,
+                DUPLICATE_SCHEMA,
+                snapshot=self._snapshot,
+                kind=pa.array(kinds, pa.string()),
+                kept_doc_id=pa.array(ids, pa.string()),
+                kept_snapshot=pa.array(snapshots, pa.string()),
+            )
+        )
+        return dropped.num_rows
+
+    def _block(self, batch: pa.RecordBatch, mask: NDArray[np.bool_]) -> None:
+        refused = batch.select([n for n in batch.schema.names if n != "text"]).filter(pa.array(mask))
+        self._filtered.write(_with_columns(refused, FILTERED_SCHEMA, reason="blocked"))
+        self.n_blocked += refused.num_rows
+
+
+def _with_columns(batch: pa.RecordBatch, schema: pa.Schema, **added: pa.Array | str) -> pa.RecordBatch:
+    """Return a batch in ``schema``: its own columns where it has them, else the added ones (a string: in every row)."""
+    columns: list[pa.Array] = []
+    for field in schema:
+        value = added.get(field.name)
+        if isinstance(value, str):
+            value = pa.repeat(pa.scalar(value, field.type), batch.num_rows)
+        columns.append(batch.column(field.name) if value is None else value)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _report(
+    snapshot: str,
+    tallies: Sequence[FileTally],
+    files: list[FileReport],
+    output: _Output,
+    owners: Owners,
+    tokenizer: str,
+) -> IngestReport:
+    filtered, quarantined, skipped = Counter[str](), Counter[str](), Counter[str]()
+    for tally in tallies:
+        filtered.update(tally.filtered)
+        quarantined.update(tally.quarantined)
+        skipped.update(tally.skipped)
+    if output.n_blocked:
+        filtered["blocked"] = output.n_blocked
+    return IngestReport(
+        snapshot=snapshot,
+        n_files=len(files),
+        read=sum(file.read for file in files),
+        kept=sum(file.kept for file in files),
+        duplicates={kind: output.duplicates[kind] for kind in DUPLICATE_KINDS},
+        filtered=dict(sorted(filtered.items())),
+        quarantined=dict(sorted(quarantined.items())),
+        skipped=dict(sorted(skipped.items())),
+        n_bytes=sum(file.n_bytes for file in files),
+        n_tokens=output.n_tokens,
+        languages=dict(sorted(output.languages.items())),
+        tokenizer=tokenizer,
+        shards=output.shards.shards,
+        files=files,
+        foreign_owners=owners.counts(),
+        foreign_digest=owners.digest(),
+    )

@@ -1,0 +1,40 @@
+"""Text, Markdown and HTML files: one document a file."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO, Final
+
+from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.html import html_to_text
+from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument
+from gem_assets.corpus.streams import open_stream, read_up_to
+from gem_assets.corpus.web import utf8_text
+
+TEXT_SUFFIXES: Final = frozenset({".txt", ".md", ".markdown", ".rst", ".text"})
+HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+
+
+def read_plain(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
+    """Yield the one document of a file; its ``url`` is empty and its place is the file.
+
+    Parameters
+    ----------
+    source
+        The open file, at its start.
+    relative
+        Name of the file in the rows.
+    """
+    stream = open_stream(source, config)
+    data = read_up_to(stream, config.max_record_bytes + 1)
+    damage = stream.damage
+    if damage is None and len(data) > config.max_record_bytes:
+        damage = Damaged("too_large", f"max_record_bytes is {config.max_record_bytes}")
+    try:
+        if damage is not None:
+            raise damage
+        text = utf8_text(data)
+    except Damaged as error:
+        yield Quarantined(relative, 0, error.reason, error.detail, len(data))
+        return
+    suffixes = {suffix.lower() for suffix in PurePosixPath(relative).suffixes}
+    yield RawDocument(relative, 0, html_to_text(text) if suffixes & HTML_SUFFIXES else text, len(data))

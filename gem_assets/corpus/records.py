@@ -1,0 +1,63 @@
+"""What a reader yields: a document, a damaged record, or a record that carries no document."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RawDocument:
+    """One document as found; text not yet cleaned.
+
+    Attributes
+    ----------
+    offset
+        Byte offset of the WARC/ARC record (compressed offset of its gzip member), parquet row or JSONL line, from 0.
+    n_bytes
+        Bytes of the raw record, as far as they are known.
+    """
+
+    file: str
+    offset: int
+    text: str
+    n_bytes: int
+    url: str | None = None
+    source: str | None = None
+    date: str | None = None
+    lang: str | None = None
+    label: str | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A record or a stretch of a file that cannot be read; ``reason`` is a key of ``QUARANTINE_REASONS``.
+
+    ``detail`` never quotes the record.
+    """
+
+    file: str
+    offset: int
+    reason: str
+    detail: str
+    n_bytes: int = 0
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A sound record that is no document (a request, an image); ``kind`` is counted, nothing else is kept."""
+
+    file: str
+    offset: int
+    kind: str
+
+
+Item = RawDocument | Quarantined | Skipped
+
+
+class Damaged(Exception):  # noqa: N818
+    """Raised inside a reader where one record is bad; the reader turns it into :class:`Quarantined`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

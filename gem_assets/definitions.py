@@ -1,0 +1,36 @@
+"""The code location: everything that Dagster shows and runs."""
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+
+# partitioned checks and the user code sensor are used on purpose; dagster is pinned and tests cover both
+for _category in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=_category)
+
+from gem_assets.assets import ALL_ASSETS  # noqa: E402
+from gem_assets.checks import ALL_CHECKS  # noqa: E402
+from gem_assets.settings import resolve_data_root  # noqa: E402
+from resources import EngineResource, SettingsResource, StoreResource  # noqa: E402
+from sensors import automation, landing_sensor, with_policy  # noqa: E402
+
+
+def code_location(data_root: str | Path | None = None) -> dg.Definitions:
+    """Return the definitions bound to one data root (the argument, ``GEM_DATA_ROOT`` or ``./gem-data``)."""
+    root = str(resolve_data_root(data_root))
+    return dg.Definitions(
+        assets=ALL_ASSETS,
+        asset_checks=ALL_CHECKS,
+        sensors=[landing_sensor, automation],
+        resources={
+            "settings": SettingsResource(data_root=root),
+            "store": StoreResource(root=root),
+            "engine": EngineResource(data_root=root),
+        },
+        executor=dg.in_process_executor,
+    ).map_asset_specs(func=partial(with_policy, root=root))
+
+
+defs = code_location()

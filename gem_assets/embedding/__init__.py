@@ -1,0 +1,1 @@
+"""Text to unit vectors: hashed features, the default embedder fitted on the landed corpus, or a sentence encoder."""

@@ -1,0 +1,172 @@
+"""OLMo-core (and olmix): raw token arrays a cluster and a YAML mixture.
+
+Unit: tokens, rounded to whole sequences, so a weight is a token share. Traps met here: ``.npy`` files without a header,
+token width by vocabulary size, weights that sum to 1, a cluster that rounds to no sequence (skipped with a warning
+there, refused here), and a cluster too small for its part (the trainer stops unless ``repetition_factor`` is -1).
+
+Two spellings of the same mixture, because the released package (3.0) and the main branch read different ones.
+Writes ``data/<cluster>/part-*.npy``, ``mix.yaml`` (``build_numpy_mixture_from_yaml_spec``) and ``source_mixture.yaml``
+(``SourceMixtureList``).
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from gem_assets.export.base import (
+    DATA,
+    Buckets,
+    cluster_name,
+    data_path,
+    local_path,
+    open_corpus,
+    require_documents,
+    require_filled,
+    require_sequences,
+    require_tokenizer,
+    select_plan,
+    tokenizer_name,
+)
+from gem_assets.export.config import ExportConfig
+from gem_assets.export.documents import Part
+from gem_assets.export.report import ExportReport, build_report
+from gem_assets.ordering.plan import RecipeLike
+
+_WIDTHS: tuple[np.dtype[Any], ...] = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
+
+
+def export(
+    recipe: RecipeLike,
+    documents: Iterable[pa.RecordBatch],
+    out: Path,
+    tokenizer: Path | None = None,
+    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
+) -> ExportReport:
+    """Write a recipe for OLMo-core; see :class:`gem_assets.export.base.Exporter`."""
+    plan = select_plan(recipe, config, "olmo-core", phases=False)
+    length = config.sequence_length
+    require_sequences("olmo-core", plan, length)
+    tokens = require_tokenizer("olmo-core", tokenizer, config)
+    dtype = next(w for w in _WIDTHS if tokens.vocab_size - 1 <= np.iinfo(w).max)
+    names = [cluster_name(int(c)) for c in plan.clusters]
+    seen: list[int] = []
+    files: dict[int, list[str]] = {}
+    with open_corpus(documents, plan, config, tokens, out) as corpus:
+        for index, parts in corpus.clusters():
+            folder = out / DATA / names[index]
+            folder.mkdir(parents=True)
+            files[index] = [
+                data_path(config, names[index], n) for n in _write(folder, parts, dtype, config.shard_bytes)
+            ]
+            seen.append(index)
+    require_documents(plan, seen)
+    buckets = _sizes(out, names, dtype, tokens.eos_id)
+    require_filled("olmo-core", plan, buckets, length)
+    budget = float(plan.targets.sum())
+    shares = plan.targets / budget
+    needed = length * np.round(budget * shares / length)
+    repeated = needed > buckets.tokens
+    mix = [
+        {
+            "name": names[i],
+            "weight": float(f"{shares[i]:.12g}"),
+            "paths": files[i],
+            "repetition_factor": -1.0 if repeated[i] else 1.0,
+        }
+        for i in range(len(names))
+    ]
+    (out / "mix.yaml").write_text(yaml.safe_dump({"mix": mix}, sort_keys=False), encoding="utf-8")
+    sources = [
+        {
+            "source_name": m["name"],
+            "target_ratio": m["weight"],
+            "paths": m["paths"],
+            # room for the rounding up to whole batches
+            "max_repetition_ratio": max(1.0, math.ceil(1.02 * n / t * 100) / 100),
+        }
+        for m, n, t in zip(mix, needed.tolist(), buckets.tokens.tolist(), strict=True)
+    ]
+    (out / "source_mixture.yaml").write_text(yaml.safe_dump({"sources": sources}, sort_keys=False), encoding="utf-8")
+
+    weights, read, factors = _read_back(out, config, names, dtype)
+    implied = length * np.round(budget * weights / length)
+    if np.any((read.tokens < implied) & (factors != -1)):
+        raise ValueError(f"{out / 'mix.yaml'}: a source is too small for its part and may not repeat")
+    plain_stops = bool(repeated.any())
+    return build_report(
+        out,
+        trainer="olmo-core",
+        unit="tokens, in whole sequences",
+        sequence_length=length,
+        clusters=plan.clusters,
+        weights=weights,
+        target_tokens=plan.targets,
+        implied_tokens=implied,
+        documents=buckets.documents,
+        tokens_available=read.tokens,
+        naive_shares=None if plain_stops else implied / implied.sum(),
+        naive="the shares as they are, without repetition_factor"
+        + (": the trainer stops, a source has too few tokens" if plain_stops else ": the weight counts tokens"),
+        usage=f"TokenizerConfig of {tokenizer_name(config, tokenizer)!r}: vocab_size={tokens.vocab_size}, "
+        f"eos_token_id={tokens.eos_id}; main branch: build_numpy_mixture_from_yaml_spec('mix.yaml', tokenizer=..., "
+        f"total_tokens={round(budget)}, sequence_length={length}, sampling_strategy='contiguous_chunks'); release: "
+        f"SourceMixtureDatasetConfig(source_list=SourceMixtureList(<source_mixture.yaml>), "
+        f"requested_tokens={round(budget)}, global_batch_size={length * config.batch_sequences})",
+        slack=length,
+        left_out=corpus.left_out,
+    )
+
+
+def _write(folder: Path, parts: Iterator[Part], dtype: np.dtype[Any], shard_bytes: int) -> list[str]:
+    """Write token arrays without header; return the names of the files."""
+    names: list[str] = []
+    room = 0
+    file = None
+    try:
+        for part in parts:
+            assert part.ids is not None
+            if file is None or room <= 0:
+                if file is not None:
+                    file.close()
+                names.append(f"part-{len(names):05d}.npy")
+                file = (folder / names[-1]).open("wb")
+                room = shard_bytes
+            part.ids.astype(dtype).tofile(file)
+            room -= len(part.ids) * dtype.itemsize
+    finally:
+        if file is not None:
+            file.close()
+    return names
+
+
+def _sizes(out: Path, names: list[str], dtype: np.dtype[Any], eos_id: int) -> Buckets:
+    """Documents (by their end tokens) and tokens of each cluster's files."""
+    documents, tokens = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=np.int64)
+    for i, name in enumerate(names):
+        for path in sorted((out / DATA / name).glob("part-*.npy")):
+            ids = np.memmap(path, dtype=dtype, mode="r")
+            tokens[i] += len(ids)
+            documents[i] += sum(int((ids[a : a + (1 << 24)] == eos_id).sum()) for a in range(0, len(ids), 1 << 24))
+    return Buckets(documents=documents, tokens=tokens)
+
+
+def _read_back(out: Path, config: ExportConfig, names: list[str], dtype: np.dtype[Any]) -> tuple[Any, Buckets, Any]:
+    """Weights, sizes of the files that the mixture names, and repetition factors."""
+    weights, factors = np.zeros(len(names)), np.zeros(len(names))
+    tokens = np.zeros(len(names), dtype=np.int64)
+    for source in yaml.safe_load((out / "mix.yaml").read_text(encoding="utf-8"))["mix"]:
+        at = names.index(source["name"])
+        weights[at], factors[at] = source["weight"], source["repetition_factor"]
+        sizes = [local_path(config, out, path).stat().st_size for path in source["paths"]]
+        tokens[at] = sum(sizes) // dtype.itemsize
+    second = yaml.safe_load((out / "source_mixture.yaml").read_text(encoding="utf-8"))["sources"]
+    if [(s["source_name"], s["target_ratio"]) for s in second] != list(zip(names, weights.tolist(), strict=True)):
+        raise ValueError(f"{out / 'source_mixture.yaml'} and mix.yaml differ")
+    if abs(weights.sum() - 1) > 5e-5:
+        raise ValueError(f"{out / 'mix.yaml'}: weights sum to {weights.sum()}, the trainer wants 1")
+    return weights, Buckets(documents=np.zeros_like(tokens), tokens=tokens), factors

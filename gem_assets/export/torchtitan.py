@@ -1,0 +1,147 @@
+"""torchtitan: JSON lines a cluster and a Grain data set configuration.
+
+Unit: documents when data sets are mixed before packing, fixed-length rows when each is packed first; the trainer does
+not adjust weights for lengths. This export packs first, so a weight is a token share. Traps met here: a mixture ends
+when its first child does and then starts again as a whole, so that large children would show their beginning again;
+children with more than one epoch are listed as often as the run needs them.
+
+The configuration uses the data API that torchtitan's ``components/data/README.md`` documents (Grain loader, 2026).
+Writes ``data/<cluster>/part-*.jsonl``, ``mixture.json`` and ``mixture.py``.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from gem_assets.export.base import (
+    DATA,
+    Buckets,
+    cluster_name,
+    data_path,
+    document_unit_shares,
+    local_path,
+    open_corpus,
+    optional_tokenizer,
+    require_documents,
+    require_filled,
+    require_sequences,
+    select_plan,
+)
+from gem_assets.export.config import ExportConfig
+from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.sampling import greedy_counts
+from gem_assets.export.textfiles import read_jsonl, write_jsonl
+from gem_assets.ordering.plan import RecipeLike
+
+_CONFIGURATION = '''"""This mixture for torchtitan: ``GrainDataLoader.Config(dataset=dataset_config())``."""
+
+import json
+from pathlib import Path
+
+from torchtitan.components.data import (
+    ConcatThenSplitPackingConfig,
+    DatasetConcatConfig,
+    DatasetMixConfig,
+    IndexedJsonlSource,
+    SingleDatasetConfig,
+    WeightedDataset,
+)
+from torchtitan.hf_datasets.text_datasets import TextProcessor
+
+HERE = Path(__file__).resolve().parent
+
+
+def text_of(row):
+    """Text of one line."""
+    return row["text"]
+
+
+def dataset_config():
+    """Each cluster packed into rows first, then rows mixed: weights count tokens."""
+    mixture = json.loads((HERE / "mixture.json").read_text())
+    children = []
+    for part in mixture["datasets"]:
+        documents = SingleDatasetConfig(
+            source=IndexedJsonlSource.Config(patterns=tuple(str(HERE / f) for f in part["files"])),
+            processor=TextProcessor.Config(text_fn=text_of),
+            post_filters=(lambda sample: sample is not None,),
+        )
+        repeated = DatasetConcatConfig(datasets=(documents,) * part["copies"])
+        packed = ConcatThenSplitPackingConfig(dataset=repeated)
+        children.append(WeightedDataset(dataset=packed, weight=part["weight"]))
+    return DatasetMixConfig(datasets=tuple(children))
+'''
+
+
+def export(
+    recipe: RecipeLike,
+    documents: Iterable[pa.RecordBatch],
+    out: Path,
+    tokenizer: Path | None = None,
+    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
+) -> ExportReport:
+    """Write a recipe for torchtitan; see :class:`gem_assets.export.base.Exporter`."""
+    plan = select_plan(recipe, config, "torchtitan", phases=False)
+    length = config.sequence_length
+    require_sequences("torchtitan", plan, length)
+    names = [cluster_name(int(c)) for c in plan.clusters]
+    files: dict[int, list[str]] = {}
+    available = np.zeros(len(names), dtype=np.int64)
+    with open_corpus(documents, plan, config, optional_tokenizer(tokenizer, config), out) as corpus:
+        for index, parts in corpus.clusters():
+            folder = out / DATA / names[index]
+            folder.mkdir(parents=True)
+            written = write_jsonl(folder, parts, config.shard_bytes, compress=False)
+            files[index] = [data_path(config, names[index], n) for n in written]
+            available[index] = sum(sum(read_jsonl(folder / n)) for n in written)
+    require_documents(plan, list(files))
+    shares = plan.targets / plan.targets.sum()
+    # one row more than the run needs, so that no child ends before the run does
+    copies = [math.ceil((t + 2 * length) / a) for t, a in zip(plan.targets, available, strict=True)]
+    mixture = {
+        "datasets": [
+            {"name": names[i], "files": files[i], "copies": copies[i], "weight": float(f"{shares[i]:.12g}")}
+            for i in range(len(names))
+        ],
+        "rows": round(float(plan.targets.sum()) / length),
+        "sequence_length": length,
+    }
+    (out / "mixture.json").write_text(json.dumps(mixture, indent=1) + "\n", encoding="utf-8")
+    (out / "mixture.py").write_text(_CONFIGURATION, encoding="utf-8")
+
+    read = json.loads((out / "mixture.json").read_text(encoding="utf-8"))
+    weights = np.array([d["weight"] for d in read["datasets"]])
+    sizes = np.zeros((2, len(names)), dtype=np.int64)
+    for at, part in enumerate(read["datasets"]):
+        for path in part["files"]:
+            for tokens in read_jsonl(local_path(config, out, path)):
+                sizes[:, at] += (1, tokens)
+    buckets = Buckets(documents=sizes[0], tokens=sizes[1])
+    require_filled("torchtitan", plan, buckets, length)
+    rows = greedy_counts(weights, read["rows"])
+    held = buckets.tokens * np.array([d["copies"] for d in read["datasets"]]) // length
+    if np.any(rows > held):
+        raise ValueError(f"{out / 'mixture.json'}: a data set ends before the run does")
+    return build_report(
+        out,
+        trainer="torchtitan",
+        unit="rows of sequence_length tokens",
+        sequence_length=length,
+        clusters=plan.clusters,
+        weights=weights,
+        target_tokens=plan.targets,
+        implied_tokens=rows.astype(np.float64) * length,
+        documents=buckets.documents,
+        tokens_available=buckets.tokens,
+        naive_shares=document_unit_shares(plan, buckets),
+        naive="data sets mixed before packing, the token shares as weights",
+        usage=f"config.dataloader = GrainDataLoader.Config(dataset=dataset_config(), shuffle=True, repeat=True) with "
+        f"dataset_config of mixture.py; training.seq_len {length}, training.steps "
+        f"{read['rows'] // config.batch_sequences} at {config.batch_sequences} sequences a step",
+        slack=length,
+        left_out=corpus.left_out,
+    )

@@ -1,0 +1,320 @@
+"""From an artifact down to the landing files it was made from, and whether all of it is still what it was.
+
+``walk`` follows the inputs of each manifest by identity, not by what is current now, so it answers for an old mixture
+as for today's. ``verify`` then reads everything again: the bytes of every output, every manifest against what its
+consumer and its commit wrote down, every identity against the manifest's own content, every table version against the
+digest of its rows, every landing file against its sha256. One flipped bit anywhere below a mixture is a fault with the
+name of the file.
+
+Cost: one read of all bytes (about 1 GB/s a core for files, 0.3 to 0.6 million rows a second for tables); each artifact
+once, however many consumers it has.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.identity import file_digest
+from gem_assets.lineage.manifest import MANIFEST_NAME, InputRef, Manifest, stage_name
+
+FaultKind = Literal[
+    "artifact_missing", "file_changed", "file_extra", "file_missing", "identity_mismatch", "input_mismatch",
+    "landing_changed", "landing_missing", "landing_unlisted", "manifest_changed", "table_changed", "table_missing",
+]  # fmt: skip
+
+
+class TableReader(Protocol):
+    """What verification needs of a table store."""
+
+    def digest(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> str:
+        """Return the order-free digest of the rows of one version (of one snapshot)."""
+        ...
+
+
+class Fault(BaseModel):
+    """One thing that is not what it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FaultKind
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artifact of a lineage; ``inputs`` are keys of other nodes or of sources."""
+
+    key: str
+    artifact: Artifact
+    inputs: tuple[str, ...]
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known of it."""
+        return self.artifact.manifest
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Everything that one artifact was made from.
+
+    Attributes
+    ----------
+    root
+        Key of the artifact asked for.
+    nodes
+        Key to artifact, inputs before what was made from them.
+    sources
+        Key to reference of what is pinned by content and not by artifact: landing files, borrowed texts.
+    faults
+        What could not even be opened.
+    """
+
+    root: str
+    nodes: Mapping[str, Node]
+    sources: Mapping[str, InputRef]
+    faults: tuple[Fault, ...] = ()
+
+    def tree(self) -> Iterator[tuple[int, str, bool]]:
+        """Yield (depth, key, shown before) from the root down."""
+        seen: set[str] = set()
+
+        def below(key: str, depth: int) -> Iterator[tuple[int, str, bool]]:
+            yield depth, key, key in seen
+            if key in seen:
+                return
+            seen.add(key)
+            for child in self.nodes[key].inputs if key in self.nodes else ():
+                yield from below(child, depth + 1)
+
+        return below(self.root, 0)
+
+    def text(self) -> str:
+        """Return the tree as indented lines."""
+        lines: list[str] = []
+        for depth, key, again in self.tree():
+            node, source = self.nodes.get(key), self.sources.get(key)
+            about = "missing"
+            if node is not None:
+                about = f"{node.manifest.identity[:12]}" + (" (see above)" if again else _outputs(node.manifest))
+            elif source is not None:
+                content = (
+                    f"{len(source.files)} files" if source.files else f"{source.rows or 0} rows, pinned by content"
+                )
+                about = f"{source.data_version[:12]}  {content}"
+            lines.append(f"{'  ' * depth}{key.split('@')[0]}  {about}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: every manifest by key, sources, and the root."""
+        return {
+            "root": self.root,
+            "artifacts": {key: node.manifest.model_dump(mode="json") for key, node in self.nodes.items()},
+            "inputs": {key: list(node.inputs) for key, node in self.nodes.items()},
+            "sources": {key: ref.model_dump(mode="json") for key, ref in self.sources.items()},
+        }
+
+
+#: What no stage makes; other inputs without an identity name content by a version of their own.
+LANDING = "landing"
+
+
+@dataclass
+class _Walk:
+    store: ArtifactStore
+    nodes: dict[str, Node] = field(default_factory=lambda: {})
+    sources: dict[str, InputRef] = field(default_factory=lambda: {})
+    faults: list[Fault] = field(default_factory=lambda: [])
+
+    def visit(self, asset: str, partition: str | None, identity: str) -> str:
+        key = f"{stage_name(asset, partition)}@{identity[:12]}"
+        if key in self.nodes or any(f.where == key for f in self.faults):
+            return key
+        found, torn = self.store.examine(asset, identity, partition)
+        if found is None:
+            self.faults.append(
+                Fault(kind="artifact_missing", where=key, message="; ".join(torn) or "it is not in the store")
+            )
+            return key
+        inputs = tuple(self.enter(ref) for ref in found.manifest.inputs)
+        self.nodes[key] = Node(key, found, inputs)
+        return key
+
+    def enter(self, ref: InputRef) -> str:
+        if ref.identity is not None:
+            return self.visit(ref.asset, ref.partition, ref.identity)
+        key = f"{ref.key}@{ref.data_version[:12]}"
+        self.sources[key] = ref
+        return key
+
+
+def walk(store: ArtifactStore, asset: str, partition: str | None = None, *, identity: str | None = None) -> Lineage:
+    """Return the lineage of an artifact: the current one, or the one of ``identity``.
+
+    Raises
+    ------
+    LookupError
+        When the asset has nothing committed.
+    """
+    if identity is None:
+        entry = store.pointer(asset, partition)
+        if entry is None or entry.identity is None:
+            state = "was removed" if entry is not None else "has not been materialized"
+            raise LookupError(f"{stage_name(asset, partition)} {state} in {store.root}")
+        identity = entry.identity
+    walked = _Walk(store)
+    root = walked.visit(asset, partition, identity)
+    return Lineage(root, walked.nodes, walked.sources, tuple(walked.faults))
+
+
+def verify(
+    store: ArtifactStore,
+    lineage: Lineage,
+    *,
+    landing: Path | None = None,
+    tables: TableReader | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Fault]:
+    """Read everything in a lineage again and return what is not what it was; an empty list is a clean bill.
+
+    Parameters
+    ----------
+    store
+        Where the lineage was walked.
+    landing
+        Landing folder, to hash the raw files too; None leaves them out.
+    tables
+        Table store, to digest the rows too; None leaves them out.
+    progress
+        Called with (parts done, parts in all).
+    """
+    faults = list(lineage.faults)
+    total, done = len(lineage.nodes) + len(lineage.sources), 0
+    for node in lineage.nodes.values():
+        faults.extend(_check_manifest(store, node, lineage))
+        faults.extend(check_files(node.artifact, node.key))
+        if tables is not None:
+            faults.extend(_check_tables(node, tables))
+        done += 1
+        if progress is not None:
+            progress(done, total)
+    for key, ref in lineage.sources.items():
+        if landing is not None:
+            faults.extend(_check_source(key, ref, landing))
+        done += 1
+        if progress is not None:
+            progress(done, total)
+    return faults
+
+
+def check_files(artifact: Artifact, where: str) -> Iterator[Fault]:
+    """Hash every output of an artifact; yield what is missing, changed or not in the manifest."""
+    expected = {ref.path: ref for ref in artifact.manifest.outputs}
+    for name, ref in expected.items():
+        path = artifact.path / name
+        if not path.is_file():
+            yield Fault(kind="file_missing", where=where, message=f"{path} is gone")
+        elif (actual := file_digest(path)) != ref.sha256:
+            yield Fault(
+                kind="file_changed", where=where, message=f"{path} has sha256 {actual}, its manifest says {ref.sha256}"
+            )
+    for path in sorted(artifact.path.rglob("*")):
+        name = path.relative_to(artifact.path).as_posix()
+        if path.is_file() and name != MANIFEST_NAME and name not in expected:
+            yield Fault(kind="file_extra", where=where, message=f"{path} is not in the manifest")
+
+
+def _check_manifest(store: ArtifactStore, node: Node, lineage: Lineage) -> Iterator[Fault]:
+    manifest, written = node.manifest, node.artifact.manifest_sha256
+    recorded = store.recorded_manifest(manifest.asset, manifest.identity, manifest.partition)
+    if recorded is not None and recorded != written:
+        yield Fault(
+            kind="manifest_changed",
+            where=node.key,
+            message=f"its manifest has sha256 {written}, the commit wrote {recorded}: it was edited since",
+        )
+    if (recomputed := manifest.recomputed_identity()) != manifest.identity:
+        yield Fault(
+            kind="identity_mismatch",
+            where=node.key,
+            message=f"what its manifest holds gives identity {recomputed}, not {manifest.identity}",
+        )
+    for ref, key in zip(manifest.inputs, node.inputs, strict=True):
+        child = lineage.nodes.get(key)
+        if child is not None:
+            yield from _check_input(node.key, ref, child)
+
+
+def _check_input(where: str, ref: InputRef, child: Node) -> Iterator[Fault]:
+    if ref.manifest_sha256 is not None and ref.manifest_sha256 != child.artifact.manifest_sha256:
+        yield Fault(
+            kind="manifest_changed",
+            where=child.key,
+            message=f"its manifest has sha256 {child.artifact.manifest_sha256}, "
+            f"but {where} was made from {ref.manifest_sha256}",
+        )
+    if ref.data_version != child.manifest.data_version:
+        yield Fault(
+            kind="input_mismatch",
+            where=where,
+            message=f"read {ref.key} at data version {ref.data_version}, which is {child.manifest.data_version}",
+        )
+    if ref.lance_table is not None:
+        kept = {(table.table, table.version, table.rows) for table in child.manifest.lance}
+        if (ref.lance_table, ref.lance_version, ref.rows) not in kept:
+            yield Fault(
+                kind="input_mismatch",
+                where=where,
+                message=f"read {ref.rows} rows of {ref.lance_table} version {ref.lance_version}; "
+                f"{child.key} wrote {sorted(kept)}",
+            )
+
+
+def _check_tables(node: Node, tables: TableReader) -> Iterator[Fault]:
+    for ref in node.manifest.lance:
+        if ref.digest is None:
+            continue
+        name = f"table {ref.table} version {ref.version}"
+        try:
+            actual = tables.digest(ref.table, version=ref.version, snapshot=node.manifest.partition)
+        except (LookupError, ValueError, OSError) as error:
+            yield Fault(kind="table_missing", where=node.key, message=f"{name} cannot be read: {error}")
+            continue
+        if actual != ref.digest:
+            yield Fault(
+                kind="table_changed",
+                where=node.key,
+                message=f"the rows of {name} have digest {actual}, the manifest says {ref.digest}",
+            )
+
+
+def _check_source(key: str, ref: InputRef, landing: Path) -> Iterator[Fault]:
+    if not ref.files and ref.asset == LANDING:
+        yield Fault(kind="landing_unlisted", where=key, message="no files are recorded, so nothing can be compared")
+    for file in ref.files:
+        folders = [landing / ref.partition] if ref.partition else []
+        path = next((p for p in (folder / file.path for folder in [*folders, landing]) if p.is_file()), None)
+        if path is None:
+            yield Fault(kind="landing_missing", where=key, message=f"{file.path} is no longer below {landing}")
+        elif (actual := file_digest(path)) != file.sha256:
+            yield Fault(
+                kind="landing_changed",
+                where=key,
+                message=f"{path} has sha256 {actual}, {file.sha256} was read when it was ingested",
+            )
+
+
+def _outputs(manifest: Manifest) -> str:
+    parts: list[str] = []
+    if manifest.outputs:
+        parts.append(f"{len(manifest.outputs)} files")
+    parts.extend(f"{ref.table} v{ref.version} ({ref.rows} rows)" for ref in manifest.lance)
+    return f"  {', '.join(parts)}" if parts else ""

@@ -1,0 +1,48 @@
+"""Settings of the mixture recipes."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CODE_VERSION = "1"
+
+
+class MixingConfig(BaseModel):
+    """What every mixture strategy is told.
+
+    Attributes
+    ----------
+    token_budget
+        Tokens to train on. ``None`` means every token of the inventory once.
+    repetition_cap
+        The most often a cluster's text may be seen, in epochs. Four epochs of the same text are worth nearly
+        as much as fresh text (Muennighoff et al. 2023); past that the value drops fast.
+    temperature
+        Exponent on the token counts of the ``temperature`` strategy: 1 is proportional, 0 is uniform.
+    unimax_epochs
+        Epoch cap inside UniMax. At ``repetition_cap`` or above, UniMax is the capped ``uniform``.
+    seed
+        Seed of the strategies that draw; recorded in every recipe.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token_budget: Annotated[
+        int | None, Field(gt=0, description="tokens to train on; null: each available token once")
+    ] = None
+    repetition_cap: Annotated[
+        float, Field(gt=0, le=1000, allow_inf_nan=False, description="most epochs over a cluster's text")
+    ] = 4.0
+    temperature: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="exponent on token counts of the strategy 'temperature'",
+        ),
+    ] = 0.5
+    unimax_epochs: Annotated[
+        float, Field(gt=0, le=1000, allow_inf_nan=False, description="epoch cap of the strategy 'unimax'")
+    ] = 2.0
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every draw")] = 0

@@ -1,0 +1,134 @@
+"""Which law to believe, target by target.
+
+Every law that the number of runs allows predicts each run from the others (K folds, the same for all laws). Laws are
+compared by the rank correlation of those predictions with the truth, and by pairwise decision accuracy: the part of
+pairs of mixtures that the prediction puts in the right order (the metric of DataDecide). Ties in correlation within one
+point go to the earlier, simpler law of the registry.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from gem_assets.mixing.laws.base import Floats, Law, folds
+from gem_assets.mixing.laws.registry import LAWS
+
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class LawScore:
+    """How well one law predicts runs of one target that it has not seen.
+
+    Attributes
+    ----------
+    spearman
+        Rank correlation of held-out predictions; NaN when the predictions are constant.
+    decisions
+        Part of pairs put in the right order; ties in the prediction count half.
+    error
+        Root mean squared error, nats.
+    """
+
+    law: str
+    spearman: float
+    decisions: float
+    error: float
+
+
+@dataclass(frozen=True)
+class FittedTarget:
+    """The law chosen for one target, fitted on all runs, with the scores of all that were tried."""
+
+    target: str
+    name: str
+    law: Law
+    scores: tuple[LawScore, ...]
+
+    @property
+    def score(self) -> LawScore:
+        """Score of the chosen law."""
+        return next(s for s in self.scores if s.law == self.name)
+
+
+def spearman(predicted: Floats, true: Floats) -> float:
+    """Spearman rank correlation; NaN if either side is constant or there are fewer than two values."""
+    if len(predicted) < 2:
+        return float("nan")
+    a, b = rankdata(predicted) - (len(predicted) + 1) / 2, rankdata(true) - (len(true) + 1) / 2
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else float("nan")
+
+
+def pairwise_decisions(predicted: Floats, true: Floats) -> float:
+    """Part of pairs that the prediction orders as the truth does; pairs that are truly equal do not count."""
+    rows, columns = np.triu_indices(len(true), 1)
+    real = np.sign(true[rows] - true[columns])
+    guess = np.sign(predicted[rows] - predicted[columns])
+    counted = real != 0
+    if not counted.any():
+        return float("nan")
+    return float(np.mean(np.where(guess[counted] == 0, 0.5, guess[counted] == real[counted])))
+
+
+def cross_validate(name: str, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0) -> LawScore:
+    """Score one law of the registry on one target."""
+    held_out = np.empty(len(losses))
+    for train, test in folds(len(losses), n_folds, seed):
+        held_out[test] = LAWS[name].make(seed).fit(mixtures[train], losses[train]).predict(mixtures[test])
+    return LawScore(
+        law=name,
+        spearman=spearman(held_out, losses),
+        decisions=pairwise_decisions(held_out, losses),
+        error=float(np.sqrt(np.mean((held_out - losses) ** 2))),
+    )
+
+
+def choose_laws(
+    mixtures: Floats,
+    losses: Mapping[str, Floats],
+    *,
+    candidates: Sequence[str] | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> list[FittedTarget]:
+    """Choose and fit a law for every target.
+
+    Parameters
+    ----------
+    mixtures
+        ``(n, K)``.
+    losses
+        Losses ``(n,)`` per target.
+    candidates
+        Names of the registry; those that need more runs than there are in a fold's training part are passed over.
+        All by default.
+
+    Raises
+    ------
+    ValueError
+        For an unknown candidate, or when no candidate can work with so few runs.
+    """
+    names = list(LAWS) if candidates is None else list(candidates)
+    unknown = [n for n in names if n not in LAWS]
+    if unknown:
+        raise ValueError(f"unknown law {unknown[0]!r}; there are {', '.join(LAWS)}")
+    n, k = mixtures.shape
+    in_training = n - -(-n // n_folds)
+    able = [name for name in names if LAWS[name].least_runs(k) <= in_training]
+    if not able:
+        fewest = min(LAWS[name].least_runs(k) for name in names)
+        raise ValueError(
+            f"{n} runs leave {in_training} to train a fold; {', '.join(names)} need at least {fewest}; train more "
+            "proxies"
+        )
+    fitted: list[FittedTarget] = []
+    for target, values in losses.items():
+        scores = tuple(cross_validate(name, mixtures, values, n_folds=n_folds, seed=seed) for name in able)
+        best = max((s.spearman for s in scores if np.isfinite(s.spearman)), default=float("nan"))
+        chosen = next((s.law for s in scores if s.spearman >= best - MARGIN), able[0])
+        law = LAWS[chosen].make(seed).fit(mixtures, values)
+        fitted.append(FittedTarget(target, chosen, law, scores))
+    return fitted

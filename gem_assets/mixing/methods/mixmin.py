@@ -1,0 +1,70 @@
+"""MixMin: mix the predictions of one proxy per source (Thudi et al. 2025).
+
+With one model per source, the ensemble with weights ``p`` has on a target text ``x`` the likelihood ``Σ_i p_i P_i(x)``;
+the weights that maximise it are a convex problem in ``p`` alone,
+
+    min_p  -mean_x  log( Σ_i p_i P_i(x) ) / len(x)
+
+and are taken as the mixture to train on. Solved by exponentiated gradient; one proxy per source, no proxy per mixture.
+"""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from gem_assets.mixing.online.simplex import Floats, logarithm, softmax, uniform
+
+
+def mixmin(
+    log_likelihoods: Floats,
+    lengths: Floats | None = None,
+    *,
+    rate: float = 1.0,
+    tolerance: float = 1e-6,
+    max_iterations: int = 20_000,
+) -> Floats:
+    """Return the mixture of sources that explains the target best.
+
+    Parameters
+    ----------
+    log_likelihoods
+        ``log P_i(x)`` of each target text under each source's model, ``(n, K)``, nats.
+    lengths
+        Tokens of each text ``(n,)``; 1 by default.
+    rate
+        First step size; halved when the objective rises.
+    tolerance
+        Stop when the objective is at most this far above its minimum (its convexity gives the bound).
+
+    Raises
+    ------
+    ValueError
+        If a likelihood is NaN, or a text is impossible under every source.
+    """
+    logs = np.asarray(log_likelihoods, np.float64)
+    if logs.ndim != 2 or np.isnan(logs).any() or np.any(logs == np.inf):
+        raise ValueError("log-likelihoods must be a matrix of finite numbers or -inf")
+    impossible = ~np.isfinite(logs).any(axis=1)
+    if impossible.any():
+        raise ValueError(f"target text {int(np.argmax(impossible))} is impossible under every source; leave it out")
+    scale = np.ones(len(logs)) if lengths is None else np.asarray(lengths, np.float64)
+    if scale.shape != (len(logs),) or np.any(scale <= 0):
+        raise ValueError("every target text needs a positive length")
+
+    def value(shares: Floats) -> tuple[float, Floats]:
+        mixed = np.asarray(logsumexp(logs + logarithm(shares), axis=1), np.float64)
+        gradient = -np.mean(np.exp(logs - mixed[:, None]) / scale[:, None], axis=0)
+        return float(-np.mean(mixed / scale)), gradient
+
+    shares, step = uniform(logs.shape[1]), rate
+    objective, gradient = value(shares)
+    for _ in range(max_iterations):
+        if float(gradient @ shares) - float(gradient.min()) <= tolerance:
+            break
+        candidate = softmax(logarithm(shares) - step * gradient)
+        lower, slope = value(candidate)
+        if lower > objective and step > 1e-12:
+            step *= 0.5
+            continue
+        shares, objective, gradient = candidate, lower, slope
+        step *= 1.1
+    return shares

@@ -1,0 +1,97 @@
+"""Aioli: learn how training on one domain moves the loss of every other, as training runs (Chen et al. 2024).
+
+Most online methods assume a law ``L_i(t+1) = L_i(t) - Σ_j A_ij p_j`` and differ in how they guess ``A``. Aioli measures
+it: in each round it plays the K "smoothed one-hot" mixtures (mass ``o`` on one domain, the rest spread evenly) for a
+few steps each, in random order, on the live model; the loss drops ``G``, averaged over sweeps, then satisfy
+``G_i = P A_i`` with ``P`` the matrix of those mixtures. The weights follow by one exponentiated-gradient step on
+``Σ_i L_i``:
+
+    p_j ∝ exp(η Σ_i A_ij)      from uniform in every round, with a running average over rounds (``ema``)
+    p_j ← p_j exp(η Σ_i A_ij)  cumulative, without one
+
+``A`` is first shifted to be non-negative and scaled to sum 1 over all entries, so small ``η`` stays close to uniform
+weights by design.
+"""
+
+import numpy as np
+
+from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
+
+
+def smoothed_one_hot(count: int, mass: float) -> Floats:
+    """Mixtures to play, ``(K, K)``: row ``j`` puts ``mass`` on domain ``j`` and spreads the rest evenly."""
+    if not 1 / count < mass <= 1:
+        raise ValueError(f"the mass on one of {count} domains must exceed {1 / count:.4g} and be at most 1, not {mass}")
+    rest = (1 - mass) / (count - 1) if count > 1 else 0.0
+    return np.full((count, count), rest) + (mass - rest) * np.eye(count)
+
+
+def unmix(drops: Floats, mass: float) -> Floats:
+    """Solve for ``A`` from mean loss drops.
+
+    Parameters
+    ----------
+    drops
+        ``G``, ``(K, K)``: row is the evaluated domain, column the played mixture.
+    mass
+        ``o`` of the mixtures played.
+    """
+    return np.asarray(np.linalg.solve(smoothed_one_hot(len(drops), mass), drops.T).T, np.float64)
+
+
+def normalise(matrix: Floats) -> Floats:
+    """Shift a negative minimum to 0 and scale to total 1; a matrix of zeros becomes even."""
+    shifted = matrix - min(float(matrix.min()), 0.0)
+    total = shifted.sum()
+    return shifted / total if total > 0 else np.full(matrix.shape, 1.0 / matrix.size)
+
+
+class Aioli:
+    """State of the weights over rounds.
+
+    Parameters
+    ----------
+    count
+        Number of domains.
+    eta
+        Step size; 1 for seven domains, 0.1 to 0.2 for two or three in the published runs.
+    mass
+        Mass of the played mixtures on their own domain.
+    ema
+        Part of the earlier average kept each round; ``None`` accumulates instead.
+    """
+
+    def __init__(self, count: int, *, eta: float = 1.0, mass: float = 0.75, ema: float | None = 0.1) -> None:
+        if ema is not None and not 0 <= ema < 1:
+            raise ValueError(f"ema must be in [0, 1), not {ema}")
+        self.mixtures = smoothed_one_hot(count, mass)
+        self.weights = uniform(count)
+        self.eta, self.mass, self.ema = eta, mass, ema
+        self._average: Floats | None = None
+
+    def update(self, drops: Floats) -> Floats:
+        """Take one round's mean loss drops ``(K, K)`` and return the new weights."""
+        matrix = normalise(unmix(drops, self.mass))
+        if self.ema is None:
+            self.weights = softmax(logarithm(self.weights) + self.eta * matrix.sum(axis=0))
+            return self.weights
+        self._average = matrix if self._average is None else (1 - self.ema) * matrix + self.ema * self._average
+        self.weights = softmax(self.eta * self._average.sum(axis=0))
+        return self.weights
+
+
+def step_from(weights: Floats, matrix: Floats, eta: float) -> Floats:
+    """One exponentiated-gradient step ``p_j ∝ p_j exp(η Σ_i A_ij)`` for any estimate of ``A``."""
+    return softmax(logarithm(as_weights(weights)) + eta * matrix.sum(axis=0))
+
+
+def static_optimum_two(rates: Floats, biases: Floats) -> float:
+    """Optimum of ``Σ_i exp(k_i p_i + b_i)`` over two domains, in closed form.
+
+    ``p_1 = (k_2 + b_2 - b_1 + log(k_2/k_1)) / (k_1 + k_2)``, cut to [0, 1]; the rates ``k`` are negative.
+    """
+    k1, k2 = (float(k) for k in rates)
+    if k1 >= 0 or k2 >= 0:
+        raise ValueError(f"both rates must be negative for an interior optimum, not {k1} and {k2}")
+    b1, b2 = (float(b) for b in biases)
+    return float(np.clip((k2 + b2 - b1 + np.log(k2 / k1)) / (k1 + k2), 0.0, 1.0))

@@ -1,0 +1,78 @@
+"""Read and sort streams of record batches that need not fit in memory; the sort is DuckDB's, which spills."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_ROWS = 131_072
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = _ROWS) -> Iterator[pa.RecordBatch]:
+    """Yield a parquet file's rows in batches, holding no more than one row group."""
+    # with pre-buffering, the default, pyarrow keeps all that it has read until the file is closed
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+
+
+def sort_batches(
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    by: Sequence[str],
+    *,
+    scratch: Path,
+    memory_mb: int,
+    threads: int,
+    rows: int = _ROWS,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all batches in the order of the columns `by`.
+
+    Parameters
+    ----------
+    batches
+        Rows; read once, as the sort asks for them.
+    schema
+        Schema of the batches, without nulls in the sort columns.
+    by
+        Sort columns, most significant first; a leading minus sorts that one in descending order. Rows equal in all of
+        them come in no particular order.
+    scratch
+        Folder for runs that do not fit in memory.
+    memory_mb
+        Memory of the sort, MiB.
+    threads
+        Threads of the sort.
+    rows
+        Most rows of a batch that is yielded.
+    """
+    failures: list[Exception] = []
+
+    def guarded() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    reader = pa.RecordBatchReader.from_batches(schema, guarded())
+    columns = ", ".join(f'"{name.removeprefix("-")}" {"DESC" if name.startswith("-") else "ASC"}' for name in by)
+    with (
+        tempfile.TemporaryDirectory(dir=scratch, prefix="sort-") as spill,
+        duckdb.connect(
+            config={"memory_limit": f"{memory_mb}MiB", "threads": threads, "temp_directory": spill}
+        ) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false")
+        connection.register("documents", reader)
+        # a relation streams its result; a cursor would hold all of it
+        relation = connection.sql(f"SELECT * FROM documents ORDER BY {columns}")  # noqa: S608 - column names are ours
+        try:
+            sorted_rows = relation.to_arrow_reader(rows)
+        except duckdb.Error as error:
+            # the sort reports a failing input as text; its caller wants the failure itself
+            raise (failures[0] if failures else error) from None
+        for batch in sorted_rows:
+            yield batch.cast(schema)

@@ -1,0 +1,203 @@
+"""Self-contained HTML pages: own style sheet, inline pictures, nothing loaded from elsewhere, no script.
+
+They are opened from an artifact folder, sent by mail or kept for years, so they must not depend on a server. Every text
+that comes from data is escaped; a link is made only of an ``http`` or ``https`` address.
+"""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from gem_assets.mixing.recipe import Recipe, RecipeEntry
+from gem_assets.report.page_style import CSS
+from gem_assets.report.plots import effective_number
+from gem_assets.report.tables import compact, percent
+from gem_assets.taxonomy.taxonomy import Cluster, Taxonomy
+
+
+class _Named(Protocol):
+    @property
+    def value(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """How much of it there is."""
+        ...
+
+
+def page(title: str, body: str, footer: str = "") -> str:
+    """Wrap a body, which must be escaped already, into a complete HTML document."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        # nothing but inline style and pictures may be used, whatever a text smuggles in
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+        'img-src data:">\n'
+        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n"
+        f"<footer>{escape(footer)}</footer>\n</main>\n</body>\n</html>\n"
+    )
+
+
+def escape(text: object) -> str:
+    """Escape a value for HTML text and attributes."""
+    return html.escape(str(text), quote=True)
+
+
+def image(png: bytes, alt: str) -> str:
+    """Return a picture with its bytes inline."""
+    data = base64.b64encode(png).decode("ascii")
+    return f'<div class="picture"><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></div>'
+
+
+def taxonomy_page(taxonomy: Taxonomy, map_png: bytes | None = None) -> str:
+    """Write the taxonomy as one page: figures, the map, and a card per cluster, largest first."""
+    shares = [c.share for c in taxonomy.clusters]
+    largest, smallest = max(shares, default=0.0), min(shares, default=0.0)
+    coherence = sum(c.share * c.coherence for c in taxonomy.clusters)
+    figures = [
+        (str(len(taxonomy.clusters)), "clusters"),
+        (compact(taxonomy.documents), "documents in the sample"),
+        (f"{effective_number(np.array(shares)):.1f}", "effective clusters"),
+        (f"{largest / smallest:.1f}" if smallest > 0 else "∞", "largest / smallest"),
+        (f"{coherence:.3f}", "mean cosine to centre"),
+    ]
+    order = sorted(taxonomy.clusters, key=lambda c: (-c.share, c.id))
+    cards = "\n".join(_card(c, taxonomy, largest) for c in order)
+    body = (
+        "<h1>Taxonomy</h1>\n"
+        f'<p class="muted">Clusters of the corpus, with what they hold. Names: {escape(taxonomy.namer)}.</p>\n'
+        f"{_figures(figures)}\n{image(map_png, 'Map of the sample, coloured by cluster') if map_png else ''}\n"
+        f'<h2>Clusters</h2>\n<div class="cards">\n{cards}\n</div>'
+    )
+    return page("Taxonomy", body, f"Taxonomy {taxonomy.version}")
+
+
+def recipe_page(recipes: Sequence[Recipe], bars_png: bytes | None = None) -> str:
+    """Write recipes side by side: figures per recipe, then shares and epochs per cluster.
+
+    The first recipe is the one that the others are compared with. Recipes must be of one taxonomy version.
+
+    Raises
+    ------
+    ValueError
+        If there is no recipe, or the recipes speak of different taxonomies.
+    """
+    if not recipes:
+        raise ValueError("no recipe to show")
+    versions = sorted({r.taxonomy_version for r in recipes})
+    if len(versions) > 1:
+        raise ValueError(f"recipes of different taxonomies cannot stand side by side: {', '.join(versions)}")
+    head = ["recipe", "token budget", "effective clusters", "moved", "most epochs", "predicted loss", "verdict"]
+    figures = [_summary_row(r, recipes[0]) for r in recipes]
+    # without evidence the last two columns would be empty
+    told = [i for i in range(len(head)) if i < 5 or any(row[i] for row in figures)]
+    summary = _table([head[i] for i in told], [[row[i] for i in told] for row in figures])
+    names = {e.cluster: e.name for r in recipes for e in r.entries}
+    top = max((e.token_share for r in recipes for e in r.entries), default=1.0) or 1.0
+    rows: list[list[str]] = []
+    first = {e.cluster: e.token_share for e in recipes[0].entries}
+    for cluster in sorted(names, key=lambda c: (-first.get(c, 0.0), c)):
+        row = [escape(names[cluster])]
+        for recipe in recipes:
+            entry = next((e for e in recipe.entries if e.cluster == cluster), None)
+            row.append(_share_cell(entry, top) if entry is not None else "")
+        rows.append(row)
+    body = (
+        "<h1>Recipes</h1>\n"
+        f'<p class="muted">Token shares per cluster; "moved" is the part of the budget spent otherwise than in '
+        f"{escape(recipes[0].strategy)}. Below each share: epochs over the cluster's text.</p>\n{summary}\n"
+        f"{image(bars_png, 'Token shares of the recipes per cluster') if bars_png else ''}\n"
+        f"<h2>Shares</h2>\n{_table(['cluster', *(escape(r.strategy) for r in recipes)], rows)}"
+    )
+    identities = ", ".join(f"{r.strategy} {r.identity[:12]}" for r in recipes)
+    return page("Recipes", body, f"Taxonomy {versions[0]}; {identities}")
+
+
+def _card(cluster: Cluster, taxonomy: Taxonomy, largest: float) -> str:
+    tags = "".join(f"<li>{escape(k)}</li>" for k in cluster.keywords)
+    neighbours = ", ".join(
+        f'<a href="#cluster-{n.cluster}">{escape(taxonomy.clusters[n.cluster].name)}</a> {n.cosine:.2f}'
+        for n in cluster.neighbours
+    )
+    facts = [
+        ("near", neighbours),
+        ("sources", _portions(cluster.sources)),
+        ("languages", _portions(cluster.languages)),
+        ("coherence", f"{cluster.coherence:.3f} · κ {cluster.kappa:.0f}"),
+    ]
+    terms = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts if value)
+    exemplars = "".join(
+        f"<li>{_link(e.url)}<span class='muted'>{escape(e.source)} · GIS {e.gis:.2f}</span><br>{escape(e.snippet)}</li>"
+        for e in cluster.exemplars
+    )
+    width = 100 * cluster.share / largest if largest > 0 else 0.0
+    return (
+        f'<section class="card" id="cluster-{cluster.id}"><header><h3>{escape(cluster.name)}</h3>'
+        f'<span class="number">{_percent(cluster.share)}</span></header>'
+        f'<div class="bar"><i style="width:{width:.1f}%"></i></div>'
+        f'<p class="small muted">{escape(cluster.description)}</p><ul class="tags">{tags}</ul><dl>{terms}</dl>'
+        + (f"<details><summary>Exemplars</summary><ol>{exemplars}</ol></details>" if exemplars else "")
+        + "</section>"
+    )
+
+
+def _summary_row(recipe: Recipe, first: Recipe) -> list[str]:
+    epochs = max((e.implied_epochs for e in recipe.entries), default=0.0)
+    evidence = recipe.evidence
+    loss = f"{evidence.predicted_loss:.4f}" if evidence and evidence.predicted_loss is not None else ""
+    if loss and evidence and evidence.predicted_interval:
+        low, high = evidence.predicted_interval
+        loss += f"<br><span class='muted small'>{low:.4f} … {high:.4f}</span>"
+    return [
+        escape(recipe.strategy),
+        escape(compact(recipe.token_budget)),
+        f"{effective_number(recipe.shares):.1f}",
+        "" if recipe is first else _percent(first.diff(recipe).total_variation),
+        f"{epochs:.2f}",
+        loss,
+        escape(evidence.verdict or "") if evidence else "",
+    ]
+
+
+def _share_cell(entry: RecipeEntry, top: float) -> str:
+    at_cap = entry.implied_epochs >= entry.cap * (1 - 1e-6) and entry.token_share > 0
+    mark = ' class="hot" title="at its repetition cap"' if at_cap else ' class="muted"'
+    width = 64 * entry.token_share / top
+    return (
+        f'<span class="cellbar" style="width:{width:.1f}px"></span>{_percent(entry.token_share)}'
+        f"<br><span{mark}>{entry.implied_epochs:.2f}×</span>"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = "".join(f"<th>{h}</th>" for h in head)
+    body = "\n".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _figures(figures: Sequence[tuple[str, str]]) -> str:
+    return (
+        '<div class="figures">'
+        + "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in figures)
+        + "</div>"
+    )
+
+
+def _portions(portions: Iterable[_Named]) -> str:
+    return ", ".join(f"{escape(p.value)} {_percent(p.share)}" for p in portions)
+
+
+def _link(url: str | None) -> str:
+    if url is None or not url.lower().startswith(("http://", "https://")):
+        return ""
+    shown = url if len(url) <= 80 else url[:79] + "…"
+    return f'<a href="{escape(url)}" rel="noreferrer nofollow">{escape(shown)}</a> '
+
+
+def _percent(share: float) -> str:
+    return escape(percent(share))

@@ -1,0 +1,127 @@
+"""One frozen settings tree for the whole platform.
+
+Values come, strongest first, from arguments, from the environment (``GEM_TEACHER__K=48``), from
+``<data root>/gem.toml`` and from the defaults that each stage declares beside its code. What a stage does is decided
+by its own section alone, so that changing one section makes only that stage and what follows it stale.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gem_assets.corpus.config import CorpusConfig
+from gem_assets.embedding.config import EmbeddingConfig
+from gem_assets.mixing.config import MixingConfig
+from gem_assets.ordering.config import OrderingConfig
+from gem_assets.sphere.config import TeacherConfig
+from gem_assets.student.config import StudentConfig
+from gem_assets.taxonomy.config import TaxonomyConfig
+
+DATA_ROOT_VARIABLE = "GEM_DATA_ROOT"
+DEFAULT_DATA_ROOT = "gem-data"
+SETTINGS_FILE = "gem.toml"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that the platform cannot work with; the message names it."""
+
+
+class Settings(BaseSettings):
+    """Everything a user may set; immutable once loaded."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GEM_", env_nested_delimiter="__", frozen=True, extra="ignore", validate_default=True
+    )
+
+    data_root: Path = Field(description="Folder that holds the landing area, tables, artifacts and history.")
+    workers: int = Field(default=0, ge=0, le=4096, description="Processes for shard work; 0 means one a core.")
+    engine: str = Field(default="local", pattern="^(local|ray)$", description="Where shard work runs.")
+    shard_timeout_s: float = Field(
+        default=3600.0, gt=0, description="Seconds after which a shard counts as hung and is named in an error."
+    )
+    corpus: CorpusConfig = CorpusConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    student: StudentConfig = StudentConfig()
+    taxonomy: TaxonomyConfig = TaxonomyConfig()
+    mixing: MixingConfig = MixingConfig()
+    ordering: OrderingConfig = OrderingConfig()
+
+    @field_validator("data_root")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def landing(self) -> Path:
+        """Folder into which snapshots are landed, one sub-folder each."""
+        return self.data_root / "landing"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Absolute DAGSTER_HOME: run history, schedules and the instance's configuration."""
+        return self.data_root / "dagster"
+
+    def landing_cache(self, snapshot: str) -> Path:
+        """File that remembers the digests of a snapshot's landed files, so that they are not read on every look."""
+        return self.data_root / "cache" / "landing" / f"{snapshot}.json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over ``gem.toml``, whose values arrive as ``init_settings``."""
+        return env_settings, init_settings
+
+
+def resolve_data_root(data_root: str | Path | None = None) -> Path:
+    """Return the absolute data root: the argument, else ``GEM_DATA_ROOT``, else ``./gem-data``."""
+    chosen = data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT
+    return Path(chosen).expanduser().absolute()
+
+
+def load_settings(data_root: str | Path | None = None) -> Settings:
+    """Read the settings of one data root.
+
+    Parameters
+    ----------
+    data_root
+        Folder of the platform's data; see :func:`resolve_data_root` for the default.
+
+    Raises
+    ------
+    SettingsError
+        When ``gem.toml`` cannot be parsed, or a value there or in the environment is out of range. The message names
+        the section, the key, the value and what is allowed.
+    """
+    root = resolve_data_root(data_root)
+    path = root / SETTINGS_FILE
+    values: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}. Fix the file or remove it.") from error
+        unknown = sorted(set(values) - set(Settings.model_fields))
+        if unknown:
+            known = ", ".join(sorted(set(Settings.model_fields) - {"data_root"}))
+            raise SettingsError(f"{path} has unknown keys {unknown}; known top-level keys: {known}.")
+    try:
+        arguments: dict[str, Any] = {**values, "data_root": root}
+        return Settings(**arguments).model_copy(update={"data_root": root})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}" for item in error.errors()
+        )
+        raise SettingsError(
+            f"Invalid settings ({problems}). Change {path} or the GEM_<SECTION>__<KEY> environment variable."
+        ) from error

@@ -1,0 +1,1 @@
+"""The student: labels web-scale text with the teacher's clusters from hashed words, one core at a time."""

@@ -1,0 +1,118 @@
+"""Send the documents that the student is unsure of to the teacher's own path.
+
+The student is right on nearly all documents above a margin and wrong on a third of those below. Embedding only the
+latter and asking the teacher lifts agreement for a small part of the price of embedding everything: the escalated
+share times the embedder's cost per document, on top of the student's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gem_assets.embedding.embedder import Embedder
+from gem_assets.embedding.features import Texts, as_large_strings
+from gem_assets.student.labeller import StudentPrediction
+
+
+@dataclass(frozen=True)
+class Escalated:
+    """Labels after escalation.
+
+    Attributes
+    ----------
+    prediction : StudentPrediction
+        The student's, with the teacher's cluster in the escalated rows; confidence and margin are 1 there, since
+        confidence is the probability of the teacher's label.
+    escalated : bool array, shape (n,)
+        Rows that the teacher labelled.
+    changed : int
+        Escalated rows whose label the teacher changed.
+    """
+
+    prediction: StudentPrediction
+    escalated: NDArray[np.bool_]
+    changed: int
+
+
+def escalate(
+    texts: Texts,
+    prediction: StudentPrediction,
+    embedder: Embedder,
+    predict: Callable[[NDArray[np.float32]], NDArray[Any]],
+    *,
+    margin: float,
+    at_most: float = 1.0,
+) -> Escalated:
+    """Label the documents below a margin by the teacher.
+
+    Parameters
+    ----------
+    texts : Array, ChunkedArray or sequence of str
+        n documents.
+    prediction : StudentPrediction
+        The student's labels of them.
+    embedder : Embedder
+        The space that the teacher lives in.
+    predict : callable
+        Unit vectors (m, d) to cluster ids (m,): the teacher's ``predict``.
+    margin : float
+        Documents below it are escalated.
+    at_most : float
+        Largest share of documents to escalate; the lowest margins go first.
+
+    Raises
+    ------
+    ValueError
+        If texts and prediction differ in length.
+    """
+    chunked = as_large_strings(texts)
+    if len(chunked) != len(prediction):
+        raise ValueError(f"{len(chunked)} texts and {len(prediction)} predictions")
+    rows = np.flatnonzero(prediction.margin < margin)
+    limit = int(at_most * len(prediction))
+    if len(rows) > limit:
+        rows = np.sort(rows[np.argsort(prediction.margin[rows], kind="stable")[:limit]])
+    mask = np.zeros(len(prediction), np.bool_)
+    mask[rows] = True
+    if len(rows) == 0:
+        return Escalated(prediction, mask, 0)
+    teacher = np.asarray(predict(embedder.transform(chunked.take(pa.array(rows))))).astype(np.int16)
+    cluster, confidence = prediction.cluster.copy(), prediction.confidence.copy()
+    margins = prediction.margin.copy()
+    changed = int((teacher != cluster[rows]).sum())
+    cluster[rows], confidence[rows], margins[rows] = teacher, 1, 1
+    return Escalated(StudentPrediction(cluster, confidence, margins, prediction.n_features), mask, changed)
+
+
+def margin_for_agreement(prediction: StudentPrediction, labels: NDArray[Any], agreement: float) -> float:
+    """Smallest margin such that the documents at or above it agree with the teacher in the wanted share.
+
+    Parameters
+    ----------
+    prediction : StudentPrediction
+        The student's labels of held-out documents.
+    labels : int array, shape (n,)
+        The teacher's labels of them.
+    agreement : float
+        Wanted share of agreement among the documents that are not escalated.
+
+    Returns
+    -------
+    float
+        In [0, 1]; infinite where not even the surest documents reach it, so that everything is escalated.
+    """
+    if not 0 <= agreement <= 1:
+        raise ValueError(f"agreement is {agreement}, expected a share between 0 and 1")
+    if len(prediction) != len(labels):
+        raise ValueError(f"{len(prediction)} predictions and {len(labels)} labels")
+    order = np.argsort(-prediction.margin, kind="stable")
+    margins = prediction.margin[order]
+    right = np.cumsum(prediction.cluster[order] == np.asarray(labels)[order])
+    # documents of equal margin stand or fall together: only the last of each run is a place to cut
+    last = np.append(margins[1:] != margins[:-1], True)
+    good = np.flatnonzero(last & (right >= agreement * np.arange(1, len(right) + 1)))
+    return float(margins[good[-1]]) if len(good) else float("inf")

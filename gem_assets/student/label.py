@@ -1,0 +1,96 @@
+"""Label every document of a snapshot with the student, shard by shard.
+
+One task reads one parquet shard in batches and writes one Arrow file of label rows (see ``LABEL_SCHEMA``); what later
+stages sum, order by or account for (tokens, bytes, language, digests, quality signals) travels with the label, so they
+never touch the texts again. Memory is one batch.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gem_assets.corpus.schema import QUALITY_COLUMNS
+from gem_assets.mapping import ShardMap, serial_map
+from gem_assets.scratch import read_scratch
+from gem_assets.student.labeller import StudentLabeller
+
+BATCH_ROWS = 8_192
+CARRIED = [
+    "doc_id",
+    "snapshot",
+    "content_digest",
+    "dup_count",
+    "n_tokens",
+    "n_bytes",
+    "lang",
+    "source",
+    "url",
+    "license",
+]
+LABEL_SCHEMA = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("snapshot", pa.string(), nullable=False),
+        pa.field("cluster", pa.int16(), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("margin", pa.float32(), nullable=False),
+        pa.field("content_digest", pa.string(), nullable=False),
+        pa.field("dup_count", pa.int32(), nullable=False),
+        pa.field("n_tokens", pa.int64(), nullable=False),
+        pa.field("n_bytes", pa.int64(), nullable=False),
+        pa.field("lang", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("url", pa.string()),
+        pa.field("license", pa.string()),
+        *[pa.field(name, pa.float32()) for name in QUALITY_COLUMNS],
+    ]
+)
+
+
+@lru_cache(maxsize=1)
+def _cached_student(model: str) -> StudentLabeller:
+    return StudentLabeller.load(Path(model))
+
+
+def label_shard(shard: Path, *, model: Path, out: Path) -> Path:
+    """Label one parquet shard; returns the Arrow file written into ``out``."""
+    student = _cached_student(str(model))
+    target = out / f"{shard.stem}.arrow"
+    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, LABEL_SCHEMA) as writer:
+        for batch in pq.ParquetFile(shard, pre_buffer=False).iter_batches(
+            BATCH_ROWS, columns=[*CARRIED, *QUALITY_COLUMNS, "text"]
+        ):
+            found = student.predict(batch.column("text"))
+            values = {
+                **{name: batch.column(name) for name in [*CARRIED, *QUALITY_COLUMNS]},
+                "cluster": pa.array(found.cluster, pa.int16()),
+                "confidence": pa.array(found.confidence, pa.float32()),
+                "margin": pa.array(found.margin, pa.float32()),
+            }
+            columns = [values[field.name].cast(field.type) for field in LABEL_SCHEMA]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=LABEL_SCHEMA))
+    return target
+
+
+def label_shards(shards: Sequence[Path], model: Path, out: Path, map_shards: ShardMap = serial_map) -> list[Path]:
+    """Label every shard; the files come back in the order of ``shards``."""
+    return list(map_shards(partial(label_shard, model=model, out=out), shards, "labelling shards"))
+
+
+def summarise(files: Sequence[Path], low_margin: float = 0.2) -> dict[str, float]:
+    """Mean confidence, share of documents below the margin and number of clusters seen, over scratch label files."""
+    documents, confidence, low = 0, 0.0, 0
+    clusters: set[int] = set()
+    for batch in read_scratch(files, LABEL_SCHEMA):
+        documents += batch.num_rows
+        confidence += float(batch.column("confidence").to_numpy().sum(dtype="float64"))
+        low += int((batch.column("margin").to_numpy() < low_margin).sum())
+        clusters.update(batch.column("cluster").unique().to_pylist())
+    return {
+        "mean_confidence": confidence / max(documents, 1),
+        "low_margin_share": low / max(documents, 1),
+        "clusters_seen": len(clusters),
+    }

@@ -1,0 +1,375 @@
+"""The taxonomy: every cluster with its name, words, exemplars, neighbours and figures, as one versioned
+artifact.
+
+Reads a sample of documents with their vectors and teacher responsibilities, writes one JSON. Names of
+clusters that an earlier taxonomy knows are kept, so a page, a recipe or a conversation that mentions one
+stays true after a refit.
+
+Cost: the neighbour search of ``gis`` and the keyword pass; seconds for 50,000 documents.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gem_assets.lineage.identity import canonical_json
+from gem_assets.taxonomy.config import TaxonomyConfig
+from gem_assets.taxonomy.gis import geometric_influence, select_exemplars
+from gem_assets.taxonomy.keywords import cluster_keywords
+from gem_assets.taxonomy.llm_namer import ClusterBrief, ClusterName, Namer
+from gem_assets.taxonomy.naming import plain_names, slugs, unique_name
+
+SNIPPET = 160
+TOP_VALUES = 5
+_BRIEF_SNIPPET = 4000
+_COLUMNS = ("doc_id", "text", "url", "source", "lang", "label", "log_responsibility", "log_density")
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Exemplar(BaseModel):
+    """A document that speaks for its cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    doc_id: str
+    url: str | None
+    source: str
+    gis: Finite
+    snippet: Annotated[str, Field(max_length=SNIPPET)]
+
+
+class Neighbour(BaseModel):
+    """Another cluster and the cosine of the two mean directions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cluster: int
+    cosine: Annotated[float, Field(ge=-1.0001, le=1.0001)]
+
+
+class Portion(BaseModel):
+    """A value and the share of the cluster's documents that have it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: str
+    share: Annotated[float, Field(ge=0, le=1)]
+
+
+class Cluster(BaseModel):
+    """One cluster as a person meets it.
+
+    Attributes
+    ----------
+    id, slug, name
+        Number of the teacher's component, an ASCII identifier, and the name; each unique in its taxonomy.
+    named_by
+        Where the name comes from.
+    share
+        Part of the sample's documents.
+    keywords
+        Best first; see ``keywords.cluster_keywords``.
+    coherence
+        Mean cosine of the documents to the mean direction.
+    kappa
+        Concentration of the component.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[int, Field(ge=0)]
+    slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    name: Annotated[str, Field(min_length=1)]
+    named_by: Literal["keywords", "model", "previous"]
+    description: str
+    documents: Annotated[int, Field(ge=0)]
+    share: Annotated[float, Field(ge=0, le=1)]
+    keywords: tuple[str, ...]
+    exemplars: tuple[Exemplar, ...]
+    neighbours: tuple[Neighbour, ...]
+    coherence: Finite
+    kappa: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    languages: tuple[Portion, ...]
+    sources: tuple[Portion, ...]
+
+
+class Taxonomy(BaseModel):
+    """All clusters of one teacher, ordered by id.
+
+    Attributes
+    ----------
+    version
+        Identity under which the caller stores this taxonomy; recipes refer to it.
+    documents
+        Size of the sample behind the figures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    version: Annotated[str, Field(min_length=1)]
+    documents: Annotated[int, Field(ge=0)]
+    gis: Literal["zscore", "literal"]
+    beta: float
+    namer: str
+    clusters: tuple[Cluster, ...]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if [c.id for c in self.clusters] != list(range(len(self.clusters))):
+            raise ValueError("the clusters of a taxonomy must be numbered 0..K-1 in order")
+        for what in ("name", "slug"):
+            values = [getattr(c, what).casefold() for c in self.clusters]
+            doubled = [v for v, count in Counter(values).items() if count > 1]
+            if doubled:
+                raise ValueError(f"two clusters share the {what} {doubled[0]!r}")
+        return self
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Name of every cluster id."""
+        return {c.id: c.name for c in self.clusters}
+
+    def write(self, path: Path) -> None:
+        """Write as JSON; the same taxonomy gives the same bytes."""
+        path.write_text(canonical_json(self, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check; the error names the file."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path} is not a valid taxonomy: {error}") from error
+
+    def to_table(self) -> pa.Table:
+        """One row per cluster with the figures and the keywords as one string."""
+        rows = [
+            {
+                "cluster": c.id,
+                "name": c.name,
+                "documents": c.documents,
+                "share": c.share,
+                "coherence": c.coherence,
+                "kappa": c.kappa,
+                "keywords": ", ".join(c.keywords),
+            }
+            for c in self.clusters
+        ]
+        schema = pa.schema(
+            [
+                ("cluster", pa.int16()),
+                ("name", pa.string()),
+                ("documents", pa.int64()),
+                ("share", pa.float64()),
+                ("coherence", pa.float64()),
+                ("kappa", pa.float64()),
+                ("keywords", pa.string()),
+            ]
+        )
+        return pa.Table.from_pylist(rows, schema=schema)
+
+
+def build_taxonomy(
+    sample: pa.Table,
+    vectors: NDArray[np.float32],
+    mu: NDArray[np.floating[Any]],
+    kappa: NDArray[np.floating[Any]],
+    config: TaxonomyConfig,
+    *,
+    version: str,
+    namer: Namer | None = None,
+    previous: Taxonomy | None = None,
+) -> Taxonomy:
+    """Describe and name the clusters of a teacher.
+
+    Parameters
+    ----------
+    sample
+        Columns ``doc_id``, ``text``, ``url``, ``source``, ``lang``, ``label`` (hard cluster),
+        ``log_responsibility`` and ``log_density`` (of the hard cluster). The order of the rows does not
+        matter.
+    vectors
+        Unit rows in the order of ``sample``, float32 ``(n, d)``.
+    mu, kappa
+        Mean directions ``(K, d)`` and concentrations ``(K,)`` of the teacher.
+    version
+        Identity under which the result will be stored.
+    namer
+        Asked for the clusters that ``previous`` does not name; a cluster it has no name for keeps the plain
+        one.
+    previous
+        Earlier taxonomy whose ids mean the same clusters; its names and descriptions are kept.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing, lengths differ, ids repeat or a label lies outside ``0..K-1``.
+    """
+    n_clusters = len(mu)
+    rows = _checked_rows(sample, vectors, n_clusters)
+    scores = geometric_influence(rows.vectors, rows.labels, rows.log_responsibility, rows.log_density, config)
+    chosen = select_exemplars(scores, rows.labels, rows.vectors, config.exemplars, config.duplicate_cosine)
+    members = [_in_reading_order(rows, k) for k in range(n_clusters)]
+    weighted = cluster_keywords({k: [rows.texts[i] for i in members[k]] for k in range(n_clusters)}, config)
+    keywords = {k: [term for term, _ in weighted[k]] for k in range(n_clusters)}
+    briefs = [
+        ClusterBrief(
+            cluster=k,
+            keywords=tuple(keywords[k]),
+            snippets=tuple(_one_line(rows.texts[i], _BRIEF_SNIPPET) for i in chosen.get(k, [])),
+        )
+        for k in range(n_clusters)
+    ]
+    names = _names(briefs, keywords, config, namer, previous)
+    slug = slugs({k: names[k].name for k in names})
+    directions = np.asarray(mu, np.float64)
+    cosines = directions @ directions.T
+    clusters = [
+        Cluster(
+            id=k,
+            slug=slug[k],
+            name=names[k].name,
+            named_by=names[k].named_by,
+            description=names[k].description,
+            documents=len(members[k]),
+            share=len(members[k]) / max(1, len(rows.labels)),
+            keywords=tuple(keywords[k]),
+            exemplars=tuple(_exemplar(rows, i, float(scores[i])) for i in chosen.get(k, [])),
+            neighbours=_neighbours(cosines[k], k, config.neighbours),
+            coherence=_coherence(rows.vectors[members[k]], directions[k]),
+            kappa=float(kappa[k]),
+            languages=_portions([rows.langs[i] for i in members[k]]),
+            sources=_portions([rows.sources[i] for i in members[k]]),
+        )
+        for k in range(n_clusters)
+    ]
+    return Taxonomy(
+        version=version,
+        documents=len(rows.labels),
+        gis=config.gis,
+        beta=config.beta,
+        namer=config.namer.model if namer is not None and config.namer is not None else "keywords",
+        clusters=tuple(clusters),
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    doc_ids: list[str]
+    texts: list[str]
+    urls: list[str | None]
+    sources: list[str]
+    langs: list[str]
+    labels: NDArray[np.int64]
+    log_responsibility: NDArray[np.float64]
+    log_density: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+    description: str
+    named_by: Literal["keywords", "model", "previous"]
+
+
+def _checked_rows(sample: pa.Table, vectors: NDArray[np.float32], n_clusters: int) -> _Rows:
+    missing = [c for c in _COLUMNS if c not in sample.column_names]
+    if missing:
+        raise ValueError(f"the sample has no column {', '.join(missing)}")
+    if len(vectors) != sample.num_rows:
+        raise ValueError(f"{len(vectors)} vectors for {sample.num_rows} documents")
+    doc_ids: list[str] = sample.column("doc_id").to_pylist()
+    # everything below follows this order, so the rows' order on disk leaves no trace
+    order = np.array(sorted(range(len(doc_ids)), key=doc_ids.__getitem__), np.int64)
+    doubled = [a for a, b in pairwise(order) if doc_ids[a] == doc_ids[b]]
+    if doubled:
+        raise ValueError(f"document {doc_ids[doubled[0]]} stands twice in the sample")
+    ordered = sample.take(pa.array(order))
+    labels = ordered.column("label").to_numpy().astype(np.int64)
+    outside = (labels < 0) | (labels >= n_clusters)
+    if np.any(outside):
+        at = int(np.argmax(outside))
+        raise ValueError(
+            f"document {ordered.column('doc_id')[at]} has label {labels[at]}, the teacher has 0..{n_clusters - 1}"
+        )
+    return _Rows(
+        doc_ids=ordered.column("doc_id").to_pylist(),
+        texts=[t or "" for t in ordered.column("text").to_pylist()],
+        urls=ordered.column("url").to_pylist(),
+        sources=[s or "unknown" for s in ordered.column("source").to_pylist()],
+        langs=[v or "und" for v in ordered.column("lang").to_pylist()],
+        labels=labels,
+        log_responsibility=ordered.column("log_responsibility").to_numpy().astype(np.float64),
+        log_density=ordered.column("log_density").to_numpy().astype(np.float64),
+        vectors=np.ascontiguousarray(vectors[order], dtype=np.float32),
+    )
+
+
+def _in_reading_order(rows: _Rows, cluster: int) -> NDArray[np.int64]:
+    """Rows of a cluster; document ids are digests, so their order is as good as a shuffle."""
+    return np.flatnonzero(rows.labels == cluster)
+
+
+def _names(
+    briefs: Sequence[ClusterBrief],
+    keywords: dict[int, list[str]],
+    config: TaxonomyConfig,
+    namer: Namer | None,
+    previous: Taxonomy | None,
+) -> dict[int, _Named]:
+    known = {c.id: c for c in previous.clusters} if previous is not None else {}
+    named = {k: _Named(known[k].name, known[k].description, "previous") for k in range(len(briefs)) if k in known}
+    fresh = [b for b in briefs if b.cluster not in named]
+    answers: list[ClusterName | None] = list(namer(fresh)) if namer is not None and fresh else [None] * len(fresh)
+    for brief, answer in zip(fresh, answers, strict=True):
+        if answer is not None:
+            name = unique_name(answer.name, brief.cluster, [n.name for n in named.values()])
+            named[brief.cluster] = _Named(name, answer.description, "model")
+    rest = {b.cluster: keywords[b.cluster] for b in fresh if b.cluster not in named}
+    for k, name in plain_names(rest, config.name_words, taken=[n.name for n in named.values()]).items():
+        named[k] = _Named(name, _plain_description(keywords[k]), "keywords")
+    return named
+
+
+def _plain_description(keywords: Sequence[str]) -> str:
+    return f"Texts about {', '.join(keywords[:8])}." if keywords else "No text in the sample."
+
+
+def _exemplar(rows: _Rows, row: int, score: float) -> Exemplar:
+    return Exemplar(
+        doc_id=rows.doc_ids[row],
+        url=rows.urls[row],
+        source=rows.sources[row],
+        gis=score,
+        snippet=_one_line(rows.texts[row], SNIPPET),
+    )
+
+
+def _one_line(text: str, length: int) -> str:
+    line = " ".join(text[: 4 * length].split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def _neighbours(cosines: NDArray[np.float64], cluster: int, count: int) -> tuple[Neighbour, ...]:
+    order = [int(k) for k in np.argsort(-cosines, kind="stable") if k != cluster]
+    return tuple(Neighbour(cluster=k, cosine=float(cosines[k])) for k in order[:count])
+
+
+def _coherence(vectors: NDArray[np.float32], direction: NDArray[np.float64]) -> float:
+    return float(np.mean(vectors.astype(np.float64) @ direction)) if len(vectors) else 0.0
+
+
+def _portions(values: Sequence[str]) -> tuple[Portion, ...]:
+    counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Portion(value=v, share=c / len(values)) for v, c in counts[:TOP_VALUES])

@@ -1,0 +1,58 @@
+"""What a worker process of the local engine does; imports nothing heavy, so that a worker starts at once.
+
+Tasks come as pickled ``(fn, item)`` through a pipe, one at a time; an answer goes back for each. The end of the pipe
+(the parent is done, or dead) ends the worker.
+"""
+
+import pickle
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Result of one task, or what went wrong; ``error`` is None when the exception itself cannot be pickled."""
+
+    result: Any = None
+    failure: str | None = None
+    error: BaseException | None = None
+    trace: str = ""
+
+
+def serve(pipe: "Connection[Any, Any]") -> None:
+    """Work until the pipe ends."""
+    # a Ctrl-C goes to the whole group; the parent decides what becomes of its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        try:
+            task = pipe.recv_bytes()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send_bytes(_answer(task))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _answer(task: bytes) -> bytes:
+    try:
+        fn, item = _task(task)
+        answer = Answer(fn(item))
+        return pickle.dumps(answer)
+    except Exception as error:
+        failure, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+        try:
+            whole = pickle.dumps(Answer(failure=failure, error=error, trace=trace))
+            pickle.loads(whole)  # noqa: S301  (written one line above)
+        except Exception:
+            # an exception with a constructor of its own often cannot be pickled back
+            return pickle.dumps(Answer(failure=failure, trace=trace))
+        return whole
+
+
+def _task(data: bytes) -> tuple[Callable[[Any], Any], Any]:
+    return pickle.loads(data)  # noqa: S301  (from the parent process)

@@ -1,0 +1,85 @@
+"""Where shard work runs: this process, a process pool, or Ray. Stages see one map and never know which."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import dagster as dg
+from pydantic import Field
+
+from gem_assets.mapping import ShardMap
+from gem_assets.settings import load_settings
+from resources.pool import pool_map, serial
+from resources.progress import Progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class EngineResource(dg.ConfigurableResource):
+    """Maps a picklable function over shards, in order.
+
+    What is not given is taken from the settings of ``data_root``, afresh at every map; without a data root the local
+    pool with one process a core.
+    """
+
+    data_root: str | None = Field(default=None, description="Data root whose settings fill in what is None here.")
+    kind: str | None = Field(default=None, pattern="^(local|ray)$", description="Where shard work runs: local or ray.")
+    workers: int | None = Field(default=None, ge=0, description="Processes; 0 means one a core.")
+    shard_timeout_s: float | None = Field(default=None, gt=0, description="Seconds after which a shard is stopped.")
+
+    def map(
+        self, fn: Callable[[T], R], items: Sequence[T], label: str, *, cpus: int = 1, gpus: float = 0
+    ) -> Iterator[R]:
+        """Yield ``fn(item)`` for every item, in the order of the items.
+
+        Parameters
+        ----------
+        fn
+            A function of a module, or a partial of one. It has to be idempotent: a shard may run twice.
+        items
+            One argument each, small (paths, ranges).
+        label
+            What the work is called in the log and in errors.
+        cpus
+            Cores that one shard uses; fewer shards run at a time when it is above one.
+        gpus
+            GPUs that one shard wants. On one machine such shards run one after the other in this process.
+
+        Raises
+        ------
+        ShardError
+            When a shard fails, hangs, or kills its worker; the message names the shard.
+        """
+        kind, workers, timeout_s = self._plan(len(items), cpus)
+        if kind == "ray":
+            from resources.ray_map import ray_map
+
+            results = ray_map(fn, items, label, cpus=cpus, gpus=gpus, timeout_s=timeout_s)
+        elif workers == 1 or gpus > 0:
+            results = serial(fn, items, label)
+        else:
+            results = pool_map(fn, items, label, workers=workers, timeout_s=timeout_s)
+        progress = Progress(label, len(items))
+        for result in results:
+            progress.step()
+            yield result
+        progress.close()
+
+    @property
+    def shard_map(self) -> ShardMap:
+        """The map as library code takes it."""
+        return self._shard_map
+
+    def _shard_map(self, fn: Callable[[T], R], items: Sequence[T], label: str, /) -> Iterator[R]:
+        return self.map(fn, items, label)
+
+    def _plan(self, shards: int, cpus: int) -> tuple[str, int, float]:
+        kind, workers, timeout_s = self.kind, self.workers, self.shard_timeout_s
+        if self.data_root is not None and None in (kind, workers, timeout_s):
+            settings = load_settings(self.data_root)
+            kind = settings.engine if kind is None else kind
+            workers = settings.workers if workers is None else workers
+            timeout_s = settings.shard_timeout_s if timeout_s is None else timeout_s
+        processes = (workers or len(os.sched_getaffinity(0))) // max(cpus, 1)
+        return kind or "local", max(1, min(processes, shards)), timeout_s or 3600.0

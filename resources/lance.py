@@ -1,0 +1,452 @@
+"""Lance tables in one database folder, written one snapshot at a time.
+
+``replace_snapshot`` is the only way in: all rows of one snapshot, exchanged in ONE commit, so a reader sees the
+old snapshot or the new one. Content that is already there writes no version. After the commit the files are
+forced to the disk; on open, torn newest versions are stepped back from (see ``lance_files``).
+
+Two ways to commit, one meaning:
+
+``swap`` (a local folder, the default there). New fragments are written, forced to the disk, and exchanged for the
+    snapshot's old ones in one transaction, under a file lock that keeps other writers of the table out. Costs the
+    rows of the snapshot, whatever the size of the table.
+``merge`` (object stores). ``merge_insert`` on the declared key; two hosts that write one snapshot at the same
+    time end with one copy, because Lance compares inserted keys at commit. It joins the keys of the whole table in
+    memory (about 1 kB a row measured), which is why it is not the default on a folder.
+
+Tables open in LanceDB as they are: ``lancedb.connect(uri).open_table(name)``.
+"""
+
+# pyarrow ships no types
+# pyright: reportAttributeAccessIssue=false
+
+import contextlib
+import logging
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+from lance.fragment import write_fragments
+
+from gem_assets.lineage.durable import file_lock, make_dirs
+from gem_assets.lineage.manifest import LanceRef, check_partition
+from gem_assets.lineage.rows import RowDigest
+from resources.lance_files import CommitFiles, heal, manifests, newest_intact, orphan_files
+from resources.lance_source import (
+    SNAPSHOT,
+    Rows,
+    Source,
+    checked_source,
+    condition_of,
+    key_column,
+    refuse_other_schema,
+    rows_of,
+)
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
+_BATCH_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What one call did. ``changed`` is False when the content was there already and nothing was written."""
+
+    table: str
+    version: int
+    rows: int
+    digest: str
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+    changed: bool = True
+
+    @property
+    def ref(self) -> LanceRef:
+        """What a manifest records of it."""
+        return LanceRef(table=self.table, version=self.version, rows=self.rows, digest=self.digest)
+
+
+class LanceTables:
+    """The tables of one database.
+
+    Parameters
+    ----------
+    uri
+        Folder or URL of the database; table ``x`` is ``<uri>/x.lance``.
+    lock_timeout
+        Seconds to wait for another writer of the same table.
+    commit
+        ``swap`` or ``merge``, see the module; by default what fits the storage.
+    storage_options
+        Passed to Lance for object stores.
+    read_only
+        Change nothing: writes are refused, and a torn version is passed over where it lies.
+    """
+
+    def __init__(
+        self,
+        uri: str | Path,
+        *,
+        lock_timeout: float = 60.0,
+        commit: Literal["swap", "merge"] | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.uri = str(uri).removeprefix("file://").rstrip("/")
+        self.folder = None if "://" in self.uri else Path(self.uri)
+        self.lock_timeout = lock_timeout
+        self.commit = commit or ("merge" if self.folder is None else "swap")
+        if self.commit == "swap" and self.folder is None:
+            raise ValueError(f"{self.uri}: commit='swap' needs a lock between writers, which only a folder has")
+        self.storage_options = dict(storage_options or {}) or None
+        self.read_only = read_only
+        self._held = threading.local()
+
+    def replace_snapshot(
+        self,
+        table: str,
+        data: Rows,
+        snapshot: str,
+        *,
+        key: str = "doc_id",
+        metadata: Mapping[str, str] | None = None,
+        allow_empty: bool = False,
+    ) -> Commit:
+        """Make ``data`` the rows of ``snapshot``, in one commit, or in none when they already are.
+
+        Parameters
+        ----------
+        table
+            Created at the first call.
+        data
+            All rows of the snapshot; a column ``snapshot`` is added when it is missing.
+        snapshot
+            Partition name.
+        key
+            Column that names a row inside its snapshot.
+        metadata
+            Schema metadata of the table (the identity of the embedding space, say). A table that says otherwise
+            is refused.
+        allow_empty
+            Let an empty source remove the snapshot.
+
+        Raises
+        ------
+        ValueError
+            On a bad name, an empty source, a duplicate or null key, rows of another snapshot, a schema or metadata
+            that differs from the table's.
+        LockTimeoutError
+            When another process writes the table for longer than ``lock_timeout``.
+        """
+        check_partition(snapshot)
+        with contextlib.ExitStack() as stack:
+            if self.commit == "swap" or self.read_only:
+                stack.enter_context(self._lock(table, f"write snapshot {snapshot} to"))
+            source = stack.enter_context(
+                checked_source(data, snapshot, key, metadata=metadata, spool_folder=self._spool())
+            )
+            if source.rows == 0 and not allow_empty:
+                raise ValueError(
+                    f"table {table}: the source of snapshot {snapshot} is empty, which would delete the snapshot; "
+                    "say allow_empty=True if that is meant"
+                )
+            return self._replace(table, source, snapshot, key)
+
+    def delete_snapshot(self, table: str, snapshot: str) -> Commit:
+        """Remove all rows of a snapshot in one commit; no version is written when there are none."""
+        dataset = self._require(table)
+        key = key_column(dataset.schema)
+        empty = dataset.schema.remove_metadata().empty_table()
+        return self.replace_snapshot(table, empty, snapshot, key=key, allow_empty=True)
+
+    def scan(
+        self,
+        table: str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filter: str | None = None,
+        snapshot: str | None = None,
+        batch_size: int = _BATCH_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table, of one version if given, of one snapshot if given.
+
+        Rows come in the order in which they were written, snapshot by snapshot as they were last replaced.
+        """
+        dataset = self._require(table, version)
+        condition = condition_of(filter, snapshot)
+        yield from dataset.to_batches(
+            columns=None if columns is None else list(columns),
+            filter=condition,
+            batch_size=batch_size,
+            scan_in_order=True,
+        )
+
+    def read(
+        self,
+        table: str,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        filter: str | None = None,
+        snapshot: str | None = None,
+    ) -> pa.Table:
+        """Return the same rows as :meth:`scan` as one Arrow table."""
+        dataset = self._require(table, version)
+        return dataset.to_table(
+            columns=None if columns is None else list(columns),
+            filter=condition_of(filter, snapshot),
+            scan_in_order=True,
+        )
+
+    def version(self, table: str) -> int | None:
+        """Return the newest intact version, or None when there is no such table."""
+        dataset = self._open(table)
+        return None if dataset is None else int(dataset.version)
+
+    def versions(self, table: str) -> list[int]:
+        """Return every version that has a manifest, oldest first."""
+        return sorted(int(v["version"]) for v in self._require(table).versions())
+
+    def schema(self, table: str, version: int | None = None) -> pa.Schema:
+        """Return the Arrow schema with its metadata."""
+        return self._require(table, version).schema
+
+    def count(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> int:
+        """Return the number of rows, 0 when there is no such table."""
+        dataset = self._open(table, version)
+        return 0 if dataset is None else int(dataset.count_rows(filter=condition_of(None, snapshot)))
+
+    def snapshots(self, table: str, *, version: int | None = None) -> dict[str, int]:
+        """Return snapshot to number of rows, sorted by name."""
+        counts: dict[str, int] = {}
+        if self._open(table, version) is not None:
+            for batch in self.scan(table, version=version, columns=[SNAPSHOT], batch_size=65_536):
+                for pair in pc.value_counts(batch.column(0)).to_pylist():
+                    counts[pair["values"]] = counts.get(pair["values"], 0) + pair["counts"]
+        return dict(sorted(counts.items()))
+
+    def digest(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> str:
+        """Return the order-free digest of the rows, as commits and manifests record it."""
+        dataset = self._require(table, version)
+        return _digest(dataset, condition_of(None, snapshot))
+
+    def tag(self, table: str, name: str, version: int) -> None:
+        """Name a version, so that no clean-up takes it away; saying it again is fine, moving it is refused.
+
+        Raises
+        ------
+        ValueError
+            When the version does not exist, or the tag stands on another version.
+        """
+        check_partition(name)
+        dataset = self._require(table, version)
+        with self._lock(table, f"tag {name} in"):
+            standing = self.tags(table).get(name)
+            if standing == version:
+                return
+            if standing is not None:
+                raise ValueError(
+                    f"table {table}: tag {name!r} is version {standing} and cannot become {version}; a published "
+                    "mixture refers to it. Choose another name"
+                )
+            dataset.tags.create(name, version)
+
+    def tags(self, table: str) -> dict[str, int]:
+        """Return tag to version."""
+        listed: dict[str, Any] = self._require(table).tags.list()
+        return {name: int(entry["version"]) for name, entry in sorted(listed.items())}
+
+    def remove_orphans(self, table: str, *, older_than_s: float = 600.0) -> list[Path]:
+        """Delete data files that no version names, and return them.
+
+        Writers of this module are kept out by the lock; the age spares those of another tool that are under way.
+        """
+        if self.folder is None:
+            return []
+        oldest = time.time() - older_than_s
+        with self._lock(table, "clean"):
+            orphans = orphan_files(Path(self.path(table))) if self._open(table) is not None else []
+            found = [path for path in orphans if path.stat().st_mtime <= oldest]
+            for path in found:
+                path.unlink(missing_ok=True)
+        return found
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables that have at least one intact version, sorted."""
+        if self.folder is None:
+            import lancedb
+
+            names = lancedb.connect(self.uri, storage_options=self.storage_options).list_tables().tables
+            return sorted(names)
+        found = sorted(p.stem for p in self.folder.glob("*.lance") if p.is_dir())
+        return [name for name in found if self.version(name) is not None]
+
+    def path(self, table: str) -> str:
+        """Return where the table lies."""
+        if len(table) > 200 or not _NAME.fullmatch(table):
+            raise ValueError(f"table name {table!r} is not allowed: letters, digits, '_', single '-' and '.' inside")
+        return f"{self.uri}/{table}.lance"
+
+    def _replace(self, table: str, source: Source, snapshot: str, key: str) -> Commit:
+        dataset = self._open(table)
+        if dataset is None:
+            if source.rows == 0:
+                raise ValueError(f"there is no table {table} at {self.uri} to remove snapshot {snapshot} from")
+            version = self._create(table, source)
+            return Commit(table, version, source.rows, source.digest, rows_inserted=source.rows)
+        refuse_other_schema(table, dataset.schema, source.schema)
+        condition = rows_of(snapshot)
+        if dataset.count_rows(filter=condition) == source.rows and (
+            source.rows == 0 or _digest(dataset, condition) == source.digest
+        ):
+            return Commit(table, int(dataset.version), source.rows, source.digest, changed=False)
+        old = dataset.to_table(columns=[key], filter=condition).column(0)
+        kept = pc.sum(pc.is_in(source.keys, value_set=old)).as_py() or 0
+        write = self._swap if self.commit == "swap" else self._merge
+        version = write(table, dataset, source, snapshot, key)
+        return Commit(
+            table, version, source.rows, source.digest,
+            rows_inserted=source.rows - kept, rows_updated=kept, rows_deleted=len(old) - kept,
+        )  # fmt: skip
+
+    def _create(self, table: str, source: Source) -> int:
+        path = self.path(table)
+        with self._durable(table) as files:
+            fragments = write_fragments(
+                source.reader(), path, schema=source.schema, mode="create", storage_options=self.storage_options
+            )
+            if files is not None:
+                files.sync_data()
+            operation = lance.LanceOperation.Overwrite(source.schema, fragments)
+            return int(lance.LanceDataset.commit(path, operation, storage_options=self.storage_options).version)
+
+    def _swap(self, table: str, dataset: lance.LanceDataset, source: Source, snapshot: str, key: str) -> int:  # noqa: ARG002
+        condition = rows_of(snapshot)
+        scanner = dataset.scanner(columns=[], filter=condition, with_row_address=True)
+        addresses = scanner.to_table().column("_rowaddr")
+        touched = pc.unique(pc.shift_right(addresses, pa.scalar(32, pa.uint64()))).to_pylist()
+        with self._durable(table) as files:
+            new = write_fragments(source.reader(), dataset, schema=source.schema, mode="append") if source.rows else []
+            removed: list[int] = []
+            updated: list[Any] = []
+            for fragment in dataset.get_fragments():
+                if fragment.fragment_id in touched:
+                    rest = fragment.delete(condition)
+                    if rest is None:
+                        removed.append(fragment.fragment_id)
+                    else:
+                        updated.append(rest)
+            if files is not None:
+                files.sync_data()
+            operation = lance.LanceOperation.Update(
+                removed_fragment_ids=removed, updated_fragments=updated, new_fragments=new
+            )
+            read = int(dataset.version)
+            version = int(lance.LanceDataset.commit(dataset, operation, read_version=read).version)
+        if version != read + 1:
+            logger.warning(
+                "table %s: version %d was written past the lock while version %d was made; run gem doctor",
+                table, version - 1, version,
+            )  # fmt: skip
+        return version
+
+    def _merge(self, table: str, dataset: lance.LanceDataset, source: Source, snapshot: str, key: str) -> int:
+        with self._durable(table):
+            (
+                dataset.merge_insert([SNAPSHOT, key])
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .when_not_matched_by_source_delete(rows_of(snapshot))
+                .execute(source.reader())
+            )
+            return int(dataset.version)
+
+    def _open(self, table: str, version: int | None = None) -> lance.LanceDataset | None:
+        path = self.path(table)
+        if self.folder is None:
+            try:
+                return lance.dataset(path, version=version, storage_options=self.storage_options)
+            except (OSError, ValueError) as error:
+                if "not found" not in str(error).lower():
+                    raise
+                if version is None:
+                    return None
+                raise _no_version(table, version) from error
+        folder = Path(path)
+        newest = newest_intact(folder) if self.read_only else heal(folder, self._lock(table, "repair"))
+        if newest is None:
+            return None
+        if version is not None and version not in manifests(Path(path)):
+            raise _no_version(table, version)
+        return lance.dataset(path, version=newest if version is None else version)
+
+    def _require(self, table: str, version: int | None = None) -> lance.LanceDataset:
+        dataset = self._open(table, version)
+        if dataset is None:
+            raise KeyError(f"there is no table {table} at {self.uri}; its tables are {self.tables()}")
+        return dataset
+
+    @contextlib.contextmanager
+    def _durable(self, table: str) -> Generator[CommitFiles | None]:
+        if self.folder is None:
+            yield None
+            return
+        files = CommitFiles(Path(self.path(table)))
+        before = manifests(files.table)
+        try:
+            yield files
+        except BaseException:
+            if self.commit == "swap" and manifests(files.table).keys() == before.keys():
+                files.discard()
+            raise
+        files.sync()
+
+    @contextlib.contextmanager
+    def _lock(self, table: str, purpose: str) -> Generator[None]:
+        """Keep other writers of the table out; a thread that holds the lock may take it again."""
+        self.path(table)
+        if self.read_only:
+            raise PermissionError(f"{self.uri} was opened to read only; {purpose} table {table} is refused")
+        held: set[str] = self._held.__dict__.setdefault("tables", set())
+        if self.folder is None or table in held:
+            yield
+            return
+        path = self.folder / f".{table}.lock"
+        with file_lock(path, timeout=self.lock_timeout, purpose=f"{purpose} table {table}"):
+            held.add(table)
+            try:
+                yield
+            finally:
+                held.discard(table)
+
+    def _spool(self) -> Path:
+        if self.folder is None:
+            return Path(tempfile.gettempdir())
+        make_dirs(self.folder)
+        return self.folder
+
+
+def _no_version(table: str, version: int) -> ValueError:
+    return ValueError(
+        f"table {table} has no version {version}; it was cleaned up, or set aside as torn. Tag the versions that "
+        "have to stay"
+    )
+
+
+def _digest(dataset: lance.LanceDataset, condition: str | None) -> str:
+    running = RowDigest(dataset.schema.names)
+    for batch in dataset.to_batches(filter=condition, batch_size=_BATCH_ROWS):
+        running.update(batch)
+    if running.rows == 0:
+        running.update(dataset.schema.empty_table())
+    return running.hexdigest()

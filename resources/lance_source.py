@@ -1,0 +1,218 @@
+"""What goes into a table is looked at once, in a stream, before anything is written.
+
+The rows of one snapshot come as a table or as a reader of batches. They are checked (key present, not null,
+unique; one snapshot; vectors of float32 and finite), digested, and, when they come from a reader, spooled to an
+Arrow file in the meantime: the digest has to be known before the decision to write, and a reader can be read
+only once. Memory is one batch plus the keys.
+"""
+
+# pyarrow ships no types
+# pyright: reportAttributeAccessIssue=false
+
+import contextlib
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gem_assets.lineage.durable import locked_folder
+from gem_assets.lineage.manifest import check_partition
+from gem_assets.lineage.rows import RowDigest
+
+_PRIMARY = b"lance-schema:unenforced-primary-key"
+_POSITION = b"lance-schema:unenforced-primary-key:position"
+SNAPSHOT = "snapshot"
+SPOOL_PREFIX = ".gem-spool-"
+
+Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+
+
+@dataclass(frozen=True)
+class Source:
+    """Checked rows of one snapshot, readable as often as needed."""
+
+    schema: pa.Schema
+    rows: int
+    digest: str
+    keys: pa.ChunkedArray
+    data: pa.Table | Path
+
+    def reader(self) -> pa.RecordBatchReader:
+        """Return a fresh reader over the rows."""
+        if isinstance(self.data, Path):
+            stream = pa.ipc.open_file(pa.memory_map(str(self.data)))
+            batches: Iterator[pa.RecordBatch] = (stream.get_batch(i) for i in range(stream.num_record_batches))
+            return pa.RecordBatchReader.from_batches(self.schema, batches)
+        return self.data.to_reader()
+
+
+@contextlib.contextmanager
+def checked_source(
+    data: Rows,
+    snapshot: str,
+    key: str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    spool_folder: Path | None = None,
+) -> Generator[Source]:
+    """Check and digest ``data``; spool it when it is a reader, and drop the spool at the end.
+
+    Raises
+    ------
+    ValueError
+        When the key column is missing, null or repeated, when a row belongs to another snapshot, or when a
+        vector is not finite. The message names the first offending key.
+    """
+    schema = target_schema(data.schema, key, metadata)
+    running = RowDigest(schema.names)
+    keys: list[pa.Array] = []
+    table: list[pa.RecordBatch] = []
+    with contextlib.ExitStack() as stack:
+        spool: Path | None = None
+        sink: Any = None
+        if not isinstance(data, pa.Table):
+            folder = stack.enter_context(locked_folder(spool_folder or Path(tempfile.gettempdir()), SPOOL_PREFIX))
+            spool = folder / "rows.arrow"
+            sink = pa.ipc.new_file(str(spool), schema)
+        for batch in data.to_batches() if isinstance(data, pa.Table) else data:
+            ready = _conform(batch, schema, snapshot, key)
+            running.update(ready)
+            keys.append(ready.column(key))
+            if sink is None:
+                table.append(ready)
+            else:
+                sink.write_batch(ready)
+        if sink is not None:
+            sink.close()
+        all_keys = pa.chunked_array(keys, type=schema.field(key).type)
+        _refuse_duplicates(all_keys, snapshot, key)
+        if running.rows == 0:
+            running.update(schema.empty_table())
+        content = spool if spool is not None else pa.Table.from_batches(table, schema)
+        yield Source(schema, running.rows, running.hexdigest(), all_keys, content)
+
+
+def target_schema(schema: pa.Schema, key: str, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """Return the schema as a table keeps it: snapshot and key not null and declared as unenforced primary key.
+
+    The key is the pair (snapshot, key): a document that was crawled twice has the same doc_id in two snapshots
+    and stays in both. With the document alone as key, writing the second snapshot would take the row away from
+    the first.
+    """
+    if key not in schema.names:
+        raise ValueError(f"the source has no key column {key!r}; its columns are {schema.names}")
+    fields: list[pa.Field] = [] if SNAPSHOT in schema.names else [_key_field(SNAPSHOT, pa.string(), 1)]
+    for field in schema:
+        if pa.types.is_null(field.type):
+            raise ValueError(f"column {field.name!r} has no type (all null); give the source a schema")
+        if pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+            raise ValueError(f"column {field.name!r} is {field.type}; vectors have to be fixed_size_list<float32>[d]")
+        if pa.types.is_fixed_size_list(field.type) and field.type.value_type != pa.float32():
+            raise ValueError(f"column {field.name!r} is {field.type}; vectors have to be float32")
+        if field.name == SNAPSHOT:
+            fields.append(_key_field(SNAPSHOT, field.type, 1))
+        elif field.name == key:
+            fields.append(_key_field(key, field.type, 2))
+        else:
+            fields.append(pa.field(field.name, field.type, field.nullable))
+    merged = {str(k): str(v) for k, v in (metadata or {}).items()}
+    return pa.schema(fields, metadata=merged or None)
+
+
+def rows_of(snapshot: str) -> str:
+    """Return the filter that the rows of a snapshot pass."""
+    quoted = check_partition(snapshot).replace("'", "''")
+    return f"{SNAPSHOT} = '{quoted}'"
+
+
+def condition_of(extra: str | None, snapshot: str | None) -> str | None:
+    """Return both filters as one; None when there is none."""
+    parts = [f"({extra})"] if extra else []
+    if snapshot is not None:
+        parts.insert(0, rows_of(snapshot))
+    return " AND ".join(parts) or None
+
+
+def key_column(schema: pa.Schema) -> str:
+    """Return the column that names a row inside its snapshot."""
+    for field in schema:
+        if field.name != SNAPSHOT and _PRIMARY in (field.metadata or {}):
+            return str(field.name)
+    raise ValueError(f"the table declares no key column; its columns are {schema.names}")
+
+
+def refuse_other_schema(table: str, standing: pa.Schema, source: pa.Schema) -> None:
+    """Raise ValueError when the rows of ``source`` do not fit a table, naming the columns that differ."""
+    have = {f.name: f.type for f in target_schema(standing, key_column(standing))}
+    want = {f.name: f.type for f in source}
+    if list(have.items()) != list(want.items()):
+        differs = sorted(n for n in have.keys() | want.keys() if have.get(n) != want.get(n)) or ["their order"]
+        raise ValueError(
+            f"table {table} and the source differ in {', '.join(differs)}: the table has "
+            f"{ {n: str(have.get(n)) for n in differs} }, the source { ({n: str(want.get(n)) for n in differs}) }. "
+            "Write to a table of another name"
+        )
+    known = standing.metadata or {}
+    for name, value in (source.metadata or {}).items():
+        if known.get(name) != value:
+            raise ValueError(
+                f"table {table} was made with {name.decode()}={known.get(name, b'').decode()!r}, the source has "
+                f"{value.decode()!r}; write to a table of another name"
+            )
+
+
+def _key_field(name: str, kind: pa.DataType, position: int) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata={_PRIMARY: b"true", _POSITION: str(position).encode()})
+
+
+def _conform(batch: pa.RecordBatch, schema: pa.Schema, snapshot: str, key: str) -> pa.RecordBatch:
+    columns: list[pa.Array] = []
+    for field in schema:
+        if field.name not in batch.schema.names:
+            columns.append(pa.repeat(pa.scalar(snapshot, field.type), batch.num_rows))
+            continue
+        column = batch.column(field.name)
+        if field.name in (key, SNAPSHOT) and column.null_count:
+            raise ValueError(
+                f"snapshot {snapshot}: column {field.name!r} has {column.null_count} nulls; every row needs one"
+            )
+        if field.name == SNAPSHOT and batch.num_rows:
+            strange = batch.filter(pc.not_equal(column, pa.scalar(snapshot, field.type)))
+            if strange.num_rows:
+                raise ValueError(
+                    f"snapshot {snapshot}: row {strange.column(key)[0]} belongs to snapshot "
+                    f"{strange.column(SNAPSHOT)[0]}; one call replaces one snapshot"
+                )
+        if pa.types.is_fixed_size_list(field.type):
+            _refuse_not_finite(batch, field.name, key, snapshot)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _refuse_not_finite(batch: pa.RecordBatch, name: str, key: str, snapshot: str) -> None:
+    column = batch.column(name)
+    flat = column.flatten()
+    good = pc.is_finite(flat)
+    if flat.null_count or (len(flat) and not pc.all(good).as_py()):
+        flags = pc.fill_null(good, fill_value=False).to_numpy(zero_copy_only=False)
+        row = int(flags.argmin()) // column.type.list_size
+        present = batch.filter(column.is_valid())
+        raise ValueError(
+            f"snapshot {snapshot}: {name} of {present.column(key)[row]} has a value that is NaN, infinite or null"
+        )
+
+
+def _refuse_duplicates(keys: pa.ChunkedArray, snapshot: str, key: str) -> None:
+    if pc.count_distinct(keys).as_py() == len(keys):
+        return
+    counts = pc.value_counts(keys)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    shown = ", ".join(str(v) for v in twice.field("values")[:5]) + ", …" * (len(twice) > 5)
+    raise ValueError(
+        f"snapshot {snapshot}: {len(twice)} values of {key!r} stand more than once ({shown}); "
+        "remove duplicates before writing"
+    )

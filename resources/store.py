@@ -1,0 +1,217 @@
+"""The store of one data root, as assets are handed it: artifacts, Lance tables, landing folder, scratch space.
+
+Everything that an asset reads comes as an :class:`InputRef` that was pinned first (``input``, ``inputs``) and is then
+read at exactly that version (``artifact``, ``shards``, ``table_scan``), so a manifest cannot disagree with what was
+read, whatever is committed in the meantime.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+
+from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.durable import locked_folder, make_dirs
+from gem_assets.lineage.manifest import InputRef, check_partition, stage_name
+
+if TYPE_CHECKING:
+    from resources.lance import LanceTables
+
+RAW_SHARDS = "raw_shards"
+SCRATCH_PREFIX = "scratch-"
+_SHORT = 16
+
+Scan = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+
+
+class MissingInputError(LookupError):
+    """An asset reads something that was never made, or was removed."""
+
+
+class StoreResource(dg.ConfigurableResource):
+    """Files and tables below one data root.
+
+    ``root`` is an absolute folder, or a URL for artifacts and tables on object storage; landing, scratch and cache
+    always lie on a local disk.
+    """
+
+    root: str
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """Committed results, ``<root>/artifacts``."""
+        return ArtifactStore(self.root)
+
+    @property
+    def tables(self) -> "LanceTables":
+        """The Lance database, ``<root>/tables``."""
+        # half a second that a code server which never touches a table does not pay
+        from resources.lance import LanceTables
+
+        return LanceTables(f"{self.root.rstrip('/')}/tables")
+
+    @property
+    def landing(self) -> Path:
+        """Where snapshots land, ``<root>/landing``."""
+        if "://" in self.root:
+            raise ValueError(f"the data root {self.root} is a URL; the landing folder has to be local, see settings")
+        return Path(self.root) / "landing"
+
+    def input(self, asset: str, partition: str | None = None) -> InputRef:
+        """Pin the current artifact of an asset as an input; call it before reading anything.
+
+        Raises
+        ------
+        MissingInputError
+            When there is none.
+        """
+        found = self.artifacts.current(asset, partition)
+        if found is None:
+            name = stage_name(asset, partition)
+            raise MissingInputError(f"{name} has not been materialized in {self.root}; materialize it first")
+        return found.ref()
+
+    def inputs(self, asset: str, *, lance_table: str | None = None) -> list[InputRef]:
+        """Pin every snapshot of an asset that exists, sorted by name; those of another table are left out.
+
+        Raises
+        ------
+        MissingInputError
+            When there is none at all.
+        """
+        artifacts = self.artifacts
+        current = (artifacts.current(asset, partition) for partition in artifacts.partitions(asset))
+        refs = [found.ref() for found in current if found is not None]
+        wanted = [ref for ref in refs if lance_table is None or ref.lance_table == lance_table]
+        if not wanted:
+            where = f" in table {lance_table}" if lance_table else ""
+            raise MissingInputError(
+                f"no snapshot of {asset} has been materialized{where} ({len(refs)} in other tables); "
+                f"materialize {asset} first"
+            )
+        return wanted
+
+    def artifact(self, ref: InputRef) -> Artifact:
+        """Return the artifact that was pinned, even if another one is current by now.
+
+        Raises
+        ------
+        MissingInputError
+            When its files are gone or torn.
+        """
+        found = self.artifacts.get(ref.asset, ref.identity or "", ref.partition)
+        if found is None or (ref.manifest_sha256 is not None and found.manifest_sha256 != ref.manifest_sha256):
+            raise MissingInputError(
+                f"{ref.key} with identity {ref.identity} is gone or was changed; materialize it again"
+            )
+        return found
+
+    def shards(self, refs: Sequence[InputRef]) -> dict[str, list[Path]]:
+        """Return the parquet shards of pinned ``raw_shards``, by snapshot, in the order of their names."""
+        found: dict[str, list[Path]] = {}
+        for ref in refs:
+            artifact = self.artifact(ref)
+            names = sorted(file.path for file in artifact.manifest.outputs)
+            found[ref.partition or ""] = [
+                artifact.path / name
+                for name in names
+                if Path(name).name.startswith("part-") and name.endswith(".parquet")
+            ]
+        return found
+
+    def table_scan(self, refs: Sequence[InputRef]) -> Scan:
+        """Return a function from column names to batches of the pinned snapshots, each at its pinned version."""
+        for ref in refs:
+            if ref.lance_table is None or ref.lance_version is None:
+                raise ValueError(f"{ref.key} keeps no Lance table; read its files instead")
+        tables = self.tables
+
+        def scan(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+            for ref in refs:
+                yield from tables.scan(
+                    str(ref.lance_table), version=ref.lance_version, columns=columns, snapshot=ref.partition
+                )
+
+        return scan
+
+    def absent(self, asset: str) -> list[str]:
+        """Return the snapshots that landed or were ingested and of which ``asset`` does not exist, sorted."""
+        artifacts = self.artifacts
+        known = set(artifacts.partitions(RAW_SHARDS))
+        if "://" not in self.root and self.landing.is_dir():
+            for folder in self.landing.iterdir():
+                with contextlib.suppress(ValueError):
+                    if (folder / "_SUCCESS").exists():
+                        known.add(check_partition(folder.name))
+        removed = {name for name in known if artifacts.removed(RAW_SHARDS, name)}
+        return sorted(known - removed - set(artifacts.partitions(asset)))
+
+    def embedding_table(self, space: InputRef) -> str:
+        """Return the table of the vectors of one embedding space."""
+        return f"embeddings__{str(space.identity)[:_SHORT]}"
+
+    def label_table(self, model: InputRef) -> str:
+        """Return the table of the labels of one student, named after its teacher and itself."""
+        inputs = self.artifact(model).manifest.inputs
+        teacher = next((ref for ref in inputs if ref.asset == "teacher_clusters"), None)
+        if teacher is None:
+            raise ValueError(f"{model.key} names no teacher_clusters among its inputs; materialize it again")
+        return f"labels__{str(teacher.identity)[:_SHORT]}__{str(model.identity)[:_SHORT]}"
+
+    def tokenizer(self) -> str:
+        """Return the tokenizer that counted the tokens of every current snapshot.
+
+        Raises
+        ------
+        ValueError
+            When two snapshots were counted with different ones: their token counts cannot be added.
+        """
+        by_name: dict[str, list[str]] = {}
+        for ref in self.inputs(RAW_SHARDS):
+            manifest = self.artifact(ref).manifest
+            name = str(manifest.metrics.get("tokenizer") or manifest.config.get("tokenizer", "unknown"))
+            by_name.setdefault(name, []).append(str(ref.partition))
+        if len(by_name) > 1:
+            raise ValueError(
+                f"snapshots were counted with different tokenizers: {by_name}; materialize {RAW_SHARDS} again"
+            )
+        return next(iter(by_name))
+
+    @contextlib.contextmanager
+    def scratch(self) -> Generator[Path]:
+        """Give an empty folder on the data root's disk; it is gone afterwards."""
+        with locked_folder(self._local("scratch"), SCRATCH_PREFIX) as folder:
+            yield folder
+
+    def cache(self, name: str) -> Path:
+        """Return a folder for what may be thrown away and is costly to get again."""
+        return self._local("cache", check_partition(name))
+
+    def result(
+        self, artifact: Artifact, *, fresh: bool = True, metadata: Mapping[str, Any] | None = None
+    ) -> dg.MaterializeResult:
+        """Return what an asset reports: the data version, where the manifest lies, and the metadata given."""
+        manifest = artifact.manifest
+        tables = {f"lance/{ref.table}": ref.version for ref in manifest.lance}
+        rows = {"dagster/row_count": manifest.lance[0].rows} if len(manifest.lance) == 1 else {}
+        return dg.MaterializeResult(
+            metadata={
+                **rows,
+                **dict(metadata or {}),
+                **tables,
+                "identity": manifest.identity,
+                "manifest": dg.MetadataValue.path(str(artifact.path / "manifest.json")),
+                "computed": fresh,
+            },
+            data_version=dg.DataVersion(manifest.data_version),
+        )
+
+    def _local(self, *parts: str) -> Path:
+        base = Path(tempfile.gettempdir()) / "gem-assets" if "://" in self.root else Path(self.root)
+        folder = base.joinpath(*parts)
+        make_dirs(folder)
+        return folder

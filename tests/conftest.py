@@ -1,0 +1,38 @@
+"""Fixtures that every test module may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+def find_shared() -> Path | None:
+    """Return the folder of real corpora and golden tables beside the checkout, or None."""
+    override = os.environ.get("GEM_SHARED")
+    candidates = [Path(override)] if override else []
+    candidates.append(Path(__file__).resolve().parents[2] / "shared")
+    return next((c for c in candidates if (c / "corpora").is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with real corpora and golden data; absent on a machine that has only the repository."""
+    found = find_shared()
+    if found is None:
+        pytest.skip("no ../shared beside the checkout (set GEM_SHARED to its path)")
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared_corpora(shared: Path) -> Path:
+    """Real corpora."""
+    return shared / "corpora"
+
+
+@pytest.fixture(scope="session")
+def shared_golden(shared: Path) -> Path:
+    """Published tables and reference outputs."""
+    return shared / "golden"

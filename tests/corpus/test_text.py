@@ -1,0 +1,109 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gem_assets.corpus.text import clean_text, content_digest, document_id, file_source, host_source
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("a  \t\nb   ", "a\nb"),
+        ("\n\n  indented\n\n\n\n\n\nfar", "  indented\n\n\nfar"),
+        ("zero\u200bwidth\ufeff and so\u00adft", "zerowidth and soft"),
+        ("nul\x00 bell\x07 del\x7f", "nul bell del"),
+        ("e\u0301", "\u00e9"),
+        ("e\u200b\u0301", "\u00e9"),
+        ("page\x0cbreak\u2028line", "page\nbreak\nline"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("", ""),
+        (" \n\t\n ", ""),
+    ],
+)
+def test_cleaning_rules(dirty, clean):
+    assert clean_text(dirty) == clean
+
+
+@given(TEXTS)
+def test_cleaning_twice_changes_nothing(text):
+    once = clean_text(text)
+    assert clean_text(once) == once
+    assert unicodedata.is_normalized("NFC", once)
+    assert "\r" not in once
+    assert "\n\n\n\n" not in once
+
+
+def test_lone_surrogates_are_refused():
+    with pytest.raises(UnicodeEncodeError):
+        clean_text("half a pair \ud83d here")
+
+
+def test_blank_runs_are_linear():
+    # a pattern that backtracks would need hours for this
+    assert clean_text(" " * 2_000_000 + "x\t\ny") == " " * 2_000_000 + "x\ny"
+
+
+@given(TEXTS)
+def test_digest_ignores_case_and_blanks(text):
+    digest = content_digest(clean_text(text))
+    assert len(digest) == 32
+    assert int(digest, 16) >= 0
+    spaced = "  ".join(text.split(" ")) + "\n"
+    assert content_digest(clean_text(spaced)) == content_digest(clean_text(text))
+
+
+def test_digest_sees_words():
+    assert content_digest("One Two\n three") == content_digest("one two three")
+    assert content_digest("one two three") != content_digest("one twothree")
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS.map(clean_text)), unique=True, max_size=20))
+def test_ids_name_source_place_and_content(places):
+    ids = {place: document_id(*place) for place in places}
+    again = {place: document_id(*place) for place in reversed(places)}
+    assert ids == again
+    by_meaning = {(source, place, content_digest(text)) for source, place, text in places}
+    assert len(set(ids.values())) == len(by_meaning)
+
+
+def test_ids_keep_their_parts_apart():
+    assert document_id("ab", "c", "text") != document_id("a", "bc", "text")
+    assert document_id("a", "b", "text") != document_id("b", "a", "text")
+
+
+def test_ids_are_fixed():
+    # a change of this value makes every stored id foreign
+    assert document_id("example.org", "https://example.org/a", "Some text.") == "f26b57ba8854efe2e5f81136bdf2fde5"
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        ("https://www.example.org/a?b", "example.org"),
+        ("http://news.bbc.co.uk/1", "bbc.co.uk"),
+        ("http://a.b.c.example.com:8080/", "example.com"),
+        ("http://192.168.0.1/x", "192.168.0.1"),
+        ("http://[2001:db8::1]/x", "2001:db8::1"),
+        ("HTTPS://EXAMPLE.ORG", "example.org"),
+        ("ftp://example.org/x", None),
+        ("pages/common/tar.md", None),
+        ("http://[broken/x", None),
+        ("http:///x", None),
+        (None, None),
+    ],
+)
+def test_source_of_an_address(url, source):
+    assert host_source(url) == source
+
+
+@pytest.mark.parametrize(
+    ("relative", "source"),
+    [("wiki/en/part-0.jsonl.gz", "wiki"), ("crawl.warc.gz", "crawl"), ("notes.md", "notes"), (".gz", ".gz")],
+)
+def test_source_of_a_file(relative, source):
+    assert file_source(relative) == source

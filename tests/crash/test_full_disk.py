@@ -1,0 +1,145 @@
+"""A disk that fills up while an artifact or a table is written, and folders that may not be written."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.identity import digest
+from resources import StoreResource
+from resources.doctor import examine
+from resources.lance import LanceTables
+from resources.lance_files import orphan_files
+from tests.crash.artifact_writer import commit
+from tests.resources.tables import rows
+
+pytestmark = pytest.mark.crash
+DISK_BYTES = 3 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 3 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_artifact_that_does_not_fit_leaves_the_old_one(disk):
+    store = ArtifactStore(disk)
+    one = commit(store, "one")
+
+    def too_big() -> None:
+        with store.write("a", digest("big")) as draft:
+            (draft.path / "big.bin").write_bytes(b"x" * 2 * DISK_BYTES)
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        too_big()
+    assert caught.value.errno == errno.ENOSPC
+    assert store.current("a").identity == one
+    assert [x.identity for x in store.history("a")] == [one]
+    two = commit(store, "two")
+    assert store.current("a").identity == two
+    assert store.collect_orphans() == []
+
+
+def test_disk_that_is_full_to_the_last_byte_refuses_the_commit_and_keeps_the_old_one(disk):
+    store = ArtifactStore(disk)
+    one = commit(store, "one")
+    filler = disk / "filler"
+    filler.touch()
+    with contextlib.suppress(OSError), filler.open("ab", buffering=0) as handle:
+        while True:
+            handle.write(b"x" * 4096)
+    with pytest.raises(OSError, match="No space"):
+        commit(store, "two")
+    assert store.current("a").identity == one
+    filler.unlink()
+    assert store.current("a").identity == one
+    commit(store, "two")
+    assert [x.identity for x in store.history("a")] == [one, digest({"text": "two"})]
+
+
+@pytest.mark.parametrize("as_reader", [False, True])
+def test_snapshot_that_does_not_fit_leaves_the_table_as_it_was(disk, as_reader):
+    tables = LanceTables(disk / "tables")
+    tables.replace_snapshot("t", rows("s1", 100), "s1")
+    big = rows("s2", 40_000)
+    text = pa.array([os.urandom(64).hex() for _ in range(len(big))], pa.large_string())
+    big = big.set_column(2, "text", text)
+    assert big.nbytes > DISK_BYTES
+    with pytest.raises(OSError, match=r"(?i)no space"):
+        tables.replace_snapshot("t", big.to_reader(1000) if as_reader else big, "s2")
+    assert tables.version("t") == 1
+    assert tables.snapshots("t") == {"s1": 100}
+    assert orphan_files(Path(tables.path("t"))) == []
+    assert sorted(p.name for p in (disk / "tables").iterdir()) == [".t.lock", "t.lance"]
+    assert tables.replace_snapshot("t", rows("s2", 10), "s2").version == 2
+    assert [f for f in examine(StoreResource(root=str(disk))) if f.severity == "error"] == []
+
+
+_UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.identity import digest
+from resources.lance import LanceTables
+from tests.crash.artifact_writer import commit
+from tests.resources.tables import rows
+if os.geteuid() == 0:
+    os.setegid(65534)
+    os.seteuid(65534)
+root = Path(sys.argv[1])
+store, tables = ArtifactStore(root), LanceTables(root / "tables")
+print(store.current("a").identity == digest({"text": "one"}), tables.snapshots("t"), tables.read("t").num_rows)
+for write in (lambda: commit(store, "two"), lambda: tables.replace_snapshot("t", rows("s2", 3), "s2")):
+    try:
+        write()
+        print("written")
+    except PermissionError as error:
+        print("refused", Path(error.filename).is_relative_to(root))
+"""
+
+
+def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(tmp_path):
+    root = tmp_path / "data"
+    commit(ArtifactStore(root), "one")
+    LanceTables(root / "tables").replace_snapshot("t", rows("s1", 5), "s1")
+    # pytest's own folders are private to the user that runs the tests
+    opened = [path for path in (tmp_path, *tmp_path.parents) if path.stat().st_mode & 0o005 != 0o005]
+    modes = {path: path.stat().st_mode for path in opened}
+    written = [path for path in [root, *root.rglob("*")] if path.is_dir()]
+    try:
+        for path in opened:
+            path.chmod(0o755)
+        for path in written:
+            path.chmod(0o555)
+        for lock in root.rglob("*.lock"):
+            lock.chmod(0o444)
+        done = subprocess.run(
+            [sys.executable, "-c", _UNPRIVILEGED, str(root)],
+            cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    finally:
+        for path in written:
+            path.chmod(0o755)
+        for path, mode in modes.items():
+            path.chmod(mode & 0o7777)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["True {'s1': 5} 5", "refused True", "refused True"]

@@ -1,0 +1,239 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from gem_assets.proxy import fused, plain
+from gem_assets.proxy.config import HeadConfig, ModelConfig
+from gem_assets.proxy.head import cross_entropy
+from gem_assets.proxy.model import TinyDecoder, resolve_precision
+
+SHAPE = ModelConfig(width=24, layers=2, heads=3, context=70)
+VOCAB = 50
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def windows(n=3, seed=0, length=SHAPE.context + 1):
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, VOCAB, (n, length)))
+
+
+def textbook(model, ids):
+    """The same decoder from torch's own functions."""
+    c, w = model.config, model._views
+    b, t = ids.shape
+    cos, sin = (table[:t] for table in model.angles)
+
+    def turn(x):
+        first, second = x.chunk(2, -1)
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+    x = functional.embedding(ids, w["embedding"])
+    for i in range(c.layers):
+        n = functional.rms_norm(x, (c.width,), w[f"{i}.norm_attention"], plain.EPS)
+        q, k, v = (n @ w[f"{i}.qkv"].t()).view(b, t, 3, c.heads, -1).permute(2, 0, 3, 1, 4)
+        y = functional.scaled_dot_product_attention(turn(q), turn(k), v, is_causal=True)
+        x = x + y.transpose(1, 2).reshape(b, t, -1) @ w[f"{i}.out"].t()
+        n = functional.rms_norm(x, (c.width,), w[f"{i}.norm_ffn"], plain.EPS)
+        gate, up = (n @ w[f"{i}.in"].t()).chunk(2, -1)
+        x = x + (functional.silu(gate) * up) @ w[f"{i}.down"].t()
+    return functional.rms_norm(x, (c.width,), w["norm"], plain.EPS).view(b * t, -1)
+
+
+def textbook_loss(model, batch, head):
+    logits = textbook(model, batch[:, :-1]) @ model.output_embedding.t()
+    if head.soft_cap:
+        logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
+    loss = (
+        functional.cross_entropy(logits, batch[:, 1:].reshape(-1)) + head.z_loss * logits.logsumexp(1).square().mean()
+    )
+    return loss + head.mu_loss * model.output_embedding.mean(0).square().sum()
+
+
+def enlarge(*models):
+    """Give fresh models weights that matter: at their initialisation blocks add nothing."""
+    for model in models:
+        for group, std in (("matrices", 0.15), ("embeddings", 0.3)):
+            part = model.groups[group]
+            noise = np.random.default_rng(0).normal(size=part.stop - part.start) * std
+            model.flat[part] = torch.from_numpy(noise.astype(np.float32)).to(model.flat.dtype)
+
+
+def gradient(model, loss):
+    model.zero_gradients()
+    loss.backward()
+    return model.flat_grad.clone()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    "head", [HeadConfig(), HeadConfig(z_loss=0.1, mu_loss=0.3), HeadConfig(soft_cap=0.5, z_loss=0.02)]
+)
+def test_loss_and_gradient_are_those_of_the_textbook_in_float64(tied, head):
+    model = TinyDecoder(SHAPE.model_copy(update={"tied": tied}), VOCAB, dtype=torch.float64)
+    enlarge(model)
+    batch = windows()
+    loss, rows = model.loss(batch, head, chunk=64)
+    expected = textbook_loss(model, batch, head)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-13)
+    assert rows.shape == (3, SHAPE.context)
+    assert not rows.requires_grad
+    torch.testing.assert_close(gradient(model, loss), gradient(model, expected), rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-6), ("bf16", 3e-2)])
+@pytest.mark.parametrize("context", [70, 64, 33])
+def test_compiled_and_plain_agree(precision, tolerance, context):
+    shape = SHAPE.model_copy(update={"context": context})
+    exact = TinyDecoder(shape, VOCAB, dtype=torch.float64)
+    fast = TinyDecoder(shape, VOCAB, precision=precision)
+    enlarge(exact, fast)
+    batch = windows(length=context + 1)
+    head = HeadConfig(z_loss=0.01)
+    (slow_loss, _), (fast_loss, _) = exact.loss(batch, head), fast.loss(batch, head)
+    assert fast_loss.item() == pytest.approx(slow_loss.item(), rel=tolerance)
+    reference, found = gradient(exact, slow_loss), gradient(fast, fast_loss).double()
+    assert (found - reference).norm() < tolerance * reference.norm()
+    assert functional.cosine_similarity(found, reference, dim=0) > 1 - tolerance
+
+
+def test_the_tied_matrix_collects_both_gradients():
+    model = TinyDecoder(SHAPE.model_copy(update={"tied": True}), VOCAB, dtype=torch.float64)
+    assert model.output_embedding is model._views["embedding"]
+    untied = TinyDecoder(SHAPE, VOCAB, dtype=torch.float64)
+    assert untied.output_embedding is not untied._views["embedding"]
+    assert untied.flat.numel() == model.flat.numel() + VOCAB * SHAPE.width
+
+
+def test_a_token_sees_nothing_that_comes_later():
+    model = TinyDecoder(SHAPE, VOCAB, precision="bf16")
+    enlarge(model)
+    batch = windows(1)
+    changed = batch.clone()
+    changed[0, 41:] = (changed[0, 41:] + 1) % VOCAB
+    with torch.no_grad():
+        a, b = model.hidden(batch[:, :-1]), model.hidden(changed[:, :-1])
+    torch.testing.assert_close(a[:41], b[:41], rtol=0, atol=0)
+    assert not torch.equal(a[41:], b[41:])
+
+
+def test_a_fresh_model_predicts_nothing():
+    loss, _ = TinyDecoder(ModelConfig(), 2048, precision="bf16").loss(windows(2, length=129) * 40)
+    assert loss.item() == pytest.approx(math.log(2048), abs=0.15)
+
+
+def test_equal_seeds_give_equal_weights_in_any_dtype():
+    a, b = TinyDecoder(SHAPE, VOCAB, seed=3), TinyDecoder(SHAPE, VOCAB, seed=3, dtype=torch.float64)
+    torch.testing.assert_close(a.flat, b.flat.float(), rtol=0, atol=0)
+    assert not torch.equal(a.flat, TinyDecoder(SHAPE, VOCAB, seed=4).flat)
+
+
+def test_sizes_are_those_that_were_measured():
+    for size, millions in (("0.3M", 0.332), ("1M", 0.98), ("3M", 3.1)):
+        assert ModelConfig.of_size(size).non_embedding / 1e6 == pytest.approx(millions, rel=0.03)
+    with pytest.raises(ValueError, match=r"0\.3M, 1M, 3M"):
+        ModelConfig.of_size("7B")
+
+
+def test_parameter_count_is_the_configs():
+    model = TinyDecoder(SHAPE, VOCAB)
+    assert model.flat.numel() == SHAPE.non_embedding + 2 * VOCAB * SHAPE.width
+    assert sum(p.numel() for p in model.parameters()) == model.flat.numel()
+
+
+def test_precision_is_resolved():
+    assert resolve_precision("fp32") == "fp32"
+    assert resolve_precision("auto") in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [1, 5, 64, 200])
+def test_compiled_passes_agree_with_plain_ones(dtype, size):
+    torch.manual_seed(size)
+    tolerance = {"rtol": 2e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1.5e-2, "atol": 2e-2}
+    x, gain, residual = torch.randn(7, size) * 3, torch.rand(size) + 0.5, torch.randn(7, size)
+    out, scale = fused.rms_norm(x, gain, dtype)
+    torch.testing.assert_close(out.float(), plain.rms_norm(x, gain, torch.float32)[0], **tolerance)
+    grad = torch.randn(7, size).to(dtype)
+    for found, expected in zip(
+        fused.rms_norm_backward(grad, x, scale, gain, residual),
+        plain.rms_norm_backward(grad, x, scale, gain, residual),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    both = (torch.randn(5, 2 * size) * 4).to(dtype)
+    grad = torch.randn(5, size).to(dtype)
+    torch.testing.assert_close(fused.swiglu(both).float(), plain.swiglu(both.float()), **tolerance)
+    torch.testing.assert_close(
+        fused.swiglu_backward(grad, both).float(), plain.swiglu_backward(grad.float(), both.float()), **tolerance
+    )
+    scores = (torch.randn(3, size, size) * 4).to(dtype)
+    p = plain.causal_softmax(scores.float(), 0.7)
+    torch.testing.assert_close(fused.causal_softmax(scores.clone(), 0.7).float(), p, rtol=tolerance["rtol"], atol=1e-6)
+    grad = torch.randn(3, size, size).to(dtype)
+    torch.testing.assert_close(
+        fused.causal_softmax_backward(p.to(dtype), grad.clone(), 0.7).float(),
+        plain.causal_softmax_backward(p.to(dtype).float(), grad.float(), 0.7),
+        **tolerance,
+    )
+
+
+@pytest.mark.parametrize("offset", [0.0, 90.0, -90.0])
+def test_compiled_cross_entropy_survives_large_logits(offset):
+    torch.manual_seed(0)
+    logits, target = torch.randn(9, 300) * 20 + offset, torch.randint(0, 300, (9,))
+    weights = torch.rand(9)
+    expected = plain.cross_entropy(logits.double(), target, weights.double(), 0.001, None)
+    found = fused.cross_entropy(logits.clone(), target, weights, 0.001, None)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-6)
+
+
+def test_heads_are_split_and_merged():
+    torch.manual_seed(0)
+    angle = torch.rand(10, 6) * 6
+    qkv = torch.randn(20, 3 * 2 * 12)
+    parts = fused.split_heads(qkv, 2, 2, angle.cos(), angle.sin())
+    for found, expected in zip(parts, plain.split_heads(qkv, 2, 2, angle.cos(), angle.sin()), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for module in (fused, plain):
+        # a rotation's gradient is the rotation back
+        merged = module.merge_heads(*parts, 2, angle.cos(), angle.sin())
+        torch.testing.assert_close(merged, qkv, rtol=1e-5, atol=1e-6)
+
+
+def test_chunks_do_not_change_the_head():
+    torch.manual_seed(0)
+    h, e = torch.randn(50, 8, dtype=torch.float64), torch.randn(30, 8, dtype=torch.float64)
+    target = torch.randint(0, 30, (50,))
+    results = []
+    for chunk in (7, 50, 1000):
+        a, b = h.clone().requires_grad_(), e.clone().requires_grad_()
+        loss, rows = cross_entropy(a, b, target, z_loss=0.1, chunk=chunk)
+        (3 * loss).backward()
+        results.append((loss.detach(), rows, a.grad, b.grad))
+    for other in results[1:]:
+        for x, y in zip(results[0], other, strict=True):
+            torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-15)
+
+
+def test_a_width_that_heads_cannot_share_is_refused():
+    with pytest.raises(ValueError, match="try 102"):
+        ModelConfig(width=100, heads=3)
+
+
+def test_rows_can_be_weighted():
+    torch.manual_seed(0)
+    e, target = torch.randn(30, 8, dtype=torch.float64), torch.randint(0, 30, (50,))
+    weights = torch.rand(50, dtype=torch.float64)
+    a = torch.randn(50, 8, dtype=torch.float64, requires_grad=True)
+    loss, rows = cross_entropy(a, e, target, weights=weights)
+    expected = (functional.cross_entropy(a @ e.t(), target, reduction="none") * weights).sum()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-13)
+    assert (rows @ weights).item() == pytest.approx(expected.item(), rel=1e-13)
+    torch.testing.assert_close(torch.autograd.grad(loss, a)[0], torch.autograd.grad(expected, a)[0])

@@ -1,0 +1,141 @@
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.heuristics import make_recipe
+from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.report.pages import page, recipe_page, taxonomy_page
+from gem_assets.report.plots import cluster_shares
+from gem_assets.taxonomy.taxonomy import Exemplar, Portion, Taxonomy
+from tests.mixing.test_recipe import supply_of
+from tests.taxonomy.test_taxonomy import build
+
+EVIL = "<script>alert('x')</script>\"'&--><img src=x onerror=alert(1)>"
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would act on."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str | None]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def hostile_taxonomy() -> Taxonomy:
+    taxonomy = build()
+    cluster = taxonomy.clusters[0].model_copy(
+        update={
+            "name": EVIL,
+            "description": EVIL,
+            "keywords": (EVIL,),
+            "sources": (Portion(value=EVIL, share=1.0),),
+            "exemplars": (
+                Exemplar(doc_id="x", url="javascript:alert(1)", source=EVIL, gis=1.0, snippet=EVIL),
+                Exemplar(doc_id="y", url='https://x/"onmouseover="alert(1)', source="s", gis=1.0, snippet="t"),
+            ),
+        }
+    )
+    return taxonomy.model_copy(update={"version": EVIL, "clusters": (cluster, *taxonomy.clusters[1:])})
+
+
+def check_is_inert(text: str) -> Reader:
+    reader = Reader(text)
+    assert reader.open == []
+    assert not {"script", "iframe", "object", "link", "base", "form"} & set(reader.tags)
+    for tag, name, value in reader.attributes:
+        assert not name.startswith("on")
+        if name in ("src", "href"):
+            assert value is not None
+            allowed = ("data:image/png;base64,",) if tag == "img" else ("#", "http://", "https://")
+            assert value.startswith(allowed)
+    return reader
+
+
+def test_taxonomy_page_shows_every_cluster_and_loads_nothing():
+    picture = cluster_shares(np.array([1.0]), np.array([1.0]))
+    reader = check_is_inert(taxonomy_page(build(), picture))
+    for cluster in build().clusters:
+        assert cluster.name in reader.text
+    assert reader.tags.count("section") == 4
+    assert reader.tags.count("img") == 1
+    assert "v1" in reader.text
+
+
+def test_everything_from_data_is_escaped():
+    text = taxonomy_page(hostile_taxonomy())
+    reader = check_is_inert(text)
+    assert EVIL in reader.text
+    assert "<script" not in text
+    assert reader.tags.count("img") == 0
+
+
+def recipes(**names):
+    supply = supply_of([900, 90, 10])
+    return [
+        make_recipe(s, supply, {0: names.get("name", "Law")}, "t1", MixingConfig(), "bytes")
+        for s in ("proportional", "uniform")
+    ]
+
+
+def test_recipe_page_compares_with_the_first_and_marks_caps():
+    reader = check_is_inert(recipe_page(recipes()))
+    assert "proportional" in reader.text
+    assert "uniform" in reader.text
+    assert "90.0 %" in reader.text
+    assert any(value == "hot" for _, name, value in reader.attributes if name == "class")
+    assert "predicted loss" not in reader.text
+
+
+def test_evidence_shows_when_there_is_some():
+    base = recipes()[0]
+    learned = Recipe.create(
+        "regmix",
+        [0.5, 0.3, 0.2],
+        supply_of([900, 900, 900]),
+        names={},
+        taxonomy_version="t1",
+        tokenizer="b",
+        repetition_cap=4,
+        evidence=RecipeEvidence(method="regmix", predicted_loss=3.21, predicted_interval=(3.1, 3.3), verdict=EVIL),
+    )
+    reader = check_is_inert(recipe_page([base, learned]))
+    assert "3.2100" in reader.text
+    assert "3.1000 … 3.3000" in reader.text
+    assert EVIL in reader.text
+
+
+def test_recipes_of_different_taxonomies_are_refused():
+    one, other = recipes()
+    supply = supply_of([900, 90, 10])
+    other = make_recipe("uniform", supply, {}, "t2", MixingConfig(), "bytes")
+    with pytest.raises(ValueError, match="t1, t2"):
+        recipe_page([one, other])
+    with pytest.raises(ValueError, match="no recipe"):
+        recipe_page([])
+
+
+def test_hostile_names_in_recipes_are_escaped():
+    assert EVIL in check_is_inert(recipe_page(recipes(name=EVIL))).text
+
+
+def test_page_title_and_footer_are_escaped():
+    reader = check_is_inert(page(EVIL, "", EVIL))
+    assert reader.text.count(EVIL) == 2

@@ -1,0 +1,63 @@
+"""Shard functions for engine tests: importable by worker processes."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def slow_first(x: int) -> int:
+    time.sleep(0.3 if x == 0 else 0)
+    return x
+
+
+def threads_and_pid(x: int) -> tuple[str, int]:
+    return os.environ.get("OMP_NUM_THREADS", ""), os.getpid()
+
+
+def fail_on_three(x: int) -> int:
+    if x == 3:
+        raise ValueError("three is not a number we like")
+    return x
+
+
+def fail_late_or_early(x: int) -> int:
+    if x >= 2:
+        time.sleep(0.3 if x == 2 else 0)
+        raise ValueError(str(x))
+    return x
+
+
+def die_on_three(x: int) -> int:
+    if x == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return x
+
+
+def die_once(folder: str, x: int) -> int:
+    mark = Path(folder) / str(x)
+    if x % 3 == 0 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def hang_on_three(x: int) -> int:
+    time.sleep(60 if x == 3 else 0)
+    return x
+
+
+class OddError(Exception):
+    """Cannot be pickled back: it needs two arguments."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(f"{a} {b}")
+
+
+def raise_odd(x: int) -> int:
+    raise OddError(x, x)

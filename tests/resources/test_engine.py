@@ -1,0 +1,173 @@
+import itertools
+import logging
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources import EngineResource, ShardError, ShardTimeoutError, WorkerKilledError, pool
+from resources.progress import Progress, reporter
+from tests.resources import shards
+
+
+@pytest.fixture(params=[1, 2])
+def engine(request) -> EngineResource:
+    return EngineResource(workers=request.param)
+
+
+def test_results_come_in_the_order_of_the_items(engine):
+    assert list(engine.map(shards.square, range(40), "squares")) == [x * x for x in range(40)]
+    assert list(engine.map(shards.slow_first, range(10), "slow")) == list(range(10))
+    assert list(engine.map(shards.square, [], "nothing")) == []
+    assert list(engine.shard_map(shards.square, [3], "one")) == [9]
+
+
+def test_workers_are_other_processes_with_one_thread_each():
+    before = dict(os.environ)
+    seen = list(EngineResource(workers=2).map(shards.threads_and_pid, range(6), "pids"))
+    assert {threads for threads, _ in seen} == {"1"}
+    assert os.getpid() not in {pid for _, pid in seen}
+    assert dict(os.environ) == before
+
+
+def test_one_item_or_one_worker_stays_in_this_process():
+    for workers, items in ((1, range(3)), (4, range(1))):
+        seen = list(EngineResource(workers=workers).map(shards.threads_and_pid, items, "pids"))
+        assert {pid for _, pid in seen} == {os.getpid()}
+
+
+def test_shards_that_want_a_gpu_run_one_after_the_other_here():
+    seen = list(EngineResource(workers=2).map(shards.threads_and_pid, range(3), "pids", gpus=1))
+    assert {pid for _, pid in seen} == {os.getpid()}
+
+
+def test_a_failing_shard_is_named_with_its_cause(engine):
+    results = engine.map(shards.fail_on_three, range(6), "reading")
+    assert list(itertools.islice(results, 3)) == [0, 1, 2]
+    with pytest.raises(ShardError, match="reading: shard 3 failed: ValueError: three is not") as caught:
+        list(results)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_of_several_failures_the_first_in_order_is_raised():
+    for _ in range(3):
+        results = EngineResource(workers=2).map(shards.fail_late_or_early, range(6), "reading")
+        assert list(itertools.islice(results, 2)) == [0, 1]
+        with pytest.raises(ShardError, match="shard 2 failed: ValueError: 2"):
+            next(results)
+
+
+def test_an_error_that_cannot_travel_is_still_an_error():
+    with pytest.raises(ShardError, match="shard"):
+        list(EngineResource(workers=2).map(shards.raise_odd, range(4), "odd"))
+
+
+@pytest.mark.crash
+def test_a_shard_that_kills_its_worker_is_named():
+    with pytest.raises(WorkerKilledError, match="reading: the process that worked on shard 3 was killed"):
+        list(EngineResource(workers=2).map(shards.die_on_three, range(8), "reading"))
+
+
+@pytest.mark.crash
+def test_shards_that_were_killed_once_are_run_again(tmp_path):
+    fn = partial(shards.die_once, str(tmp_path))
+    assert list(EngineResource(workers=2).map(fn, range(8), "reading")) == list(range(8))
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_hung_shard_is_stopped_and_named():
+    started = time.monotonic()
+    with pytest.raises(ShardTimeoutError, match="shard 3 was stopped after 1 s"):
+        list(EngineResource(workers=2, shard_timeout_s=1.0).map(shards.hang_on_three, range(8), "reading"))
+    assert time.monotonic() - started < 30
+
+
+def test_an_abandoned_map_ends_its_workers():
+    results = EngineResource(workers=2).map(shards.threads_and_pid, range(100), "pids")
+    _, pid = next(results)
+    results.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_workers_stay_a_while_for_the_next_map(monkeypatch):
+    monkeypatch.setattr(pool, "_KEEP_S", 0.5)
+    engine = EngineResource(workers=2)
+    first = {pid for _, pid in engine.map(shards.threads_and_pid, range(6), "pids")}
+    second = {pid for _, pid in engine.map(shards.threads_and_pid, range(6), "pids")}
+    assert first & second
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in first | second):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert len(list(engine.map(shards.square, range(6), "again"))) == 6
+
+
+def test_two_maps_at_a_time_have_their_own_workers():
+    engine = EngineResource(workers=2)
+    one, two = (engine.map(shards.threads_and_pid, range(8), "pids") for _ in range(2))
+    pairs = list(zip(one, two, strict=True))
+    assert not {a[1] for a, _ in pairs} & {b[1] for _, b in pairs}
+
+
+def test_settings_of_the_data_root_count_unless_given(tmp_path, monkeypatch):
+    (tmp_path / "gem.toml").write_text("workers = 1\nshard_timeout_s = 5\n")
+    assert EngineResource(data_root=str(tmp_path))._plan(10, 1) == ("local", 1, 5.0)
+    assert EngineResource(data_root=str(tmp_path), workers=3)._plan(10, 1) == ("local", 3, 5.0)
+    assert EngineResource(workers=4)._plan(10, 2)[1] == 2
+    assert EngineResource(workers=4)._plan(3, 1)[1] == 3
+
+
+def test_ray_that_is_not_there_is_explained(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(RuntimeError, match=r"gem-assets\[ray\]"):
+        list(EngineResource(kind="ray").map(shards.square, range(2), "squares"))
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_results_and_errors():
+    ray = pytest.importorskip("ray", reason="the ray extra is not installed")
+    engine = EngineResource(kind="ray", shard_timeout_s=60)
+    try:
+        assert list(engine.map(shards.square, range(20), "squares")) == [x * x for x in range(20)]
+        with pytest.raises(ShardError, match="reading: shard 3 failed: ValueError"):
+            list(engine.map(shards.fail_on_three, range(6), "reading"))
+        with pytest.raises(WorkerKilledError, match="shard 3"):
+            list(engine.map(shards.die_on_three, range(4), "reading"))
+    finally:
+        ray.shutdown()
+
+
+def test_progress_says_rate_and_time_left_but_not_for_quick_work(caplog):
+    with caplog.at_level(logging.INFO):
+        quick = Progress("quick", 3, every_s=60)
+        for _ in range(3):
+            quick.step()
+        quick.close()
+        assert not caplog.records
+        slow = Progress("slow", 4, every_s=0.0)
+        slow.step(2)
+    assert "slow: 2 of 4" in caplog.text
+    assert "left" in caplog.text
+
+
+def test_reporter_takes_counts_and_lines(caplog):
+    with caplog.at_level(logging.INFO):
+        report = reporter("fit", every_s=0.0)
+        report(1, 4)
+        report("epoch 2: loss 0.1")
+    assert "fit: 1 of 4" in caplog.text
+    assert "fit: epoch 2: loss 0.1" in caplog.text
+
+
+def test_progress_goes_to_the_log_of_the_run():
+    @dg.asset
+    def worker() -> None:
+        Progress("inside", 2, every_s=0.0).step()
+
+    with dg.instance_for_test() as instance:
+        result = dg.materialize([worker], instance=instance)
+        logs = [e.user_message for e in instance.all_logs(result.run_id)]
+    assert any("inside: 1 of 2" in line for line in logs)

@@ -1,0 +1,127 @@
+"""The whole graph on a tiny real corpus: it runs, it adds up, and running it again writes nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from gem_assets.run import materialize_everything
+from gem_assets.settings import load_settings
+from resources import StoreResource
+from tests.tiny import land_jsonl, land_parquet, passages, write_settings
+
+RECIPES = ["proportional", "uniform", "temperature", "unimax", "balanced"]
+
+
+def contents(root: Path) -> dict[str, tuple[int, int]]:
+    """Every file of artifacts and tables with size and modification time."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for folder in ("artifacts", "tables", "landing")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    root = tmp_path_factory.mktemp("built")
+    write_settings(root)
+    rows = passages()
+    half = len(rows) * 2 // 3
+    land_parquet(root, "2026-01", rows[:half])
+    edited = [{**row, "text": row["text"] + "\n\nEdited since the last crawl."} for row in rows[:10]]
+    land_jsonl(root, "2026-02", edited + rows[10:60] + rows[half:], damaged=True)
+    settings = load_settings(root)
+    return settings, materialize_everything(settings)
+
+
+@pytest.fixture(scope="module")
+def store(built):
+    settings, _ = built
+    return StoreResource(root=str(settings.data_root))
+
+
+def counts(store, asset, partition=None):
+    return store.artifact(store.input(asset, partition)).manifest.counts
+
+
+@pytest.mark.slow
+def test_everything_succeeds(built):
+    _, summary = built
+    assert [s for s in summary.steps if not s.succeeded] == []
+    assert {s.asset for s in summary.steps if s.snapshot is None} >= {f"recipes/{name}" for name in RECIPES}
+    # eight hundred paragraphs are too few for a good student: its checks may warn
+    warned = [s for s in summary.steps if s.failed_checks and not s.asset.startswith("student")]
+    assert warned == []
+
+
+def test_every_record_is_accounted_for(store):
+    for snapshot in ("2026-01", "2026-02"):
+        found = counts(store, "raw_shards", snapshot)
+        assert found["read"] == found["kept"] + found["duplicates"] + found["filtered"] + found["quarantined"]
+        assert found["kept"] > 50
+
+
+def test_damaged_files_are_quarantined_with_a_reason(store):
+    import pyarrow.parquet as pq
+
+    folder = store.artifact(store.input("raw_shards", "2026-02")).path
+    rows = pq.read_table(folder / "quarantine.parquet").to_pylist()
+    assert {row["file"] for row in rows} == {"pages.jsonl.gz", "empty.jsonl", "broken.parquet"}
+    assert all(row["reason"] for row in rows)
+
+
+def test_text_seen_in_two_snapshots_is_kept_once(store):
+    import pyarrow.parquet as pq
+
+    folder = store.artifact(store.input("raw_shards", "2026-02")).path
+    again = [r for r in pq.read_table(folder / "duplicates.parquet").to_pylist() if r["kind"] == "exact_across"]
+    assert len(again) >= 45
+    assert {row["kept_snapshot"] for row in again} == {"2026-01"}
+
+
+def test_inventory_is_the_sum_of_the_snapshots(store):
+    inventory = counts(store, "domain_inventory")
+    shards = [counts(store, "raw_shards", s) for s in ("2026-01", "2026-02")]
+    assert inventory["documents"] == sum(s["kept"] for s in shards)
+    assert inventory["tokens"] == sum(s["tokens"] for s in shards)
+
+
+def test_teacher_is_certified(store):
+    metrics = store.artifact(store.input("teacher_clusters")).manifest.metrics
+    assert metrics["monotone"] is True
+    assert metrics["gap"] < 1e-8
+
+
+def test_manifests_name_every_input_by_content(store):
+    recipe = store.artifact(store.input("recipes/balanced")).manifest
+    assert {ref.asset for ref in recipe.inputs} == {"domain_inventory", "gis_taxonomy"}
+    assert recipe.recomputed_identity() == recipe.identity
+    labels = store.artifact(store.input("student_labels", "2026-01")).manifest
+    assert labels.lance[0].rows == labels.counts["documents"]
+
+
+@pytest.mark.slow
+def test_running_again_writes_nothing(built, store):
+    settings, first = built
+    before = contents(settings.data_root)
+    versions = {name: store.tables.versions(name) for name in store.tables.tables()}
+    again = materialize_everything(settings)
+    assert [s for s in again.steps if not s.succeeded] == []
+    assert len(again.steps) == len(first.steps)
+    assert contents(settings.data_root) == before
+    assert {name: store.tables.versions(name) for name in store.tables.tables()} == versions
+
+
+@pytest.mark.slow
+def test_a_new_snapshot_refits_nothing(built, store):
+    settings, _ = built
+    fitted = ["embedding_space", "teacher_clusters", "student_model", "gis_taxonomy"]
+    before = {name: store.input(name).identity for name in fitted}
+    documents = counts(store, "domain_inventory")["documents"]
+    rows = [{**row, "url": row["url"] + "x", "text": row["text"][::-1]} for row in passages()[:40]]
+    land_parquet(settings.data_root, "2026-03", rows)
+    summary = materialize_everything(settings, only=("raw_shards", "embeddings", "student_labels", "domain_inventory"))
+    assert [s for s in summary.steps if not s.succeeded] == []
+    assert {name: store.input(name).identity for name in fitted} == before
+    assert counts(store, "domain_inventory")["documents"] == documents + counts(store, "raw_shards", "2026-03")["kept"]

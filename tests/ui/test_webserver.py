@@ -1,0 +1,88 @@
+"""The real webserver and daemon on a built data root: a launch as the button does it, and what a browser shows."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from gem_assets.launcher import DevServer
+from gem_assets.run import materialize_everything
+from gem_assets.settings import load_settings
+from tests.tiny import land_jsonl, land_parquet, passages, write_settings
+from tests.ui.graphql import Client
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    root = tmp_path_factory.mktemp("served")
+    write_settings(root)
+    rows = passages()
+    land_parquet(root, "2026-01", rows[:500])
+    land_jsonl(root, "2026-02", rows[500:], damaged=True)
+    settings = load_settings(root)
+    summary = materialize_everything(settings)
+    assert not summary.failed
+    with DevServer(settings, port=free_port(), echo=lambda line: None) as running:
+        assert running.wait_ready()
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_partition_launched_as_the_button_does_runs_and_computes_nothing_anew(server):
+    client = Client(server.url)
+    before = client.latest("raw_shards", "2026-02")
+    run = client.wait_for_run(client.launch_partition("raw_shards", "2026-02"))
+    assert run["status"] == "SUCCESS"
+    after = client.latest("raw_shards", "2026-02")
+    assert after["runId"] == run["runId"] != before["runId"]
+    entries = {entry["label"]: entry for entry in after["metadataEntries"]}
+    assert entries["computed"]["boolValue"] is False
+    assert entries["kept"]["intValue"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+def test_browser_shows_the_graph_and_an_asset_page(server, tmp_path: Path):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.goto(f"{server.url}/asset-groups", wait_until="domcontentloaded")
+        for group in ("corpus", "clusters", "labels", "mixtures"):
+            page.get_by_text(group, exact=True).filter(visible=True).first.wait_for(timeout=60_000)
+        page.screenshot(path=str(tmp_path / "graph.png"))
+        page.goto(f"{server.url}/assets/teacher_clusters?view=overview", wait_until="domcontentloaded")
+        page.get_by_text("objective_curve", exact=True).filter(visible=True).first.wait_for(timeout=60_000)
+        page.get_by_text("Show Markdown").filter(visible=True).first.click()
+        picture = page.locator("img[src^='data:image/png']").first
+        picture.wait_for(timeout=30_000)
+        assert picture.evaluate("image => image.naturalWidth") > 300
+        page.screenshot(path=str(tmp_path / "teacher.png"))
+        browser.close()
+    assert (tmp_path / "graph.png").stat().st_size > 20_000
+    assert (tmp_path / "teacher.png").stat().st_size > 20_000
