@@ -4,8 +4,8 @@ Writes one parquet file of one row for each finished proxy, ``<key>.parquet``, w
 digest of (mixture, proxy configuration, taxonomy, seed), where the configuration stands for model, training, head,
 tokenizer and evaluation windows: what can change a loss, and only that. A run trains the proxies whose file is missing,
 in as many processes as the map it is given has; killed at any moment it loses what its workers were training, at most
-one proxy each (on a GPU, one batch). The text that was trained on is recorded and not part of the key: a pool is to be kept as long as its
-taxonomy is, or a new snapshot would make all evidence stale.
+one proxy each (on a GPU, one batch). The text that was trained on is recorded and not part of the key: a pool is to be
+kept as long as its taxonomy is, or a new snapshot would make all evidence stale.
 
 A proxy that diverges is a result, too: its row holds the message and no losses, and it is not tried again.
 """

@@ -243,7 +243,8 @@ def train_proxy(
     Returns
     -------
     ProxyResult
-        The same to the byte for the same arguments on the same machine.
+        The same for the same arguments on the same machine, to the byte within a process; between processes the last
+        bits of float32 sums have been seen to differ once, on a processor with AVX-512.
 
     Raises
     ------
