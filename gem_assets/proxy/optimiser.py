@@ -47,6 +47,16 @@ class FlatAdamW:
         self.average = flat.clone()
         self.steps = 0
 
+    def snapshot(self) -> tuple[Tensor, ...]:
+        """Return copies of the parameters, both moments and the average, for :meth:`restore`."""
+        return tuple(t.clone() for t in (self._flat, self._first, self._second, self.average))
+
+    def restore(self, kept: tuple[Tensor, ...], steps: int) -> None:
+        """Go back to a snapshot taken after ``steps`` steps."""
+        for own, old in zip((self._flat, self._first, self._second, self.average), kept, strict=True):
+            own.copy_(old)
+        self.steps = steps
+
     def step(self, rate: float, clip: float, average_rate: float) -> float:
         """Update the parameters, move the average towards them, set the gradient to 0.
 

@@ -133,7 +133,7 @@ class ProxyTrainer:
         if not math.isfinite(value):
             raise DivergedError(self._advice(value))
         loss.backward()
-        rate = c.training.lr * schedule(c.training, self.step_number, self.steps)
+        rate = self.rate
         self.step_number += 1
         self._optimiser.step(rate, c.training.clip, self._average_rate())
         if c.centred:
@@ -186,6 +186,37 @@ class ProxyTrainer:
             yield
         finally:
             self.model.flat.copy_(kept)
+
+    @contextmanager
+    def branch(self) -> Generator[None]:
+        """Train on for a while and go back: weights, moments, average and schedule are as before afterwards."""
+        kept, step = self._optimiser.snapshot(), self.step_number
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                self._optimiser.restore(kept, step)
+            self.model.zero_gradients()
+            self.step_number = step
+
+    def gradient(self, windows: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of the mean loss on int64 windows (B, T + 1), flat (P,), at the current weights.
+
+        Parameters are laid out as in ``model.flat``. Regularisers of the head are left out: it is the gradient of the
+        cross-entropy.
+        """
+        head = self.config.head.model_copy(update={"z_loss": 0.0, "mu_loss": 0.0})
+        self.model.zero_gradients()
+        loss, _ = self.model.loss(windows, head, self.config.training.chunk)
+        loss.backward()
+        found = self.model.flat_grad.clone()
+        self.model.zero_gradients()
+        return found
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.config.training.lr * schedule(self.config.training, self.step_number, self.steps)
 
     def _advice(self, loss: float) -> str:
         t = self.config.training

@@ -32,11 +32,11 @@ def unmix(drops: Floats, mass: float) -> Floats:
     Parameters
     ----------
     drops
-        ``G``, ``(K, K)``: row is the evaluated domain, column the played mixture.
+        ``G``, ``(J, K)``: row is the evaluated target, column the played mixture.
     mass
         ``o`` of the mixtures played.
     """
-    return np.asarray(np.linalg.solve(smoothed_one_hot(len(drops), mass), drops.T).T, np.float64)
+    return np.asarray(np.linalg.solve(smoothed_one_hot(drops.shape[1], mass), drops.T).T, np.float64)
 
 
 def normalise(matrix: Floats) -> Floats:
@@ -70,7 +70,7 @@ class Aioli:
         self._average: Floats | None = None
 
     def update(self, drops: Floats) -> Floats:
-        """Take one round's mean loss drops ``(K, K)`` and return the new weights."""
+        """Take one round's mean loss drops ``(J, K)`` and return the new weights."""
         matrix = normalise(unmix(drops, self.mass))
         if self.ema is None:
             self.weights = softmax(logarithm(self.weights) + self.eta * matrix.sum(axis=0))

@@ -1,0 +1,203 @@
+"""TiKMiX: the mixture whose data moves the benchmarks most, by influence functions (arXiv 2508.17677).
+
+The group influence of a domain with mean gradient ``g_i`` on a benchmark with gradient ``∇f_j`` is the fall of ``f_j``
+per unit of weight on the domain,
+
+    I_ij = ∇f_jᵀ (H + δ)⁻¹ g_i                  (the paper's, with the sign of an improvement)
+
+``TiKMiX-D`` takes influences as additive and solves
+
+    max_p  Σ_i p_i Σ_j w_j I_ij + τ · entropy(p)   subject to  Σ_i p_i I_ij ≥ Σ_i q_i I_ij for every j
+
+so that no benchmark falls behind the mixture ``q`` of the stage before. ``TiKMiX-M`` drops additivity: it draws
+mixtures around that solution, measures the influence of each blend, fits boosted trees and takes the best.
+
+The paper has no public code, and its curvature is a factored approximation of the Hessian; here it is the empirical
+Fisher matrix of the gradients at hand, inverted exactly by Woodbury's identity. The weight of the entropy, how far M
+looks around D, and the form of its constraints are not published: they are arguments here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from gem_assets.mixing.laws.trees import TreesLaw
+from gem_assets.mixing.online.simplex import Floats, as_weights, softmax
+
+
+class InfluenceError(ValueError):
+    """Influences that no mixture can be drawn from; the message says which number is wrong."""
+
+
+class EmpiricalFisher:
+    """Curvature ``δ·I + (1/n) Σ g gᵀ`` of n gradients, never formed.
+
+    Parameters
+    ----------
+    samples
+        Gradients ``(n, P)``, n far below P.
+    damping
+        ``δ`` as a part of the mean eigenvalue over the span of the samples.
+
+    Raises
+    ------
+    InfluenceError
+        If a gradient is not finite or all are 0.
+    """
+
+    def __init__(self, samples: Floats, damping: float = 0.1) -> None:
+        rows = np.asarray(samples, np.float64)
+        if rows.ndim != 2 or not np.isfinite(rows).all():
+            raise InfluenceError(f"gradients of shape {rows.shape} must be a finite matrix")
+        if not damping > 0:
+            raise InfluenceError(f"damping is {damping}; without some the matrix of {len(rows)} gradients is singular")
+        self._rows = rows / np.sqrt(len(rows))
+        gram = self._rows @ self._rows.T
+        self.damping = damping * float(np.trace(gram)) / len(rows)
+        if self.damping == 0:
+            raise InfluenceError("all gradients are 0; nothing to tell domains apart by")
+        self._inner = gram + self.damping * np.eye(len(rows))
+
+    def solve(self, vectors: Floats) -> Floats:
+        """Return ``H⁻¹ v`` for each row ``(m, P)``."""
+        projected = np.linalg.solve(self._inner, self._rows @ vectors.T)
+        return (vectors - (self._rows.T @ projected).T) / self.damping
+
+    def influence(self, domains: Floats, targets: Floats) -> Floats:
+        """Influence of each domain's mean gradient ``(K, P)`` on each target's ``(J, P)``; ``(K, J)``."""
+        return domains @ self.solve(targets).T
+
+
+@dataclass(frozen=True)
+class DirectMixture:
+    """What TiKMiX-D found.
+
+    Attributes
+    ----------
+    shares
+        ``(K,)``, sum 1.
+    gain
+        ``Σ_i p_i I_ij`` of each target, ``(J,)``.
+    floor
+        The same for the prior, ``(J,)``.
+    multipliers
+        Price of each target's constraint, ``(J,)``; 0 where it does not bind.
+    """
+
+    shares: Floats
+    gain: Floats
+    floor: Floats
+    multipliers: Floats
+
+
+def propose_direct(
+    influence: Floats, prior: Floats, *, importance: Floats | None = None, entropy: float = 0.1, slack: float = 0.0
+) -> DirectMixture:
+    """Solve TiKMiX-D.
+
+    The dual is a smooth convex function of one multiplier a target; its minimiser gives the shares in closed form,
+    ``p ∝ exp((I (w + ν))/τ)`` over the domains of the prior.
+
+    Parameters
+    ----------
+    influence
+        ``(K, J)``; larger is better.
+    prior
+        Mixture of the stage before ``(K,)``; a domain of prior 0 stays at 0.
+    importance
+        Weight of each target ``(J,)``; equal by default.
+    entropy
+        ``τ``, in units of the influence; small values give vertices.
+    slack
+        How far each target may fall below the prior's influence.
+
+    Raises
+    ------
+    InfluenceError
+        If shapes or numbers do not make sense.
+    """
+    table, start = np.asarray(influence, np.float64), as_weights(prior)
+    if table.ndim != 2 or len(table) != len(start) or not np.isfinite(table).all():
+        raise InfluenceError(f"influences of shape {table.shape} do not fit {len(start)} domains, or are not finite")
+    if not entropy > 0 or slack < 0:
+        raise InfluenceError(f"entropy must be above 0 and slack not negative, not {entropy} and {slack}")
+    weights = as_weights(np.ones(table.shape[1]) if importance is None else importance, table.shape[1])
+    floor = start @ table
+    base = np.where(start > 0, 0.0, -np.inf)
+
+    def at(multipliers: Floats) -> Floats:
+        return softmax(base + table @ (weights + multipliers) / entropy)
+
+    def dual(multipliers: Floats) -> tuple[float, Floats]:
+        logits = base + table @ (weights + multipliers) / entropy
+        top = float(logits.max())
+        value = entropy * (top + float(np.log(np.exp(logits - top).sum()))) - float(multipliers @ (floor - slack))
+        return value, at(multipliers) @ table - (floor - slack)
+
+    found = minimize(
+        dual,
+        np.zeros(table.shape[1]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] * table.shape[1],
+        options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-10},
+    )
+    multipliers = np.asarray(found.x, np.float64)
+    shares = at(multipliers)
+    return DirectMixture(shares, shares @ table, floor, multipliers)
+
+
+def propose_blended(
+    direct: Floats,
+    blend: Callable[[Floats], Floats],
+    *,
+    importance: Floats | None = None,
+    draws: int = 128,
+    candidates: int = 20_000,
+    concentration: float = 30.0,
+    averaged: int = 16,
+    seed: int = 0,
+) -> Floats:
+    """TiKMiX-M: look around D's mixture with the influence of blends.
+
+    Parameters
+    ----------
+    direct
+        Mixture that D found ``(K,)``.
+    blend
+        Influence of the blended data of a mixture on each target, ``(J,)``; called ``draws`` times.
+    draws
+        Mixtures measured, from ``Dirichlet(concentration · p)`` around D's.
+    candidates
+        Mixtures that the trees rank afterwards.
+    averaged
+        The best of them that are averaged; the best that was measured wins where it is predicted to be better.
+
+    Returns
+    -------
+    NDArray[np.float64]
+        Shares ``(K,)``.
+
+    Raises
+    ------
+    InfluenceError
+        If a measured influence is not finite.
+    """
+    centre = as_weights(direct)
+    rng = np.random.default_rng(seed)
+    alpha = concentration * np.maximum(centre, 1e-3)
+    measured = np.vstack([centre[None], rng.dirichlet(alpha, draws - 1)])
+    first = np.asarray(blend(measured[0]), np.float64)
+    weights = as_weights(np.ones(len(first)) if importance is None else importance, len(first))
+    gains = np.array([first @ weights, *(float(np.asarray(blend(p)) @ weights) for p in measured[1:])])
+    if not np.isfinite(gains).all():
+        raise InfluenceError(f"the influence of mixture {int(np.argmin(np.isfinite(gains)))} is not finite")
+    trees = TreesLaw(seed).fit(measured, -gains)
+    pool = np.vstack([measured, rng.dirichlet(alpha, candidates)])
+    predicted = trees.predict(pool)
+    answer = as_weights(pool[np.argsort(predicted, kind="stable")[:averaged]].mean(axis=0))
+    best = measured[int(np.argmax(gains))]
+    # trees are flat between their splits: what was measured to be better than the average's measurement stays
+    return best if gains.max() > float(np.asarray(blend(answer)) @ weights) else answer
