@@ -28,9 +28,14 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
 
 
 def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None = None) -> dg.MetadataValue:
-    """Show rows as a table, columns in the order given (or as they come); values are reduced to what a cell holds."""
+    """Show rows as a table, columns in the order given (or as they come); values are reduced to what a cell shows.
+
+    Numbers keep four significant digits, or all of their whole part; the artifact keeps the rest.
+    """
 
     def cell(value: Any) -> str | int | float | bool:
+        if isinstance(value, float):
+            return float(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")
         if isinstance(value, Mapping):
             return ", ".join(f"{name} {count}" for name, count in value.items())
         return value if isinstance(value, str | int | float | bool) else "" if value is None else str(value)

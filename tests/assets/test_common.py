@@ -1,0 +1,24 @@
+import math
+
+from gem_assets.assets.common import table
+
+
+def cells(rows, columns=None):
+    return [record.data for record in table(rows, columns).records]
+
+
+def test_numbers_keep_what_a_person_reads():
+    [row] = cells([{"share": 0.046755597265, "tokens": 1343543.29146, "documents": 1395, "gap": 7.25e-11, "good": True}])
+    assert row == {"share": 0.04676, "tokens": 1343543.0, "documents": 1395, "gap": 7.25e-11, "good": True}
+    [odd] = cells([{"loss": math.nan, "bound": math.inf}])
+    assert math.isnan(odd["loss"])
+    assert odd["bound"] == math.inf
+
+
+def test_columns_are_chosen_and_values_become_text():
+    rows = [{"a": 1, "b": None, "c": {"en": 3, "de": 1}, "d": ["x", "y"]}]
+    assert cells(rows, ["c", "b", "d"]) == [{"c": "en 3, de 1", "b": "", "d": "['x', 'y']"}]
+
+
+def test_no_rows_is_said_so():
+    assert table([]).text == "none"
