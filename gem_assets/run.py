@@ -70,7 +70,7 @@ def materialize_everything(
 
     started = time.monotonic()
     defs = code_location(settings.data_root)
-    with _instance(settings) as instance:
+    with open_instance(settings) as instance:
         _register_landed(defs, instance)
         snapshots = tuple(sorted(instance.get_dynamic_partitions("snapshot")))
         plan = [(key, s) for key, s in _plan(defs, snapshots) if only is None or key.to_user_string() in only]
@@ -92,7 +92,8 @@ def materialize_everything(
     return RunSummary(tuple(steps), time.monotonic() - started, snapshots)
 
 
-def _instance(settings: Settings) -> dg.DagsterInstance:
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Open the Dagster instance of a data root, whose home is made when it is not there yet."""
     from gem_assets.launcher import prepare_home
 
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))

@@ -4,7 +4,8 @@
     A snapshot-wise asset. It runs when its partition is missing, when something it read changed *content* (not merely
     ran again), when its own code changed, or when the landed bytes are newer than the version it was made from.
 ``fan_in``
-    An asset over all snapshots that exist. A missing or failed snapshot never holds it back.
+    An asset over all snapshots that exist. A missing or failed snapshot never holds it back, and one that was removed
+    (``gem remove``) makes it run without it.
 ``fitted``
     A fitted thing (embedding space, teacher, student, taxonomy). It runs once, and again when its code changed or
     when a fitted thing before it changed; a new snapshot alone never refits it.
@@ -13,129 +14,20 @@
     Nothing runs by itself.
 
 ``eager()`` would fire on any rerun and loses changes that land while a run is under way; the level-triggered
-:class:`SourceMismatch` closes that hole by comparing data versions instead of events.
+conditions of :mod:`sensors.levels` close that hole by comparing data versions instead of events.
 """
 
-from functools import lru_cache
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.events import AssetKeyPartitionKey
+
+from sensors.levels import KeeperLetGo, MadeFromRemoved, RemovedFromStore, SourceMismatch
 
 # dagster types conditions on assets and conditions on checks as unrelated, so mixing them needs Any
 AC: Any = dg.AutomationCondition
 
 REFRESH_TAG = "gem/refresh"
 SNAPSHOT_ASSETS = dg.AssetSelection.assets("landing", "raw_shards", "embeddings", "student_labels")
-
-
-class SourceMismatch(dg.AutomationCondition):
-    """True for partitions whose data version was not made from the parent's present data version.
-
-    The child's data version must begin with ``<parent version>:``. This is a level, not an edge: a change that lands
-    while the child is running is seen on the first tick after that run, however long it took.
-    """
-
-    _parent: dg.AssetKey
-
-    def __init__(self, parent: str):
-        object.__setattr__(self, "_parent", dg.AssetKey(parent))
-
-    @property
-    def name(self) -> str:
-        """Label in the UI."""
-        return "source_mismatch"
-
-    @property
-    def description(self) -> str:
-        """What the UI says of this condition."""
-        return f"{self._parent.to_user_string()} has content that this partition was not made from"
-
-    def get_node_unique_id(self, *, parent_unique_id: Any, index: Any, target_key: Any) -> str:
-        """Identify this node across ticks by what it compares with."""
-        return f"source_mismatch/{self._parent.to_user_string()}/{parent_unique_id}/{index}/{target_key}"
-
-    def evaluate(self, context: Any) -> Any:
-        """Compare the latest data versions of parent and child, partition by partition."""
-        storage = context.asset_graph_view.instance.event_log_storage
-
-        def versions(key: dg.AssetKey) -> dict[str, str]:
-            tags = storage.get_latest_tags_by_partition(
-                key, dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
-            )
-            return {partition: found["dagster/data_version"] for partition, found in tags.items()}
-
-        landed, made = versions(self._parent), versions(context.key)
-        stale = {
-            AssetKeyPartitionKey(context.key, partition)
-            for partition, version in landed.items()
-            if partition in made and not made[partition].startswith(f"{version}:")
-        }
-        subset = context.asset_graph_view.get_asset_subset_from_asset_partitions(context.key, stale)
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset))
-
-
-class KeeperLetGo(dg.AutomationCondition):
-    """True for snapshots that left a text to another snapshot which no longer keeps it.
-
-    A level as well: it compares what the snapshot's manifest says it borrowed with the keepers' present documents. The
-    comparison reads two narrow columns, and only once for each pair of versions.
-    """
-
-    _root: str
-
-    def __init__(self, root: str):
-        object.__setattr__(self, "_root", root)
-
-    @property
-    def name(self) -> str:
-        """Label in the UI."""
-        return "keeper_let_go"
-
-    @property
-    def description(self) -> str:
-        """What the UI says of this condition."""
-        return "another snapshot kept a text for this one and does not any more"
-
-    def get_node_unique_id(self, *, parent_unique_id: Any, index: Any, target_key: Any) -> str:
-        """Identify this node across ticks."""
-        return f"keeper_let_go/{parent_unique_id}/{index}/{target_key}"
-
-    def evaluate(self, context: Any) -> Any:
-        """Look at the manifests of all ingested snapshots."""
-        stale = {AssetKeyPartitionKey(context.key, snapshot) for snapshot in dangling_snapshots(self._root)}
-        subset = context.asset_graph_view.get_asset_subset_from_asset_partitions(context.key, stale)
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset))
-
-
-def dangling_snapshots(root: str) -> list[str]:
-    """Return the ingested snapshots of a data root that miss a text which they left to others."""
-    from gem_assets.lineage.artifacts import ArtifactStore
-
-    artifacts = ArtifactStore(root)
-    current = {name: artifacts.current("raw_shards", name) for name in artifacts.partitions("raw_shards")}
-    identities = {name: found.identity for name, found in current.items() if found is not None}
-    dangling: list[str] = []
-    for name, found in current.items():
-        if found is None:
-            continue
-        keepers = sorted({str(ref.partition) for ref in found.manifest.inputs if ref.asset == "raw_shards"})
-        if keepers and _dangles(root, name, found.identity, tuple((k, identities.get(k, "")) for k in keepers)):
-            dangling.append(name)
-    return dangling
-
-
-@lru_cache(maxsize=4096)
-def _dangles(root: str, snapshot: str, identity: str, keepers: tuple[tuple[str, str], ...]) -> bool:
-    from gem_assets.corpus.ownership import dangling_texts
-    from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
-    from gem_assets.lineage.artifacts import ArtifactStore
-
-    artifacts = ArtifactStore(root)
-    found = artifacts.get("raw_shards", identity, snapshot)
-    kept = {name: artifacts.get("raw_shards", version, name) for name, version in keepers if version}
-    shards = {name: shard_paths(artifact.path) for name, artifact in kept.items() if artifact is not None}
-    return found is not None and dangling_texts(found.path / DUPLICATES_FILE, shards) > 0
 
 
 def _changed() -> dg.AutomationCondition:
@@ -150,15 +42,16 @@ def _first_time() -> dg.AutomationCondition:
     return AC.missing() & ~AC.execution_failed()
 
 
-def content() -> dg.AutomationCondition:
+def content(root: str) -> dg.AutomationCondition:
     """Policy of a snapshot-wise asset."""
-    return _content(_first_time() | (_changed() | AC.code_version_changed()).since_last_handled())
+    edges = _first_time() | (_changed() | AC.code_version_changed()).since_last_handled()
+    return _content(edges | (RemovedFromStore(root) & ~AC.execution_failed()))
 
 
 def landed_content(root: str) -> dg.AutomationCondition:
-    """Policy of ``raw_shards``: that of any snapshot-wise asset, and two levels that no event has to announce."""
+    """Policy of ``raw_shards``: that of any snapshot-wise asset, and levels that no event has to announce."""
     edges = _first_time() | (_changed() | AC.code_version_changed()).since_last_handled()
-    levels = SourceMismatch("landing") | KeeperLetGo(root)
+    levels = SourceMismatch("landing") | KeeperLetGo(root) | RemovedFromStore(root)
     return _content(edges | (levels & ~AC.execution_failed()))
 
 
@@ -167,9 +60,11 @@ def _content(wanted: dg.AutomationCondition) -> dg.AutomationCondition:
     return (wanted & ready).with_label("new content in this snapshot")
 
 
-def fan_in(over_snapshots: bool = True) -> dg.AutomationCondition:
+def fan_in(root: str, over_snapshots: bool = True) -> dg.AutomationCondition:
     """Policy of an asset over every snapshot that exists, or over assets that are."""
     wanted = _first_time() | (_changed() | AC.code_version_changed()).since_last_handled()
+    if over_snapshots:
+        wanted = wanted | (MadeFromRemoved(root) & ~AC.execution_failed())
     return (wanted & _inputs(over_snapshots) & _idle()).with_label("content changed in any snapshot")
 
 
@@ -212,9 +107,9 @@ def with_policy(spec: dg.AssetSpec, root: str) -> dg.AssetSpec:
         case None | "by_hand":
             return spec
         case "content":
-            condition = landed_content(root) if spec.key == dg.AssetKey("raw_shards") else content()
+            condition = landed_content(root) if spec.key == dg.AssetKey("raw_shards") else content(root)
         case "fan_in":
-            condition = fan_in(over_snapshots)
+            condition = fan_in(root, over_snapshots)
         case "fitted":
             condition = fitted(over_snapshots)
         case _:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.mixing.config import CODE_VERSION
 from resources import Stage, StoreResource
 
 
@@ -12,12 +13,11 @@ from resources import Stage, StoreResource
     kinds={"arrow", "parquet"},
     owners=OWNERS,
     tags=refresh("fan_in"),
-    code_version="1",
+    code_version=CODE_VERSION,
     description="Documents, tokens and bytes per cluster, snapshot and language, over every snapshot that is labelled. "
     "A snapshot that failed is listed, not fatal.",
 )
 def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.mixing.config import CODE_VERSION
     from gem_assets.mixing.inventory import describe_inventory, publish_inventory
     from gem_assets.taxonomy.publish import TAXONOMY_NAME
     from gem_assets.taxonomy.taxonomy import Taxonomy

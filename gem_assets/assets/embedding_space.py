@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
+from gem_assets.embedding.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 
@@ -12,7 +13,7 @@ from resources import SettingsResource, Stage, StoreResource
     kinds={"python", "numpy"},
     owners=OWNERS,
     tags=refresh("fitted"),
-    code_version="1",
+    code_version=CODE_VERSION,
     description="Text to unit vector, fitted once on a seeded sample of what has landed, then frozen so that old and "
     "new vectors stay comparable. The default is lexical and needs no download; see `embedding.method` for what a "
     "sentence encoder would buy.",
@@ -20,7 +21,6 @@ from resources import SettingsResource, Stage, StoreResource
 def embedding_space(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.embedding.config import CODE_VERSION
     from gem_assets.embedding.space import SpaceReport, fit_space
 
     conf = settings.load().embedding

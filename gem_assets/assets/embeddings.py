@@ -4,6 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
+from gem_assets.embedding.config import CODE_VERSION
 from resources import EngineResource, Stage, StoreResource
 
 
@@ -14,13 +15,12 @@ from resources import EngineResource, Stage, StoreResource
     kinds={"lancedb", "numpy"},
     owners=OWNERS,
     tags=refresh("content"),
-    code_version="1",
+    code_version=CODE_VERSION,
     pool="lance_embeddings",
     description="Unit vectors of one snapshot, encoded shard by shard and committed to LanceDB in one atomic "
     "replacement of the snapshot. The table is named after the embedding space, so spaces never mix.",
 )
 def embeddings(context: dg.AssetExecutionContext, store: StoreResource, engine: EngineResource) -> dg.MaterializeResult:
-    from gem_assets.embedding.config import CODE_VERSION
     from gem_assets.embedding.encode import encode_shards, vector_schema
     from gem_assets.scratch import read_scratch
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 
@@ -12,7 +13,7 @@ from resources import SettingsResource, Stage, StoreResource
     kinds={"python", "json"},
     owners=OWNERS,
     tags=refresh("fitted"),
-    code_version="1",
+    code_version=CODE_VERSION,
     description="The named taxonomy: documents are ranked inside their cluster by the Geometric Influence Score "
     "(confidence, centrality, local density), the best distinct ones are its exemplars, class TF-IDF gives its "
     "keywords, and the name comes from those or from a language model where one is set.",
@@ -20,7 +21,6 @@ from resources import SettingsResource, Stage, StoreResource
 def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.taxonomy.config import CODE_VERSION
     from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, namer_of, publish_taxonomy
     from gem_assets.taxonomy.seed import seed_documents
     from gem_assets.taxonomy.taxonomy import Taxonomy

@@ -4,6 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, refresh, table
 from gem_assets.assets.partitions import snapshots
+from gem_assets.corpus.config import CODE_VERSION
 from resources import EngineResource, SettingsResource, StoreResource
 
 FILE_COLUMNS = ["file", "read", "kept", "duplicates", "filtered", "quarantined", "n_bytes", "skipped"]
@@ -26,7 +27,7 @@ landing = dg.AssetSpec(
     kinds={"parquet", "arrow"},
     owners=OWNERS,
     tags=refresh("content"),
-    code_version="1",
+    code_version=CODE_VERSION,
     pool="raw_shards",
     description="WARC, WET, parquet and JSONL read into one document table: normalised text, 128-bit ids, exact and "
     "near duplicates removed, quality signals, token counts. What could not be read or was refused is in "

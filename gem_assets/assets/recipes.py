@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, picture, refresh, table
+from gem_assets.mixing.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 DESCRIPTIONS = {
@@ -25,13 +26,12 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         owners=OWNERS,
         tags=refresh("fan_in"),
-        code_version="1",
+        code_version=CODE_VERSION,
         description=DESCRIPTIONS[strategy],
     )
     def recipe(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
-        from gem_assets.mixing.config import CODE_VERSION
         from gem_assets.mixing.publish import describe_recipe, publish_recipe
         from gem_assets.taxonomy.publish import TAXONOMY_NAME
         from gem_assets.taxonomy.taxonomy import Taxonomy

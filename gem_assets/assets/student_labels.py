@@ -4,6 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
+from gem_assets.student.config import CODE_VERSION
 from resources import EngineResource, Stage, StoreResource
 
 
@@ -14,7 +15,7 @@ from resources import EngineResource, Stage, StoreResource
     kinds={"lancedb", "numba"},
     owners=OWNERS,
     tags=refresh("content"),
-    code_version="1",
+    code_version=CODE_VERSION,
     pool="lance_labels",
     description="Cluster, calibrated confidence and margin of every document of one snapshot, committed in one atomic "
     "replacement. The table is named after the teacher and the student, so labels of different models never mix.",
@@ -23,7 +24,6 @@ def student_labels(
     context: dg.AssetExecutionContext, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     from gem_assets.scratch import read_scratch
-    from gem_assets.student.config import CODE_VERSION
     from gem_assets.student.distil import MODEL_FOLDER
     from gem_assets.student.label import LABEL_SCHEMA, label_shards, summarise
 

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.student.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 
@@ -12,14 +13,13 @@ from resources import SettingsResource, Stage, StoreResource
     kinds={"pytorch", "numba"},
     owners=OWNERS,
     tags=refresh("fitted"),
-    code_version="1",
+    code_version=CODE_VERSION,
     description="Text to cluster in one compiled pass: a hashed n-gram linear model distilled from the teacher's soft "
     "labels, its shares matched to the teacher's and its confidences calibrated on documents it did not train on.",
 )
 def student_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.student.config import CODE_VERSION
     from gem_assets.student.distil import StudentReport, distil
     from gem_assets.taxonomy.seed import seed_documents
 

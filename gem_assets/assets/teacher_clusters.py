@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
+from gem_assets.sphere.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 
@@ -12,7 +13,7 @@ from resources import SettingsResource, Stage, StoreResource
     kinds={"python", "numpy"},
     owners=OWNERS,
     tags=refresh("fitted"),
-    code_version="1",
+    code_version=CODE_VERSION,
     description="A von Mises–Fisher mixture on the hypersphere with a mixing-balance regulariser (GEM), fitted by a "
     "monotone Minorize–Maximize algorithm; the exactness of the last step is certified by its duality gap.",
 )
@@ -20,7 +21,6 @@ def teacher_clusters(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
     from gem_assets.sampling import sample_rows
-    from gem_assets.sphere.config import CODE_VERSION
     from gem_assets.sphere.seed_fit import fit_on_sample
 
     conf = settings.load().teacher

@@ -4,6 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, refresh, table
 from gem_assets.assets.recipes import DESCRIPTIONS
+from gem_assets.ordering.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 # the others are made when asked for: an order is as long as the mixture
@@ -20,7 +21,7 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
         kinds={"parquet", "duckdb"},
         owners=OWNERS,
         tags=refresh("fan_in" if strategy == KEPT_CURRENT else "by_hand"),
-        code_version="1",
+        code_version=CODE_VERSION,
         pool="training_order",
         description=f"The documents of the {strategy} mixture in training order: drawn with whole and fractional "
         "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
@@ -31,7 +32,6 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from gem_assets.mixing.publish import RECIPE_NAME
         from gem_assets.mixing.recipe import Recipe
-        from gem_assets.ordering.config import CODE_VERSION
         from gem_assets.ordering.training_order import build_order
 
         conf = settings.load().ordering

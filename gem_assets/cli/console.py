@@ -114,8 +114,8 @@ def describe(error: Exception) -> str:
 
 
 def _foreseen(error: Exception) -> bool:
-    """Errors of this package's own classes carry a message that names the value and the way out."""
-    return type(error).__module__.split(".")[0] == "gem_assets"
+    """Errors of this project's own classes carry a message that names the value and the way out."""
+    return type(error).__module__.split(".")[0] in ("gem_assets", "resources", "sensors")
 
 
 def debug_from_arguments(arguments: list[str]) -> list[str]:

@@ -44,6 +44,7 @@ class World:
     failing: set[str] = field(default_factory=set)
     unsound: set[str] = field(default_factory=set)
     cursor: object = None
+    root: str = NOWHERE
 
     def definitions(self) -> dg.Definitions:
         assets: list = [dg.AssetSpec("landing", partitions_def=SNAPSHOT)]
@@ -54,7 +55,7 @@ class World:
             return dg.AssetCheckResult(passed=context.partition_key not in self.unsound)
 
         return dg.Definitions(assets=assets, asset_checks=[sound], executor=dg.in_process_executor).map_asset_specs(
-            func=partial(with_policy, root=NOWHERE)
+            func=partial(with_policy, root=self.root)
         )
 
     def _asset(self, name: str, deps: list, partitioned: bool, policy: str) -> dg.AssetsDefinition:
