@@ -112,6 +112,8 @@ def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None
         dg.AssetKey("landing"), dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
     )
     for event in outcome.asset_events:
+        if isinstance(event, dg.AssetCheckEvaluation):
+            continue
         known = latest.get(str(event.partition), {}).get("dagster/data_version")
         if known != (event.tags or {}).get("dagster/data_version"):
             instance.report_runless_asset_event(event)
@@ -122,8 +124,7 @@ def _plan(defs: dg.Definitions, snapshots: tuple[str, ...]) -> Iterator[tuple[dg
     for level in graph.toposorted_asset_keys_by_level:
         for key in sorted(level):
             node: Any = graph.get(key)
-            # pyright cannot tell assets from checks here
-            tags: dict[str, str] = node.tags  # pyright: ignore[reportAttributeAccessIssue]
+            tags: dict[str, str] = node.tags
             if not node.is_materializable or tags.get("gem/refresh") == "by_hand":
                 continue
             if node.is_partitioned:
