@@ -125,3 +125,28 @@ def test_a_new_snapshot_refits_nothing(built, store):
     assert [s for s in summary.steps if not s.succeeded] == []
     assert {name: store.input(name).identity for name in fitted} == before
     assert counts(store, "domain_inventory")["documents"] == documents + counts(store, "raw_shards", "2026-03")["kept"]
+
+
+@pytest.mark.slow
+def test_a_refit_keeps_ids_and_names_and_a_second_call_finds_nothing_to_do(built, store):
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
+    def taxonomy():
+        return Taxonomy.read(store.artifact(store.input("gis_taxonomy")).path / TAXONOMY_NAME)
+
+    settings, _ = built
+    before, first = taxonomy(), store.input("teacher_clusters")
+    summary = materialize_everything(settings, only=("teacher_clusters", "gis_taxonomy"))
+    assert [s for s in summary.steps if not s.succeeded] == []
+    second = store.artifact(store.input("teacher_clusters"))
+    assert first.identity in [ref.identity for ref in second.manifest.inputs if ref.asset == "teacher_clusters"]
+    after = taxonomy()
+    assert before.refit is None
+    assert after.refit is not None
+    assert after.refit.previous == before.version
+    assert after.refit.kept > 0.9
+    assert {c.domain: c.name for c in after.clusters} == {c.domain: c.name for c in before.clusters}
+    stored = contents(settings.data_root)
+    materialize_everything(settings, only=("teacher_clusters", "gis_taxonomy"))
+    assert contents(settings.data_root) == stored

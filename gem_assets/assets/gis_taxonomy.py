@@ -1,10 +1,15 @@
 """``gis_taxonomy``: names, keywords and exemplars of the clusters."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
+
+if TYPE_CHECKING:
+    from gem_assets.taxonomy.refit import RefitRecord
 
 
 @dg.asset(
@@ -21,26 +26,39 @@ from resources import SettingsResource, Stage, StoreResource
 def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, namer_of, publish_taxonomy
+    from gem_assets.assets.refitting import TEACHER, input_of, named_before
+    from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, namer_of, publish_taxonomy, refitted
     from gem_assets.taxonomy.seed import seed_documents
     from gem_assets.taxonomy.taxonomy import Taxonomy
 
     conf = settings.load().taxonomy
     teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
+    before = named_before(store, teacher)
     stage = Stage(
         store,
         "gis_taxonomy",
         config=conf,
         code_version=CODE_VERSION,
-        inputs=[teacher],
+        inputs=[teacher, *([before] if before is not None else [])],
         libraries=("numpy", "scikit-learn"),
         seed=conf.seed,
     )
     if stage.done is None:
-        seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
+        fitted = store.artifact(teacher)
+        seed = seed_documents(fitted.path, store.shards(shards))
+        lineage = None
+        last = input_of(fitted, TEACHER)
+        if last is not None:
+            names = Taxonomy.read(store.artifact(before).path / TAXONOMY_NAME) if before is not None else None
+            lineage = refitted(fitted.path, store.artifact(last).path, names)
         with stage.write() as draft:
             taxonomy = publish_taxonomy(
-                seed, conf, draft.path, version=stage.identity, namer=namer_of(conf, store.cache("namer"))
+                seed,
+                conf,
+                draft.path,
+                version=stage.identity,
+                namer=namer_of(conf, store.cache("namer")),
+                lineage=lineage,
             )
             draft.counts = {"clusters": len(taxonomy.clusters), "documents": taxonomy.documents}
             draft.metrics = {"seed_documents_without_text": seed.missing}
@@ -51,8 +69,21 @@ def gis_taxonomy(
             **stage.artifact.manifest.counts,
             **stage.artifact.manifest.metrics,
             "namer": taxonomy.namer,
+            **(refit_figures(taxonomy.refit) if taxonomy.refit is not None else {}),
             "clusters": table(taxonomy.to_table().to_pylist()),
             "map": picture(folder, "map.png", "Seed documents by cluster, two principal components"),
             "page": dg.MetadataValue.path(str(folder / PAGE_NAME)),
         }
     )
+
+
+def refit_figures(refit: "RefitRecord") -> dict[str, str | float | int]:
+    """Say what the last refit did, for the asset's page."""
+    return {
+        "refit_kept_documents": refit.kept,
+        "refit_continued": len(refit.continued),
+        "refit_births": ", ".join(map(str, refit.births)) or "none",
+        "refit_deaths": ", ".join(f"{d} {refit.died_names.get(d, '')}".strip() for d in refit.deaths) or "none",
+        "refit_splits": "; ".join(f"{m.domain} into {', '.join(map(str, m.parts))}" for m in refit.splits) or "none",
+        "refit_merges": "; ".join(f"{m.domain} from {', '.join(map(str, m.parts))}" for m in refit.merges) or "none",
+    }

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
+from gem_assets.lineage.manifest import InputRef
 from gem_assets.sphere.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
@@ -15,32 +16,43 @@ from resources import SettingsResource, Stage, StoreResource
     tags=refresh("fitted"),
     code_version=CODE_VERSION,
     description="A von Mises–Fisher mixture on the hypersphere with a mixing-balance regulariser (GEM), fitted by a "
-    "monotone Minorize–Maximize algorithm; the exactness of the last step is certified by its duality gap.",
+    "monotone Minorize–Maximize algorithm; the exactness of the last step is certified by its duality gap. Once there "
+    "is a teacher, materializing this again is a refit: anchored on the last one, so that clusters keep their ids.",
 )
 def teacher_clusters(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
+    from gem_assets.assets.refitting import teacher_stage
     from gem_assets.sampling import sample_rows
-    from gem_assets.sphere.seed_fit import fit_on_sample
+    from gem_assets.sphere.seed_fit import fit_on_sample, load_previous
 
     conf = settings.load().teacher
     space = store.input("embedding_space")
     inputs = store.inputs("embeddings", lance_table=store.embedding_table(space))
-    stage = Stage(
-        store,
-        "teacher_clusters",
-        config=conf,
-        code_version=CODE_VERSION,
-        inputs=[space, *inputs],
-        libraries=("numpy", "scipy", "torch"),
-        seed=conf.seed,
-    )
+
+    def stage_with(previous: InputRef | None) -> Stage:
+        return Stage(
+            store,
+            "teacher_clusters",
+            config=conf,
+            code_version=CODE_VERSION,
+            inputs=[space, *inputs, *([previous] if previous is not None else [])],
+            libraries=("numpy", "scipy", "torch"),
+            seed=conf.seed,
+        )
+
+    stage, before = teacher_stage(store, stage_with)
     if stage.done is None:
         sample = sample_rows(
             store.table_scan(inputs), conf.seed_documents, seed=conf.seed, columns=["snapshot", "vector"]
         )
+        previous = None
+        if before is not None:
+            last = store.artifact(before)
+            same_space = any(ref.identity == space.identity for ref in last.manifest.inputs)
+            previous = load_previous(last.path, same_space=same_space)
         with stage.write() as draft:
-            report = fit_on_sample(sample, conf, draft.path, progress=stage.progress(context))
+            report = fit_on_sample(sample, conf, draft.path, previous, progress=stage.progress(context))
             draft.counts = {"documents": report.n, "clusters": report.k}
             draft.metrics = {name: value for name, value in vars(report).items() if name not in ("n", "k")}
     manifest, folder = stage.artifact.manifest, stage.artifact.path
@@ -48,6 +60,7 @@ def teacher_clusters(
         {
             **manifest.counts,
             **manifest.metrics,
+            "refitted_from": before.identity if before is not None and before.identity else "nothing: a first fit",
             "shares": picture(folder, "shares.png", "Cluster shares: spherical k-means and GEM"),
             "objective_curve": picture(folder, "objective.png", "Objective per iteration"),
         }

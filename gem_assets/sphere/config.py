@@ -87,6 +87,10 @@ class TeacherConfig(BaseModel):
     seed_documents: Annotated[int, Field(ge=1_000, description="Documents sampled from the corpus for the fit.")] = (
         100_000
     )
+    refit: Annotated[
+        Literal["anchored", "cold"],
+        Field(description="Refit only: start from the last teacher, or afresh and match the clusters afterwards."),
+    ] = "anchored"
     anchor: Annotated[
         float,
         Field(ge=0, description="Refit only: weight of the previous teacher as pseudo-documents, relative to n."),

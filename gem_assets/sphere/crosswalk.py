@@ -6,10 +6,15 @@ losses) is carried by the mass matrix, so that a refit does not strand it. Cost:
 assignment problem of K x K.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
@@ -17,8 +22,12 @@ from gem_assets.sphere.gem import GemTeacher
 from gem_assets.sphere.mstep import Floats
 from gem_assets.sphere.rows import Rows
 
+CROSSWALK_NAME = "crosswalk.json"
+MASS_NAME = "crosswalk.parquet"
 #: Cosine of mean directions below which two clusters are not the same one moved.
 SAME_COSINE = 0.7
+#: Dice overlap of documents below which two clusters are not the same one, where directions cannot be compared.
+SAME_OVERLAP = 0.4
 #: Share of a cluster that makes a part of it count for a split or a merge.
 PART_SHARE = 0.25
 
@@ -84,6 +93,46 @@ class Crosswalk:
         assert forward.shape == (k_old, k_new)
         return forward
 
+    def write(self, folder: Path) -> None:
+        """Write ``crosswalk.json`` and ``crosswalk.parquet`` (old, new, mass: the entries that are not zero)."""
+        k_old, k_new = self.mass.shape
+        record = {
+            "k_old": k_old,
+            "k_new": k_new,
+            "ids": self.ids.tolist(),
+            "source": self.source.tolist(),
+            "cosine": [None if np.isnan(c) else float(c) for c in self.cosine],
+            "births": self.births,
+            "deaths": self.deaths,
+            "splits": self.splits,
+            "merges": self.merges,
+            "kept": self.kept,
+        }
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+        (folder / CROSSWALK_NAME).write_text(text + "\n", encoding="utf-8")
+        old, new = np.nonzero(self.mass)
+        columns = {"old": old.astype(np.int16), "new": new.astype(np.int16), "mass": self.mass[old, new]}
+        pq.write_table(pa.table(columns), folder / MASS_NAME, compression="zstd")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read what :meth:`write` wrote."""
+        record = json.loads((folder / CROSSWALK_NAME).read_text(encoding="utf-8"))
+        entries = pq.read_table(folder / MASS_NAME)
+        mass = np.zeros((record["k_old"], record["k_new"]))
+        mass[entries.column("old").to_numpy(), entries.column("new").to_numpy()] = entries.column("mass").to_numpy()
+        return cls(
+            ids=np.asarray(record["ids"], dtype=np.int64),
+            source=np.asarray(record["source"], dtype=np.int32),
+            cosine=np.array([np.nan if c is None else c for c in record["cosine"]]),
+            mass=mass,
+            births=tuple(record["births"]),
+            deaths=tuple(record["deaths"]),
+            splits=tuple((i, tuple(parts)) for i, parts in record["splits"]),
+            merges=tuple((j, tuple(parts)) for j, parts in record["merges"]),
+            kept=record["kept"],
+        )
+
 
 def crosswalk(
     old: GemTeacher, new: GemTeacher, x: Rows, *, ids: Sequence[int] | None = None, next_id: int | None = None
@@ -109,13 +158,61 @@ def crosswalk(
     """
     if old.theta.d != new.theta.d:
         raise ValueError(f"teachers of d = {old.theta.d} and d = {new.theta.d} have no directions to compare")
-    known = np.arange(old.theta.k, dtype=np.int64) if ids is None else np.asarray(ids, dtype=np.int64)
-    if len(known) != old.theta.k or len(np.unique(known)) != len(known):
-        raise ValueError(f"{old.theta.k} distinct ids are needed for the old clusters, got {len(np.unique(known))}")
     cosines = old.mu_ @ new.mu_.T
-    rows, columns = linear_sum_assignment(-cosines)
-    source = np.full(new.theta.k, -1, dtype=np.int32)
-    alike = cosines[rows, columns] >= SAME_COSINE
+    return _matched(cosines, SAME_COSINE, _shared_mass(old, new, x), cosines, ids, next_id)
+
+
+def crosswalk_of_labels(
+    old_labels: NDArray[np.integer],
+    new_labels: NDArray[np.integer],
+    shape: tuple[int, int],
+    *,
+    ids: Sequence[int] | None = None,
+    next_id: int | None = None,
+) -> Crosswalk:
+    """Match two labelings of the same documents, where the teachers live in different spaces.
+
+    Clusters are matched by their Dice overlap, ``2 |A and B| / (|A| + |B|)``; no cosines are known.
+
+    Parameters
+    ----------
+    old_labels, new_labels
+        Cluster of every shared document, same order, shape (n,).
+    shape
+        Numbers of old and of new clusters.
+    ids, next_id
+        As for :func:`crosswalk`.
+
+    Raises
+    ------
+    ValueError
+        If no document is shared, or ids are not one for each old cluster.
+    """
+    if len(old_labels) == 0 or len(old_labels) != len(new_labels):
+        raise ValueError(f"{len(old_labels)} old and {len(new_labels)} new labels: nothing to match the clusters by")
+    mass = np.zeros(shape)
+    np.add.at(mass, (old_labels, new_labels), 1.0)
+    mass /= len(old_labels)
+    sizes = mass.sum(axis=1)[:, None] + mass.sum(axis=0)
+    overlap = np.divide(2 * mass, sizes, out=np.zeros(shape), where=sizes > 0)
+    return _matched(overlap, SAME_OVERLAP, mass, np.full(shape, np.nan), ids, next_id)
+
+
+def _matched(
+    likeness: Floats,
+    least: float,
+    mass: Floats,
+    cosines: Floats,
+    ids: Sequence[int] | None,
+    next_id: int | None,
+) -> Crosswalk:
+    k_old, k_new = likeness.shape
+    known = np.arange(k_old, dtype=np.int64) if ids is None else np.asarray(ids, dtype=np.int64)
+    if len(known) != k_old or len(np.unique(known)) != len(known):
+        raise ValueError(f"{k_old} distinct ids are needed for the old clusters, got {len(np.unique(known))}")
+    rows, columns = linear_sum_assignment(-likeness)
+    source = np.full(k_new, -1, dtype=np.int32)
+    alike = likeness[rows, columns] >= least
     source[columns[alike]] = rows[alike]
     births = np.flatnonzero(source < 0)
     fresh = int(known.max()) + 1 if next_id is None else next_id
@@ -123,16 +220,14 @@ def crosswalk(
         raise ValueError(f"next_id {fresh} is taken: the old ids go up to {known.max()}")
     new_ids = np.where(source >= 0, known[source], 0)
     new_ids[births] = fresh + np.arange(births.size)
-    mass = _shared_mass(old, new, x)
-    cosine = np.where(source >= 0, cosines[source, np.arange(new.theta.k)], np.nan)
     continued = source >= 0
     return Crosswalk(
         ids=new_ids,
         source=source,
-        cosine=cosine,
+        cosine=np.where(continued, cosines[source, np.arange(k_new)], np.nan),
         mass=mass,
         births=tuple(int(j) for j in births),
-        deaths=tuple(int(i) for i in np.setdiff1d(np.arange(old.theta.k), source)),
+        deaths=tuple(int(i) for i in np.setdiff1d(np.arange(k_old), source)),
         splits=_parts(mass),
         merges=_parts(mass.T),
         kept=float(mass[source[continued], np.flatnonzero(continued)].sum()),
@@ -143,15 +238,39 @@ def aligned(new: GemTeacher, walk: Crosswalk) -> GemTeacher:
     """The new teacher with its clusters in the places of the old ones that they continue.
 
     For equal numbers of clusters, index i then means the same cluster in both; births take the places of deaths.
+    Otherwise continued clusters come first, in the order of the old ones, births last.
     """
+    return new.permuted(places(walk))
+
+
+def places(walk: Crosswalk) -> NDArray[np.int64]:
+    """Which new cluster goes to each index, shape (K_new,); see :func:`aligned`."""
     k_old, k_new = walk.mass.shape
-    if k_old != k_new:
-        raise ValueError(f"{k_new} clusters cannot take the places of {k_old}")
-    order = np.empty(k_new, dtype=np.int64)
     continued = np.flatnonzero(walk.source >= 0)
+    if k_old != k_new:
+        return np.concatenate([continued[np.argsort(walk.source[continued])], walk.births]).astype(np.int64)
+    order = np.empty(k_new, dtype=np.int64)
     order[walk.source[continued]] = continued
     order[list(walk.deaths)] = walk.births
-    return new.permuted(order)
+    return order
+
+
+def rearranged(walk: Crosswalk, order: NDArray[np.int64]) -> Crosswalk:
+    """The same crosswalk with new cluster ``order[i]`` at index ``i``; births are numbered in their new order."""
+    source, mass = walk.source[order], walk.mass[:, order]
+    ids = walk.ids[order]
+    births = np.flatnonzero(source < 0)
+    ids[births] = np.sort(ids[births])
+    return replace(
+        walk,
+        ids=ids,
+        source=source,
+        cosine=walk.cosine[order],
+        mass=mass,
+        births=tuple(int(j) for j in births),
+        splits=_parts(mass),
+        merges=_parts(mass.T),
+    )
 
 
 def _shared_mass(old: GemTeacher, new: GemTeacher, x: Rows) -> Floats:

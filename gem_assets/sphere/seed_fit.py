@@ -3,7 +3,8 @@
 Writes, beside the teacher's own files: ``sample.parquet`` (doc_id, snapshot, label, log_responsibility, log_density of
 every seed document), ``vectors.npy`` (their unit vectors, same order), ``report.json`` and two pictures: the objective
 per iteration, and cluster shares beside those of spherical k-means on the same vectors, which is what balance changed.
-Cost: the fit plus 25 iterations of k-means.
+``domains.json`` holds the stable id of each cluster; after a refit, ``crosswalk.json`` and ``crosswalk.parquet`` say
+how old and new clusters relate. Cost: the fit plus 25 iterations of k-means.
 """
 
 import json
@@ -21,6 +22,7 @@ from gem_assets.sphere.ascent import Progress
 from gem_assets.sphere.baselines import spherical_kmeans_labels
 from gem_assets.sphere.config import TeacherConfig
 from gem_assets.sphere.gem import GemTeacher
+from gem_assets.sphere.refit import Domains, PreviousTeacher, passed_on
 from gem_assets.sphere.teach import TeacherReport, fit_teacher, report
 
 SAMPLE_NAME = "sample.parquet"
@@ -34,7 +36,7 @@ def fit_on_sample(
     sample: pa.Table,
     config: TeacherConfig,
     out: Path,
-    previous: GemTeacher | None = None,
+    previous: PreviousTeacher | None = None,
     progress: Progress | None = None,
 ) -> TeacherReport:
     """Fit, certify and write the teacher.
@@ -48,7 +50,7 @@ def fit_on_sample(
     out
         Empty directory that receives the artifact.
     previous
-        Teacher to refit from; cluster ids then carry over.
+        Teacher to refit from; cluster ids then carry over, whether the fit can start from it or not.
     progress
         Receives every iteration as it ends.
 
@@ -59,8 +61,15 @@ def fit_on_sample(
     """
     vectors = vectors_of(sample)
     ids = sample.column("doc_id").to_pylist()
-    teacher = fit_teacher(vectors, config, ids=ids, previous=previous, progress=progress)
+    start = None if previous is None else previous.anchor(config, vectors.shape[1])
+    teacher = fit_teacher(vectors, config, ids=ids, previous=start, progress=progress)
     found = report(teacher)
+    domains = Domains.first(config.k)
+    if previous is not None:
+        teacher, walk = previous.continued(teacher, vectors, sample.column("doc_id"))
+        walk.write(out)
+        domains = passed_on(previous, walk)
+    domains.write(out)
     labels = teacher.labels_
     table = pa.table(
         {
@@ -80,6 +89,11 @@ def fit_on_sample(
     (out / "shares.png").write_bytes(cluster_shares(_shares(unbalanced, config.k), _shares(labels, config.k)))
     (out / "objective.png").write_bytes(objective_curve(teacher.trace_))
     return found
+
+
+def load_previous(artifact: Path, *, same_space: bool) -> PreviousTeacher:
+    """Read the teacher that a refit continues from its artifact."""
+    return PreviousTeacher.load(artifact, MODEL_FOLDER, SAMPLE_NAME, same_space=same_space)
 
 
 def load_seed(artifact: Path) -> tuple[GemTeacher, pa.Table, NDArray[np.float32]]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 NAMER_KEY_VARIABLE = "GEM_NAMER_API_KEY"
 

@@ -4,14 +4,18 @@ Writes ``taxonomy.json``, ``taxonomy.parquet``, ``map.png`` (seed documents on t
 ``taxonomy.html``, one self-contained page.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from gem_assets.report.pages import taxonomy_page
 from gem_assets.report.plots import cluster_map
+from gem_assets.sphere.crosswalk import Crosswalk
+from gem_assets.sphere.refit import Domains
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.llm_namer import LlmNamer, Namer
+from gem_assets.taxonomy.refit import RefitRecord, refit_record
 from gem_assets.taxonomy.seed import SeedDocuments
 from gem_assets.taxonomy.taxonomy import Taxonomy, build_taxonomy
 
@@ -24,6 +28,29 @@ def namer_of(config: TaxonomyConfig, cache: Path) -> Namer | None:
     return LlmNamer(config.namer, cache) if config.namer is not None else None
 
 
+@dataclass(frozen=True)
+class Refitted:
+    """Where a refitted teacher's clusters come from."""
+
+    walk: Crosswalk
+    domains: Domains
+    old_ids: tuple[int, ...]
+    previous: Taxonomy | None
+
+    def record(self) -> RefitRecord:
+        """What the refit did, for the taxonomy."""
+        before = self.previous
+        names = {c.domain: c.name for c in before.clusters} if before is not None else {}
+        return refit_record(self.walk, self.old_ids, before.version if before is not None else None, names)
+
+
+def refitted(teacher: Path, previous_teacher: Path, previous: Taxonomy | None) -> Refitted:
+    """Read how a refitted teacher relates to the one before it, from their artifacts."""
+    walk = Crosswalk.read(teacher)
+    k_old, k_new = walk.mass.shape
+    return Refitted(walk, Domains.read(teacher, k_new), Domains.read(previous_teacher, k_old).ids, previous)
+
+
 def publish_taxonomy(
     seed: SeedDocuments,
     config: TaxonomyConfig,
@@ -31,10 +58,14 @@ def publish_taxonomy(
     *,
     version: str,
     namer: Namer | None = None,
-    previous: Taxonomy | None = None,
+    lineage: Refitted | None = None,
 ) -> Taxonomy:
-    """Build the taxonomy of a teacher from its seed documents and write it into ``out``."""
+    """Build the taxonomy of a teacher from its seed documents and write it into ``out``.
+
+    With ``lineage`` names are carried over by domain id, and what the refit did is written down.
+    """
     teacher = seed.teacher
+    previous = lineage.previous if lineage is not None else None
     taxonomy = build_taxonomy(
         seed.table,
         seed.vectors,
@@ -44,6 +75,8 @@ def publish_taxonomy(
         version=version,
         namer=namer,
         previous=previous,
+        domains=lineage.domains.ids if lineage is not None else None,
+        refit=lineage.record() if lineage is not None else None,
     )
     taxonomy.write(out / TAXONOMY_NAME)
     pq.write_table(taxonomy.to_table(), out / "taxonomy.parquet", compression="zstd")

@@ -26,6 +26,7 @@ from gem_assets.taxonomy.gis import geometric_influence, select_exemplars
 from gem_assets.taxonomy.keywords import cluster_keywords
 from gem_assets.taxonomy.llm_namer import ClusterBrief, ClusterName, Namer
 from gem_assets.taxonomy.naming import plain_names, slugs, unique_name
+from gem_assets.taxonomy.refit import RefitRecord
 
 SNIPPET = 160
 TOP_VALUES = 5
@@ -72,6 +73,8 @@ class Cluster(BaseModel):
     ----------
     id, slug, name
         Number of the teacher's component, an ASCII identifier, and the name; each unique in its taxonomy.
+    domain
+        Id that outlives refits: never given to another cluster. Equal to ``id`` until a cluster dies.
     named_by
         Where the name comes from.
     share
@@ -87,6 +90,7 @@ class Cluster(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[int, Field(ge=0)]
+    domain: Annotated[int, Field(ge=0)]
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: Annotated[str, Field(min_length=1)]
     named_by: Literal["keywords", "model", "previous"]
@@ -111,6 +115,8 @@ class Taxonomy(BaseModel):
         Identity under which the caller stores this taxonomy; recipes refer to it.
     documents
         Size of the sample behind the figures.
+    refit
+        What the last refit did to the clusters; None after a first fit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -122,13 +128,14 @@ class Taxonomy(BaseModel):
     beta: float
     namer: str
     clusters: tuple[Cluster, ...]
+    refit: RefitRecord | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if [c.id for c in self.clusters] != list(range(len(self.clusters))):
             raise ValueError("the clusters of a taxonomy must be numbered 0..K-1 in order")
-        for what in ("name", "slug"):
-            values = [getattr(c, what).casefold() for c in self.clusters]
+        for what in ("name", "slug", "domain"):
+            values = [str(getattr(c, what)).casefold() for c in self.clusters]
             doubled = [v for v, count in Counter(values).items() if count > 1]
             if doubled:
                 raise ValueError(f"two clusters share the {what} {doubled[0]!r}")
@@ -189,6 +196,8 @@ def build_taxonomy(
     version: str,
     namer: Namer | None = None,
     previous: Taxonomy | None = None,
+    domains: Sequence[int] | None = None,
+    refit: RefitRecord | None = None,
 ) -> Taxonomy:
     """Describe and name the clusters of a teacher.
 
@@ -208,7 +217,11 @@ def build_taxonomy(
         Asked for the clusters that ``previous`` does not name; a cluster it has no name for keeps the plain
         one.
     previous
-        Earlier taxonomy whose ids mean the same clusters; its names and descriptions are kept.
+        Earlier taxonomy; names and descriptions of clusters with the same domain id are kept.
+    domains
+        Domain id of each component; its index when absent.
+    refit
+        What the refit did, to be written down.
 
     Raises
     ------
@@ -230,13 +243,15 @@ def build_taxonomy(
         )
         for k in range(n_clusters)
     ]
-    names = _names(briefs, keywords, config, namer, previous)
+    lasting = list(range(n_clusters)) if domains is None else [int(d) for d in domains]
+    names = _names(briefs, keywords, config, namer, _known(previous, lasting))
     slug = slugs({k: names[k].name for k in names})
     directions = np.asarray(mu, np.float64)
     cosines = directions @ directions.T
     clusters = [
         Cluster(
             id=k,
+            domain=lasting[k],
             slug=slug[k],
             name=names[k].name,
             named_by=names[k].named_by,
@@ -260,6 +275,7 @@ def build_taxonomy(
         beta=config.beta,
         namer=config.namer.model if namer is not None and config.namer is not None else "keywords",
         clusters=tuple(clusters),
+        refit=refit,
     )
 
 
@@ -326,10 +342,9 @@ def _names(
     keywords: dict[int, list[str]],
     config: TaxonomyConfig,
     namer: Namer | None,
-    previous: Taxonomy | None,
+    known: dict[int, _Named],
 ) -> dict[int, _Named]:
-    known = {c.id: c for c in previous.clusters} if previous is not None else {}
-    named = {k: _Named(known[k].name, known[k].description, "previous") for k in range(len(briefs)) if k in known}
+    named = dict(known)
     fresh = [b for b in briefs if b.cluster not in named]
     answers: list[ClusterName | None] = list(namer(fresh)) if namer is not None and fresh else [None] * len(fresh)
     for brief, answer in zip(fresh, answers, strict=True):
@@ -340,6 +355,16 @@ def _names(
     for k, name in plain_names(rest, config.name_words, taken=[n.name for n in named.values()]).items():
         named[k] = _Named(name, _plain_description(keywords[k]), "keywords")
     return named
+
+
+def _known(previous: Taxonomy | None, domains: Sequence[int]) -> dict[int, _Named]:
+    """Names that an earlier taxonomy gave, by the index that their domain has now."""
+    by_domain = {c.domain: c for c in previous.clusters} if previous is not None else {}
+    return {
+        k: _Named(by_domain[d].name, by_domain[d].description, "previous")
+        for k, d in enumerate(domains)
+        if d in by_domain
+    }
 
 
 def _plain_description(keywords: Sequence[str]) -> str:

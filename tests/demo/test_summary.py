@@ -32,6 +32,7 @@ NAMES = {0: "Parsing & formats", 1: "Licence texts"}
 def cluster(number: int, share: float) -> Cluster:
     return Cluster(
         id=number,
+        domain=number,
         slug=f"cluster-{number}",
         name=NAMES[number],
         named_by="keywords",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gem_assets.sphere.crosswalk import aligned, crosswalk
+from gem_assets.sphere.crosswalk import Crosswalk, aligned, crosswalk, crosswalk_of_labels, places, rearranged
 from gem_assets.sphere.gem import GemTeacher
 from tests.sphere.conftest import unit
 
@@ -69,8 +69,8 @@ def test_splits_and_merges_are_seen_and_evidence_is_carried(old: GemTeacher) -> 
         assert merged.carry_values(shares)[new_index] == pytest.approx(shares[list(parts)].mean(), abs=1e-6)
     split = crosswalk(two, old, x)
     assert [len(parts) for _, parts in split.splits] == [2, 2]
-    with pytest.raises(ValueError, match="4 clusters cannot take the places of 2"):
-        aligned(old, split)
+    back = aligned(two, merged)
+    assert back.theta.k == 2
 
 
 def test_a_cluster_without_shared_documents_keeps_its_amount(old: GemTeacher) -> None:
@@ -91,3 +91,37 @@ def test_misuse_is_refused(old: GemTeacher) -> None:
         crosswalk(old, old, blobs([0], 5), next_id=2)
     with pytest.raises(ValueError, match="every index"):
         old.permuted(np.array([0, 0, 1, 2]))
+
+
+def test_a_crosswalk_is_written_and_read_back(old: GemTeacher, tmp_path) -> None:
+    new = GemTeacher(4, **FAST).fit(blobs([1, 2, 3, 9], 200, seed=2))
+    walk = crosswalk(old, new, blobs([0, 1, 2, 3, 9], 50, seed=3), ids=[3, 5, 7, 9], next_id=40)
+    walk.write(tmp_path)
+    again = Crosswalk.read(tmp_path)
+    for name in ("ids", "source", "cosine", "mass"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(walk, name))
+    assert (again.births, again.deaths, again.splits, again.merges) == (
+        walk.births,
+        walk.deaths,
+        walk.splits,
+        walk.merges,
+    )
+    put = rearranged(walk, places(walk))
+    survivors = [i for i in range(4) if i not in walk.deaths]
+    np.testing.assert_array_equal(put.source[survivors], survivors)
+    np.testing.assert_array_equal(put.ids[survivors], np.array([3, 5, 7, 9])[survivors])
+    assert put.ids[walk.deaths[0]] == 40
+    assert put.kept == walk.kept
+
+
+def test_clusters_of_different_spaces_are_matched_by_their_documents() -> None:
+    before = np.repeat([0, 1, 2], 100)
+    after = np.concatenate([np.full(90, 2), np.full(10, 0), np.full(100, 1), np.repeat([0, 3], 50)])
+    walk = crosswalk_of_labels(before, after, (3, 4), ids=[10, 11, 12])
+    np.testing.assert_array_equal(walk.source, [-1, 1, 0, 2])
+    np.testing.assert_array_equal(walk.ids, [13, 11, 10, 12])
+    assert np.isnan(walk.cosine).all()
+    assert walk.kept == pytest.approx(240 / 300)
+    assert walk.splits == ((2, (0, 3)),)
+    with pytest.raises(ValueError, match="nothing to match"):
+        crosswalk_of_labels(before[:0], after[:0], (3, 4))
