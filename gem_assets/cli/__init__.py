@@ -1,6 +1,9 @@
 """The ``gem`` command: each of its commands is one call of the library, plus printing."""
 
-from gem_assets.cli import snapshot_commands  # noqa: F401  registers its commands
+from gem_assets.cli import (
+    lineage_commands,  # noqa: F401  registers its commands
+    snapshot_commands,  # noqa: F401  registers its commands
+)
 from gem_assets.cli.app import app, main
 
 __all__ = ["app", "main"]

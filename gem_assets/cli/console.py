@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 P = ParamSpec("P")
 
@@ -39,15 +40,23 @@ def on_file(file: IO[str] | None) -> Console:
     return out
 
 
+def plain_table(title: str) -> Table:
+    """Return an empty table in the one style of all tables."""
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
 def error_console() -> Console:
     """Return the console for errors."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def progress_report() -> Generator[Report]:
-    """Show the steps of a long command: bars on a terminal, one line for each finished step elsewhere."""
-    out = console()
+def progress_report(*, quiet: bool = False) -> Generator[Report]:
+    """Show the steps of a long command: bars on a terminal, one line for each finished step elsewhere.
+
+    With ``quiet``, for commands that print JSON, they go to standard error.
+    """
+    out = error_console() if quiet else console()
     if not out.is_terminal:
         yield _LineReport(out)
         return

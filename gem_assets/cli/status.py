@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import list_snapshots
 from gem_assets.launcher import running_server
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
@@ -154,11 +155,6 @@ def snapshot_table(snapshots: list[SnapshotStatus]) -> Table:
         }[snapshot.landed]
         table.add_row(snapshot.name, state, *count_cells(snapshot.counts)[:-1])
     return table
-
-
-def plain_table(title: str) -> Table:
-    """Return an empty table in the one style of all tables."""
-    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def count_cells(counts: Mapping[str, int]) -> list[str]:

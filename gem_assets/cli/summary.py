@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from gem_assets.cli.status import COUNTS, RAW, RECIPES, count_cells, plain_table, size_text
+from gem_assets.cli.console import plain_table
+from gem_assets.cli.status import COUNTS, RAW, RECIPES, count_cells, size_text
 from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.mixing.publish import RecipeDescription, describe_recipe
 from gem_assets.run import RunSummary

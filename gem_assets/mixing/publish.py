@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.heuristics import make_recipe
 from gem_assets.mixing.inventory import read_supply
-from gem_assets.mixing.recipe import Recipe
+from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.report.plots import mixture_bars
 from gem_assets.taxonomy.taxonomy import Taxonomy
 
-RECIPE_NAME = "recipe.json"
+__all__ = ["RECIPE_NAME", "RecipeDescription", "describe_recipe", "publish_recipe"]
 
 
 @dataclass(frozen=True)

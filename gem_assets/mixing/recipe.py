@@ -22,6 +22,7 @@ from gem_assets.lineage.identity import canonical_json, digest
 from gem_assets.mixing.caps import check_shares
 from gem_assets.mixing.supply import ClusterSupply
 
+RECIPE_NAME = "recipe.json"
 SUM_TOLERANCE = 1e-9
 CAP_TOLERANCE = 1e-6
 

@@ -33,6 +33,8 @@ class ClusterReport:
         Tokens drawn over tokens available.
     most_repeats
         Most often that one document comes.
+    mean_weight
+        Mean weight of its tokens in the draw: 1 unless the order rehydrates by duplicate count.
     over_cap
         Whether epochs exceed the recipe's cap, which happens when documents left since the recipe was made.
     """
@@ -46,6 +48,7 @@ class ClusterReport:
     exposures: int
     epochs: float
     most_repeats: int
+    mean_weight: float
     over_cap: bool
 
 
@@ -144,6 +147,7 @@ class RunTally:
                     exposures=int(self._rows[i]),
                     epochs=float(epochs[i]),
                     most_repeats=int(self._repeats[i]),
+                    mean_weight=float(self.supply.weighted_tokens[i] / max(self.supply.tokens[i], 1)),
                     over_cap=bool(epochs[i] > plan.caps[i] * 1.01),
                 )
                 for i in range(len(targets))

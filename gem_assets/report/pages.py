@@ -71,7 +71,7 @@ def taxonomy_page(taxonomy: Taxonomy, map_png: bytes | None = None) -> str:
     body = (
         "<h1>Taxonomy</h1>\n"
         f'<p class="muted">Clusters of the corpus, with what they hold. Names: {escape(taxonomy.namer)}.</p>\n'
-        f"{_figures(figures)}\n{image(map_png, 'Map of the sample, coloured by cluster') if map_png else ''}\n"
+        f"{figure_row(figures)}\n{image(map_png, 'Map of the sample, coloured by cluster') if map_png else ''}\n"
         f'<h2>Clusters</h2>\n<div class="cards">\n{cards}\n</div>'
     )
     return page("Taxonomy", body, f"Taxonomy {taxonomy.version}")
@@ -96,7 +96,7 @@ def recipe_page(recipes: Sequence[Recipe], bars_png: bytes | None = None) -> str
     figures = [_summary_row(r, recipes[0]) for r in recipes]
     # without evidence the last two columns would be empty
     told = [i for i in range(len(head)) if i < 5 or any(row[i] for row in figures)]
-    summary = _table([head[i] for i in told], [[row[i] for i in told] for row in figures])
+    summary = html_table([head[i] for i in told], [[row[i] for i in told] for row in figures])
     names = {e.cluster: e.name for r in recipes for e in r.entries}
     top = max((e.token_share for r in recipes for e in r.entries), default=1.0) or 1.0
     rows: list[list[str]] = []
@@ -112,7 +112,7 @@ def recipe_page(recipes: Sequence[Recipe], bars_png: bytes | None = None) -> str
         f'<p class="muted">Token shares per cluster; "moved" is the part of the budget spent otherwise than in '
         f"{escape(recipes[0].strategy)}. Below each share: epochs over the cluster's text.</p>\n{summary}\n"
         f"{image(bars_png, 'Token shares of the recipes per cluster') if bars_png else ''}\n"
-        f"<h2>Shares</h2>\n{_table(['cluster', *(escape(r.strategy) for r in recipes)], rows)}"
+        f"<h2>Shares</h2>\n{html_table(['cluster', *(escape(r.strategy) for r in recipes)], rows)}"
     )
     identities = ", ".join(f"{r.strategy} {r.identity[:12]}" for r in recipes)
     return page("Recipes", body, f"Taxonomy {versions[0]}; {identities}")
@@ -132,7 +132,7 @@ def _card(cluster: Cluster, taxonomy: Taxonomy, largest: float) -> str:
     ]
     terms = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts if value)
     exemplars = "".join(
-        f"<li>{_link(e.url)}<span class='muted'>{escape(e.source)} · GIS {e.gis:.2f}</span><br>{escape(e.snippet)}</li>"
+        f"<li>{link(e.url)}<span class='muted'>{escape(e.source)} · GIS {e.gis:.2f}</span><br>{escape(e.snippet)}</li>"
         for e in cluster.exemplars
     )
     width = 100 * cluster.share / largest if largest > 0 else 0.0
@@ -174,13 +174,15 @@ def _share_cell(entry: RecipeEntry, top: float) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; head and cells must be escaped already."""
     top = "".join(f"<th>{h}</th>" for h in head)
     body = "\n".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
-def _figures(figures: Sequence[tuple[str, str]]) -> str:
+def figure_row(figures: Sequence[tuple[str, str]]) -> str:
+    """Return pairs of (value, name) as a row of large figures."""
     return (
         '<div class="figures">'
         + "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in figures)
@@ -192,7 +194,8 @@ def _portions(portions: Iterable[_Named]) -> str:
     return ", ".join(f"{escape(p.value)} {_percent(p.share)}" for p in portions)
 
 
-def _link(url: str | None) -> str:
+def link(url: str | None) -> str:
+    """Return a link to a web address, and nothing for any other."""
     if url is None or not url.lower().startswith(("http://", "https://")):
         return ""
     shown = url if len(url) <= 80 else url[:79] + "…"

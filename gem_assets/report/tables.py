@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+_MOST_POSITIONS = 12
 _STEPS = ((1e15, "Q"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -101,3 +102,11 @@ def _escaped(text: str) -> str:
         line = line.replace(character, entity)
     # what would open a link, an image or emphasis stands as itself
     return "".join("\\" + c if c in "[]*_\\!" else c for c in line)
+
+
+def positions_text(positions: Sequence[int], rows: int) -> str:
+    """Write positions of a run as a short list."""
+    if not positions:
+        return ""
+    shown = ", ".join(f"{p:,}" for p in positions[:_MOST_POSITIONS])
+    return f"{shown}{', …' if len(positions) > _MOST_POSITIONS else ''} of {rows:,}"

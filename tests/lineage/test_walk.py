@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,48 @@ def test_landing_without_recorded_files_is_said(tmp_path, landing):
     store = ArtifactStore(tmp_path / "other")
     make(store, "teacher", None, [InputRef(asset="landing", partition="s1", data_version="fp")])
     assert check(store, landing) == [("landing_unlisted", "landing[s1]")]
+
+
+def test_a_real_root_is_verified_down_to_its_raw_files_manifests_and_table_versions(tmp_path):
+    from benchmarks.trace_root import LANDED
+    from gem_assets.lineage.mixtures import lineage_of
+    from resources.lance_files import manifests
+    from tests.lineage.conftest import build
+
+    made = build(tmp_path)
+    landing = tmp_path / "landing"
+
+    def faults() -> set[tuple[str, str]]:
+        found = verify(made.store, lineage_of(made.store, "balanced"), landing=landing, tables=made.tables)
+        return {(f.kind, f.where.split("@")[0]) for f in found}
+
+    assert faults() == set()
+    raw = landing / "2026-01" / LANDED
+    sound = raw.read_bytes()
+    raw.write_bytes(sound[:40] + bytes([sound[40] ^ 1]) + sound[41:])
+    assert faults() == {("landing_changed", "landing[2026-01]")}
+    raw.write_bytes(sound)
+
+    manifest = made.current("domain_inventory").path / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"code_version": "1"', '"code_version": "9"'))
+    assert faults() >= {("manifest_changed", "domain_inventory"), ("identity_mismatch", "domain_inventory")}
+    manifest.write_text(text)
+
+    # another version of the same table takes the place of the one that was read
+    labels = made.current("student_labels", "2026-01").manifest.lance[0]
+    columns = made.tables.read(labels.table, version=labels.version)
+    swapped = columns.set_column(columns.schema.get_field_index("n_tokens"), "n_tokens", columns.column("n_bytes"))
+    newer = made.tables.replace_snapshot(labels.table, swapped, "2026-01").version
+    files = manifests(Path(made.tables.path(labels.table)))
+    sound = files[labels.version].read_bytes()
+    files[labels.version].write_bytes(files[newer].read_bytes())
+    # Lance itself sees that the file holds another version
+    assert faults() == {("table_missing", "student_labels[2026-01]")}
+    files[labels.version].write_bytes(sound)
+    assert faults() == set()
+
+    # a table made anew has other rows under the same number, and nothing but the digest tells
+    shutil.rmtree(made.tables.path(labels.table))
+    assert made.tables.replace_snapshot(labels.table, swapped, "2026-01").version == labels.version
+    assert faults() == {("table_changed", "student_labels[2026-01]")}

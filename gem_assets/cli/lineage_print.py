@@ -1,0 +1,133 @@
+"""Traces, differences and lineages on a terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from gem_assets.cli.console import plain_table
+from gem_assets.report.tables import compact, percent, positions_text
+
+if TYPE_CHECKING:
+    from gem_assets.lineage.diff import MixtureDiff, Movement
+    from gem_assets.lineage.trace_answer import Trace, TracedDocument, TracedDomain
+    from gem_assets.lineage.walk import Fault, Lineage
+
+_MOST_CLUSTERS = 12
+
+
+def print_trace(trace: "Trace", out: Console) -> None:
+    """Print the answer to one query."""
+    if trace.domain is not None:
+        _print_domain(trace.domain, out)
+    elif not trace.documents:
+        out.print(f"{trace.query} is not in any snapshot that the store still holds.", markup=False, soft_wrap=True)
+        return
+    if trace.found > len(trace.documents):
+        out.print(f"The first {len(trace.documents)} of {trace.found:,} documents (--most N shows more):")
+    for document in trace.documents:
+        _print_document(document, out)
+
+
+def print_diff(diff: "MixtureDiff", out: Console) -> None:
+    """Print what changed between two mixtures."""
+    before, after = (f"{s.mixture}@{s.identity[:12]}" for s in (diff.before, diff.after))
+    out.print(f"[bold]{before} → {after}[/]: {percent(diff.total_variation)} of the budget moved")
+    if not diff.same_taxonomy:
+        out.print("[bold red]The taxonomies differ: cluster ids do not mean the same on both sides.[/]")
+    table = plain_table("Shares")
+    for column in ("cluster", "before", "after", "change", "epochs before", "epochs after"):
+        table.add_column(column, justify="left" if column == "cluster" else "right", no_wrap=True)
+    for row in sorted(diff.shares, key=lambda row: (-abs(row.change), row.cluster)):
+        cells = [percent(row.share_before), percent(row.share_after), f"{row.change:+.2%}"]
+        table.add_row(row.name, *cells, f"{row.epochs_before:.2f}", f"{row.epochs_after:.2f}")
+    out.print(table)
+    out.print()
+    what = "shown by the training orders" if diff.basis == "drawn" else "that may be drawn (not both have an order)"
+    out.print(
+        f"Documents {what}: {diff.before.documents:,} → {diff.after.documents:,}; {diff.stayed:,} stayed, "
+        f"{diff.shown_more:,} of them come more often, {diff.shown_less:,} less often"
+    )
+    for title, movements in (("Entered", diff.entered), ("Left", diff.left)):
+        out.print(_movement_table(title, movements) if movements else f"{title}: none")
+
+
+def print_lineage(lineage: "Lineage", faults: "Sequence[Fault] | None", out: Console, *, verified: bool) -> None:
+    """Print a lineage as a tree, then what a verification found."""
+    out.print(lineage.text(), markup=False, soft_wrap=True)
+    for fault in faults or ():
+        out.print(f"[bold red]Fault[/] ({fault.kind}) ", end="")
+        out.print(str(fault), markup=False, soft_wrap=True)
+    if verified and not faults:
+        files = sum(len(ref.files) for ref in lineage.sources.values())
+        out.print(
+            f"Verified: {len(lineage.nodes)} artifacts and {files} landed files are what they were when they were read."
+        )
+
+
+def _movement_table(title: str, movements: "Sequence[Movement]") -> Table:
+    table = plain_table(title)
+    for column in ("because of", "documents", "exposures", "tokens", "for example"):
+        right = column in ("documents", "exposures", "tokens")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    for m in movements:
+        example = m.examples[0].url or m.examples[0].doc_id if m.examples else ""
+        table.add_row(m.reason, f"{m.documents:,}", f"{m.exposures:,}", compact(m.tokens), example)
+    return table
+
+
+def _print_domain(domain: "TracedDomain", out: Console) -> None:
+    out.print(
+        f"{domain.domain}: {domain.documents:,} documents at {domain.places:,} places, {compact(domain.tokens)} "
+        f"tokens, {compact(domain.bytes)} bytes",
+        markup=False,
+        soft_wrap=True,
+    )
+    clusters = [f"{name} {count:,}" for name, count in domain.by_cluster.items()]
+    more = f", and {len(clusters) - _MOST_CLUSTERS} more" if len(clusters) > _MOST_CLUSTERS else ""
+    out.print(f"Clusters: {', '.join(clusters[:_MOST_CLUSTERS])}{more}", markup=False, soft_wrap=True)
+    table = plain_table("Mixtures")
+    for column in ("mixture", "documents", "expected exposures", "share of tokens", "drawn", "exposures", "tokens"):
+        table.add_column(column, justify="left" if column == "mixture" else "right", no_wrap=True)
+    for m in domain.mixtures:
+        drawn = ["–" if n is None else f"{n:,}" for n in (m.shown_documents, m.shown_exposures, m.shown_tokens)]
+        name = m.mixture if m.current else f"{m.mixture} (old)"
+        table.add_row(name, f"{m.documents:,}", f"{m.expected_exposures:,.1f}", percent(m.token_share), *drawn)
+    out.print(table)
+
+
+def _print_document(document: "TracedDocument", out: Console) -> None:
+    out.print()
+    out.print(f"[bold]{document.doc_id}[/]")
+    for place in document.places:
+        address = f"  {place.url}" if place.url else ""
+        old = "" if place.current else " (old version)"
+        kept = f" by {place.kept_snapshot}" if place.kind == "exact_across" else ""
+        out.print(f"  {place.snapshot}{old}: {place.kind}{kept}{address}", markup=False, soft_wrap=True)
+        out.print(
+            f"    {place.file} at {place.offset}, file sha256 {(place.file_sha256 or 'unknown')[:16]}, "
+            f"text {place.content_digest or 'unknown'}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for label in document.labels:
+        old = "" if label.current else " (old version)"
+        out.print(
+            f"  label{old}: {label.name} (cluster {label.cluster}), confidence {label.confidence:.2f}, margin "
+            f"{label.margin:.2f}, {label.table} v{label.version}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if not document.mixtures:
+        return
+    table = plain_table("")
+    for column in ("mixture", "expected exposures", "drawn", "positions"):
+        table.add_column(column, justify="left" if column in ("mixture", "positions") else "right")
+    for exposure in document.mixtures:
+        name = f"{exposure.mixture}@{exposure.identity[:8]}" + ("" if exposure.current else " (old)")
+        if not exposure.orders:
+            table.add_row(name, f"{exposure.expected:.3f}", "–", "no training order")
+        for order in exposure.orders:
+            table.add_row(name, f"{order.expected:.3f}", f"{order.times}", positions_text(order.positions, order.rows))
+    out.print(table)

@@ -1,0 +1,33 @@
+"""The table store, as commands hand it to the library; opened only when a table is read, and never written."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gem_assets.lineage.trace_index import LabelScan
+from gem_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gem_assets.lineage.artifacts import Artifact
+    from resources.lance import LanceTables
+
+
+def open_tables(settings: Settings) -> "LanceTables":
+    """Return the tables of a data root, to read only."""
+    # a second of imports that a command which reads no table does not pay
+    from resources.lance import LanceTables
+
+    return LanceTables(settings.data_root / "tables", read_only=True)
+
+
+def label_scan(settings: Settings) -> LabelScan:
+    """Return the function that reads the labels of one artifact at its table version."""
+
+    def scan(labels: "Artifact", columns: Sequence[str]) -> "Iterator[pa.RecordBatch]":
+        table = labels.manifest.lance[0]
+        return open_tables(settings).scan(
+            table.table, version=table.version, columns=columns, snapshot=labels.manifest.partition
+        )
+
+    return scan

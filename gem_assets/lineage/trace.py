@@ -1,0 +1,323 @@
+"""Where a document came from, what it was called, and which mixtures show it, how often and where in the run.
+
+A query is a URL, a document id, a content digest, or a domain or source. Everything is looked up in sorted files
+(``trace_index``), over every version that the store still holds: an old mixture is answered for like today's.
+
+Expected exposures are the epochs that a recipe gives the cluster which the document had in *its* labels; where the
+order draws by duplicate count, times the document's weight over the mean of its cluster. Positions are those of the
+training orders that were made.
+"""
+
+# pyarrow.compute makes its functions at import
+# pyright: reportAttributeAccessIssue=false
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
+from gem_assets.lineage.trace_answer import (
+    Exposure,
+    GroupExposure,
+    LabelVersion,
+    OrderedExposure,
+    Place,
+    Trace,
+    TracedDocument,
+    TracedDomain,
+)
+from gem_assets.lineage.trace_index import UNREADABLE, TraceIndex, host_key, source_key
+from gem_assets.ordering.config import OrderingConfig
+
+MOST_DOCUMENTS = 20
+MOST_POSITIONS = 1000
+
+_NO_DOCUMENT = pa.schema([("stands_for", pa.string()), ("n_tokens_max", pa.int64()), ("n_bytes_max", pa.int64())])
+
+
+class Tracer:
+    """Answers queries on one data root.
+
+    Parameters
+    ----------
+    store
+        Artifacts.
+    index
+        Sorted files; what is missing is built on first use.
+    """
+
+    def __init__(self, store: ArtifactStore, index: TraceIndex) -> None:
+        self.store, self.index = store, index
+
+    def trace(self, query: str, most: int = MOST_DOCUMENTS) -> Trace:
+        """Look a query up; a query that fits nothing gives an answer without documents.
+
+        Parameters
+        ----------
+        query
+            URL, document id, content digest, domain or source.
+        most
+            Documents to describe in full.
+        """
+        query = query.strip()
+        ids = self._ids(query)
+        domain = None
+        if not ids:
+            domain, ids = self._domain(query)
+        return Trace(query=query, documents=tuple(self._document(i) for i in ids[:most]), found=len(ids), domain=domain)
+
+    @cached_property
+    def _shards(self) -> list[tuple[Artifact, bool]]:
+        return _versions(self.store, SHARDS)
+
+    @cached_property
+    def _labels(self) -> list[tuple[Artifact, bool]]:
+        return _versions(self.store, LABELS)
+
+    @cached_property
+    def _mixtures(self) -> list[tuple[Mixture, list[tuple[Artifact, bool]]]]:
+        found: list[tuple[Mixture, list[tuple[Artifact, bool]]]] = []
+        for mixture in every_mixture(self.store):
+            entry = self.store.pointer(ORDERS + mixture.name)
+            now = entry.identity if entry is not None else None
+            found.append((mixture, [(order, order.identity == now) for order in orders_of(self.store, mixture)]))
+        return found
+
+    @cached_property
+    def _names(self) -> dict[str, dict[int, str]]:
+        """Cluster names by the identity of the labels."""
+        return {
+            str(ref.identity): mixture.cluster_names for mixture, _ in self._mixtures for ref in mixture.labels or ()
+        }
+
+    @cached_property
+    def _targets(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """What each order says of its clusters, by the order's identity."""
+        return {
+            order.identity: {
+                int(row["cluster"]): row
+                for row in json.loads((order.path / "report.json").read_text(encoding="utf-8"))["clusters"]
+            }
+            for _, orders in self._mixtures
+            for order, _ in orders
+        }
+
+    def _ids(self, query: str) -> list[str]:
+        names = [query, query.lower()] if query.lower() != query else [query]
+        found: dict[str, None] = {}
+        for shards, _ in reversed(self._shards):
+            for name in names:
+                if self.index.places(shards).find(name).num_rows:
+                    found[name] = None
+                found.update(dict.fromkeys(self.index.names(shards).find(name).column("stands_for").to_pylist()))
+        return list(found)
+
+    def _document(self, doc_id: str) -> TracedDocument:
+        places: list[Place] = []
+        for shards, current in self._shards:
+            rows = self.index.places(shards).find(doc_id).to_pylist()
+            digests = _landed_digests(shards) if rows else {}
+            places += [_place(row, shards, digests, current=current) for row in rows]
+        labels: dict[str, LabelVersion] = {}
+        for artifact, current in self._labels:
+            for row in self.index.labels(artifact).find(doc_id).to_pylist():
+                names = self._names.get(artifact.identity, {})
+                table = artifact.manifest.lance[0]
+                labels[artifact.identity] = LabelVersion(
+                    snapshot=str(artifact.manifest.partition),
+                    cluster=row["cluster"],
+                    name=names.get(row["cluster"], f"Cluster {row['cluster']}"),
+                    confidence=row["confidence"],
+                    margin=row["margin"],
+                    table=table.table,
+                    version=table.version,
+                    identity=artifact.identity,
+                    current=current,
+                )
+        copies = {p.snapshot: p.dup_count or 1 for p in places if p.kind == "kept"}
+        return TracedDocument(
+            doc_id=doc_id,
+            places=tuple(places),
+            labels=tuple(labels.values()),
+            mixtures=tuple(self._exposures(doc_id, labels, copies)),
+        )
+
+    def _exposures(self, doc_id: str, labels: Mapping[str, LabelVersion], copies: Mapping[str, int]) -> list[Exposure]:
+        found: list[Exposure] = []
+        for mixture, orders in self._mixtures:
+            label = next((labels[str(r.identity)] for r in mixture.labels or () if str(r.identity) in labels), None)
+            if label is None:
+                continue
+            entry = next((e for e in mixture.recipe.entries if e.cluster == label.cluster), None)
+            found.append(
+                Exposure(
+                    mixture=mixture.name,
+                    identity=mixture.artifact.identity,
+                    recipe=mixture.recipe.identity,
+                    cluster=label.cluster,
+                    name=label.name,
+                    token_share=entry.token_share if entry is not None else 0.0,
+                    expected=entry.implied_epochs if entry is not None else 0.0,
+                    orders=tuple(
+                        self._ordered(doc_id, order, label, copies.get(label.snapshot, 1), current=current)
+                        for order, current in orders
+                    ),
+                    current=mixture.current,
+                )
+            )
+        return found
+
+    def _ordered(
+        self, doc_id: str, order: Artifact, label: LabelVersion, dup_count: int, *, current: bool
+    ) -> OrderedExposure:
+        rows = self.index.positions(order).find(doc_id)
+        target = self._targets[order.identity].get(label.cluster)
+        return OrderedExposure(
+            order=order.identity,
+            expected=_expected(target, _weight(order, dup_count)) if target is not None else 0.0,
+            times=rows.num_rows,
+            positions=tuple(rows.column("position").slice(0, MOST_POSITIONS).to_pylist()),
+            rows=int(order.manifest.counts["rows"]),
+            with_metadata=int(pc.sum(rows.column("metadata")).as_py() or 0),
+            current=current,
+        )
+
+    def _domain(self, query: str) -> tuple[TracedDomain | None, list[str]]:
+        kept: list[pa.Table] = []
+        by_snapshot: dict[str, int] = {}
+        places = 0
+        for shards, current in self._shards:
+            if not current:
+                continue
+            domains = self.index.domains(shards)
+            rows = pa.concat_tables([domains.below(host_key(query), "."), domains.find(source_key(query))])
+            places += rows.num_rows
+            own = rows.filter(pc.equal(rows.column("kind"), "kept"))
+            if own.num_rows:
+                # a document may be found by its host and by its source
+                own = own.group_by("stands_for").aggregate([("n_tokens", "max"), ("n_bytes", "max")])
+                by_snapshot[str(shards.manifest.partition)] = own.num_rows
+                kept.append(own)
+        if not places:
+            return None, []
+        table = pa.concat_tables(kept) if kept else pa.Table.from_batches([], _NO_DOCUMENT)
+        ids = pa.array(sorted(set(table.column("stands_for").to_pylist())), pa.string())
+        domain = TracedDomain(
+            domain=query,
+            documents=len(ids),
+            places=places,
+            tokens=pc.sum(table.column("n_tokens_max")).as_py() or 0,
+            bytes=pc.sum(table.column("n_bytes_max")).as_py() or 0,
+            by_snapshot=by_snapshot,
+            by_cluster=self._by_cluster(ids),
+            mixtures=tuple(self._groups(ids)),
+        )
+        return domain, ids.to_pylist()
+
+    def _by_cluster(self, ids: pa.Array) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for labels, current in self._labels:
+            if current:
+                names = self._names.get(labels.identity, {})
+                for pair in pc.value_counts(
+                    self.index.labels(labels).find_many(ids, ["cluster"]).column(1)
+                ).to_pylist():
+                    name = names.get(pair["values"], f"Cluster {pair['values']}")
+                    counts[name] = counts.get(name, 0) + pair["counts"]
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def _groups(self, ids: pa.Array) -> list[GroupExposure]:
+        """Exposures of many documents, in each mixture."""
+        by_labels = {
+            artifact.identity: self.index.labels(artifact).find_many(ids, ["cluster", "n_tokens"])
+            for artifact, _ in self._labels
+        }
+        found: list[GroupExposure] = []
+        for mixture, orders in self._mixtures:
+            parts = [by_labels[str(r.identity)] for r in mixture.labels or () if str(r.identity) in by_labels]
+            labelled = pa.concat_tables(parts) if parts else None
+            if labelled is None or not labelled.num_rows:
+                continue
+            epochs = {e.cluster: e.implied_epochs for e in mixture.recipe.entries}
+            each = np.array([epochs.get(c, 0.0) for c in labelled.column("cluster").to_pylist()])
+            tokens = labelled.column("n_tokens").to_numpy()
+            base: dict[str, Any] = {
+                "mixture": mixture.key,
+                "documents": labelled.num_rows,
+                "expected_exposures": float(each.sum()),
+                "expected_tokens": float((each * tokens).sum()),
+                "token_share": float((each * tokens).sum() / mixture.recipe.token_budget),
+            }
+            shown = [(o.identity, now, *self._shown(o, ids, labelled)) for o, now in orders] or [
+                (None, mixture.current, None, None, None)
+            ]
+            found += [
+                GroupExposure(
+                    **base, order=order, shown_documents=documents, shown_exposures=exposures, shown_tokens=total,
+                    current=mixture.current and now,
+                )
+                for order, now, documents, exposures, total in shown
+            ]  # fmt: skip
+        return found
+
+    def _shown(self, order: Artifact, ids: pa.Array, labelled: pa.Table) -> tuple[int, int, int]:
+        """Documents, exposures and tokens of some documents in an order."""
+        rows = self.index.positions(order).find_many(ids, ["doc_id"])
+        counts = rows.group_by("doc_id").aggregate([("doc_id", "count")])
+        joined = counts.join(labelled.select(["doc_id", "n_tokens"]), "doc_id", join_type="inner")
+        tokens = pc.sum(pc.multiply(joined.column("doc_id_count"), joined.column("n_tokens"))).as_py()
+        return counts.num_rows, rows.num_rows, int(tokens or 0)
+
+
+def _versions(store: ArtifactStore, asset: str) -> list[tuple[Artifact, bool]]:
+    """Every whole version of every snapshot of an asset, and whether it is in force."""
+    found: list[tuple[Artifact, bool]] = []
+    for place in store.places(asset) if asset in store.assets() else []:
+        entry = store.pointer(asset, place)
+        now = entry.identity if entry is not None else None
+        found += [(artifact, artifact.identity == now) for artifact in store.history(asset, place)]
+    return found
+
+
+def _place(row: Mapping[str, Any], shards: Artifact, digests: Mapping[str, str], *, current: bool) -> Place:
+    known = {name: row[name] for name in Place.model_fields if name in row}
+    if str(row["stands_for"]).startswith(UNREADABLE):
+        known["doc_id"] = None
+    return Place(
+        **known,
+        snapshot=str(shards.manifest.partition),
+        offset=row["place"],
+        file_sha256=digests.get(row["file"]),
+        identity=shards.identity,
+        current=current,
+    )
+
+
+def _landed_digests(shards: Artifact) -> dict[str, str]:
+    return {file.path: file.sha256 for ref in shards.manifest.inputs for file in ref.files}
+
+
+def _expected(target: Mapping[str, Any], weight: float) -> float:
+    if not target["tokens_available"]:
+        return 0.0
+    return target["target_tokens"] / target["tokens_available"] * weight / target.get("mean_weight", 1.0)
+
+
+def _weight(order: Artifact, dup_count: int) -> float:
+    """Weight of a document in the draw of an order."""
+    rehydrate = OrderingConfig.model_validate(order.manifest.config).rehydrate
+    if rehydrate is None:
+        return 1.0
+    return rehydrate[max(threshold for threshold in rehydrate if threshold <= max(dup_count, 1))]
+
+
+def trace_index_folder(data_root: Path) -> Path:
+    """Return where a data root keeps its sorted files."""
+    return data_root / "cache" / "trace"

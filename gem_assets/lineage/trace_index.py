@@ -1,0 +1,292 @@
+"""Sorted copies of what is looked up: places by document, names and domains; labels and positions by document.
+
+An artifact never changes, so what is sorted from it lies in a cache under its identity, is never stale and may be
+deleted at any time. Each file is parquet in the order of its first column, in row groups of 8192; a look-up reads the
+bounds of the groups from the footer and then one group. The sort is DuckDB's, which spills.
+
+Cost per million documents, measured (``benchmarks.trace``): a build of some seconds for documents and for each version
+of labels or order, once; 120 to 200 MB of cache in all; a look-up of a few milliseconds.
+"""
+
+# pyarrow.compute makes its functions at import
+# pyright: reportAttributeAccessIssue=false
+
+import shutil
+import tempfile
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE
+from gem_assets.lineage.artifacts import UNPARTITIONED, Artifact
+from gem_assets.lineage.durable import make_dirs
+from gem_assets.lineage.mixtures import part_files
+
+if TYPE_CHECKING:
+    import duckdb
+
+FORMAT = "1"
+PLACES, NAMES, DOMAINS = "places.parquet", "names.parquet", "domains.parquet"
+LABELS, POSITIONS = "labels.parquet", "positions.parquet"
+GROUP_ROWS = 8192
+MEMORY_MB = 1024
+
+#: Not a document: what could not be read has a place and no id.
+UNREADABLE = "quarantine:"
+
+
+class LabelScan(Protocol):
+    """Reads the labels that an artifact committed; the library itself opens no table store."""
+
+    def __call__(self, labels: Artifact, columns: Sequence[str], /) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one ``student_labels`` artifact at the table version that its manifest names."""
+        ...
+
+
+Progress = Callable[[str, int, int], None]
+
+
+class SortedFile:
+    """A parquet file in ascending order of its first column, a string column without nulls."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = pq.ParquetFile(path, memory_map=True)
+        footer = self._file.metadata
+        self._low, self._high = _bounds(footer)
+        self.key = str(self._file.schema_arrow.names[0])
+        self.rows = int(footer.num_rows)
+
+    def find(self, value: str) -> pa.Table:
+        """Return the rows whose key is `value`."""
+        table = self._groups(bisect_left(self._high, value), bisect_right(self._low, value))
+        keys = table.column(0).to_pylist()
+        first = bisect_left(keys, value)
+        return table.slice(first, bisect_right(keys, value) - first)
+
+    def find_many(self, values: pa.Array, columns: Sequence[str]) -> pa.Table:
+        """Return some columns of the rows whose key is one of `values`; reads only the groups that can hold one."""
+        groups = sorted(
+            {
+                group
+                for value in values.to_pylist()
+                for group in range(bisect_left(self._high, value), bisect_right(self._low, value))
+            }
+        )
+        wanted = [self.key, *(name for name in columns if name != self.key)]
+        table = self._file.read_row_groups(groups, columns=wanted)
+        return table.filter(pc.is_in(table.column(self.key), value_set=values))
+
+    def below(self, prefix: str, separator: str) -> pa.Table:
+        """Return the rows whose key is `prefix`, or begins with it and `separator`."""
+        low, end = prefix + separator, prefix + chr(ord(separator) + 1)
+        table = self._groups(bisect_left(self._high, low), bisect_left(self._low, end))
+        keys = table.column(0).to_pylist()
+        first = bisect_left(keys, low)
+        return pa.concat_tables([self.find(prefix), table.slice(first, bisect_left(keys, end) - first)])
+
+    def _groups(self, first: int, end: int) -> pa.Table:
+        if first >= end:
+            # Schema.empty_table would import pandas
+            return pa.Table.from_batches([], self._file.schema_arrow)
+        return self._file.read_row_groups(list(range(first, end)), use_threads=False)
+
+
+@dataclass
+class TraceIndex:
+    """The sorted files of a data root, made when they are first asked for.
+
+    Attributes
+    ----------
+    folder
+        Cache folder.
+    scan
+        Reads label tables; only asked when labels have no index yet.
+    progress
+        Told what is being built.
+    """
+
+    folder: Path
+    scan: LabelScan
+    progress: Progress | None = None
+    _open: dict[Path, SortedFile] = field(default_factory=dict[Path, SortedFile])
+
+    def places(self, shards: Artifact) -> SortedFile:
+        """Places of a ``raw_shards`` artifact, by the id of the document that stands for each."""
+        return self._file(self._places(shards) / PLACES)
+
+    def names(self, shards: Artifact) -> SortedFile:
+        """Other names of its documents: URLs, content digests, ids of duplicates."""
+        return self._file(self._places(shards) / NAMES)
+
+    def domains(self, shards: Artifact) -> SortedFile:
+        """Its places by host, most general label first, and by source."""
+        return self._file(self._places(shards) / DOMAINS)
+
+    def labels(self, labels: Artifact) -> SortedFile:
+        """Labels of a ``student_labels`` artifact, by document."""
+        return self._file(self._made(labels, self._write_labels) / LABELS)
+
+    def positions(self, order: Artifact) -> SortedFile:
+        """Positions of a training order, by document."""
+        return self._file(self._made(order, _write_positions) / POSITIONS)
+
+    def _places(self, shards: Artifact) -> Path:
+        return self._made(shards, _write_places)
+
+    def _file(self, path: Path) -> SortedFile:
+        if path not in self._open:
+            self._open[path] = SortedFile(path)
+        return self._open[path]
+
+    def _made(self, artifact: Artifact, write: Callable[[Artifact, Path], None]) -> Path:
+        manifest = artifact.manifest
+        parent = self.folder / f"v{FORMAT}" / manifest.asset.replace("/", ".") / (manifest.partition or UNPARTITIONED)
+        target = parent / manifest.identity[:32]
+        if target.is_dir():
+            return target
+        make_dirs(parent)
+        if self.progress is not None:
+            self.progress(f"Indexing {manifest.key}", 0, 1)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".draft-") as draft:
+            filled = Path(draft) / "index"
+            filled.mkdir()
+            write(artifact, filled)
+            try:
+                filled.rename(target)
+            except OSError:
+                # another process was faster; both hold the same rows
+                if not target.is_dir():
+                    raise
+        if self.progress is not None:
+            self.progress(f"Indexing {manifest.key}", 1, 1)
+        return target
+
+    def _write_labels(self, labels: Artifact, out: Path) -> None:
+        columns = ["doc_id", "cluster", "confidence", "margin", "n_tokens"]
+        kinds = [pa.string(), pa.int16(), pa.float32(), pa.float32(), pa.int64()]
+        schema = pa.schema(list(zip(columns, kinds, strict=True)))
+        batches = (batch.select(columns).cast(schema) for batch in self.scan(labels, columns))
+        with _database(out) as database:
+            database.register("labels", pa.RecordBatchReader.from_batches(schema, batches))
+            _write(database, "SELECT * FROM labels ORDER BY doc_id", out / LABELS)
+
+
+def host_key(host: str) -> str:
+    """Write a host with its most general label first, so that a domain stands next to what is below it."""
+    return ".".join(reversed(host.lower().strip(".").split(".")))
+
+
+def source_key(source: str) -> str:
+    """Key of a source in the domains file; no host begins like it."""
+    return "=" + source.lower()
+
+
+def _write_places(shards: Artifact, out: Path) -> None:
+    with _database(out) as database:
+        database.execute(_PLACES)
+        parts = [str(path) for path in part_files(shards)]
+        if parts:
+            # row numbers are counted in each file
+            database.read_parquet(parts, filename=True, file_row_number=True).create_view("kept_rows")
+            database.execute(f"INSERT INTO places BY NAME {_KEPT}")
+        for view, name, query in (
+            ("dup_rows", DUPLICATES_FILE, _DUPLICATE),
+            ("out_rows", FILTERED_FILE, _FILTERED),
+            ("bad_rows", QUARANTINE_FILE, _UNREADABLE),
+        ):
+            database.read_parquet(str(shards.path / name)).create_view(view)
+            database.execute(f"INSERT INTO places BY NAME {query}")
+        _write(database, "SELECT * FROM places ORDER BY stands_for, kind, file, place", out / PLACES)
+        _write(database, _NAMES_QUERY, out / NAMES)
+        _write(database, _DOMAINS_QUERY, out / DOMAINS)
+
+
+def _write_positions(order: Artifact, out: Path) -> None:
+    with _database(out) as database:
+        database.read_parquet([str(path) for path in part_files(order)]).create_view("shown")
+        query = "SELECT doc_id, position, epoch, phase, metadata FROM shown ORDER BY doc_id, position"
+        _write(database, query, out / POSITIONS)
+
+
+_PLACES = """
+CREATE TABLE places (
+    stands_for VARCHAR, kind VARCHAR, doc_id VARCHAR, content_digest VARCHAR, url VARCHAR, source VARCHAR, date VARCHAR,
+    lang VARCHAR, license VARCHAR, n_tokens BIGINT, n_bytes BIGINT, dup_count INTEGER, file VARCHAR, place BIGINT,
+    shard VARCHAR, shard_row BIGINT, kept_snapshot VARCHAR
+)
+"""
+_KEPT = """
+SELECT doc_id AS stands_for, 'kept' AS kind, doc_id, content_digest, url, source, date, lang, license, n_tokens,
+       n_bytes, dup_count, file, "offset" AS place, parse_filename(filename) AS shard, file_row_number AS shard_row
+FROM kept_rows
+"""
+_DUPLICATE = """
+SELECT kept_doc_id AS stands_for, kind, doc_id, content_digest, url, n_bytes, file, "offset" AS place, kept_snapshot
+FROM dup_rows
+"""
+_FILTERED = """
+SELECT doc_id AS stands_for, 'filtered: ' || reason AS kind, doc_id, url, n_bytes, file, "offset" AS place
+FROM out_rows
+"""
+_UNREADABLE = f"""
+SELECT '{UNREADABLE}' || file || '#' || "offset" AS stands_for, 'quarantined: ' || reason AS kind, url, n_bytes, file,
+       "offset" AS place
+FROM bad_rows
+"""  # noqa: S608
+_NAMES_QUERY = """
+SELECT DISTINCT name, stands_for FROM (
+    SELECT url AS name, stands_for FROM places WHERE url IS NOT NULL
+    UNION ALL SELECT content_digest, stands_for FROM places WHERE content_digest IS NOT NULL
+    UNION ALL SELECT doc_id, stands_for FROM places WHERE doc_id <> stands_for
+) ORDER BY name, stands_for
+"""
+_DOMAINS_QUERY = r"""
+WITH hosts AS (
+    SELECT *, regexp_extract(lower(url), '^https?://(?:[^/@?#]*@)?([^/:?#]+)', 1) AS host FROM places
+)
+SELECT domain, stands_for, kind, n_tokens, n_bytes FROM (
+    SELECT array_to_string(list_reverse(string_split(trim(host, '.'), '.')), '.') AS domain, * FROM hosts
+    WHERE host <> ''
+    UNION ALL
+    SELECT '=' || lower(source), * FROM hosts WHERE source IS NOT NULL
+) ORDER BY domain, stands_for, kind
+"""
+
+
+def _bounds(footer: pq.FileMetaData) -> tuple[list[str], list[str]]:
+    """Lowest and highest key of each row group; where a key is too long for the footer, those of its neighbours."""
+    found = [footer.row_group(i).column(0).statistics for i in range(footer.num_row_groups)]
+    low = [str(b.min) if b is not None and b.has_min_max else None for b in found]
+    high = [str(b.max) if b is not None and b.has_min_max else None for b in found]
+    for i in range(len(found)):
+        low[i] = low[i] if low[i] is not None else (high[i - 1] or low[i - 1]) if i else ""
+    for i in reversed(range(len(found))):
+        high[i] = high[i] if high[i] is not None else low[i + 1] if i + 1 < len(found) else chr(0x10FFFF)
+    return [text or "" for text in low], [text or "" for text in high]
+
+
+def _database(out: Path) -> "duckdb.DuckDBPyConnection":
+    # a look-up that builds nothing does not pay for the import
+    import duckdb
+
+    database = duckdb.connect(config={"memory_limit": f"{MEMORY_MB}MiB", "temp_directory": str(out / ".spill")})
+    database.execute("SET enable_progress_bar = false")
+    return database
+
+
+def _write(database: "duckdb.DuckDBPyConnection", query: str, path: Path) -> None:
+    reader = database.sql(query).to_arrow_reader(GROUP_ROWS)
+    with pq.ParquetWriter(path, reader.schema, compression="zstd", use_dictionary=_REPEATING) as writer:  # pyright: ignore[reportArgumentType]
+        for batch in reader:
+            writer.write_batch(batch)
+    shutil.rmtree(path.parent / ".spill", ignore_errors=True)
+
+
+_REPEATING = ["kind", "source", "lang", "license", "file", "shard", "kept_snapshot", "domain"]

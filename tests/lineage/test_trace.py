@@ -1,0 +1,124 @@
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gem_assets.ordering.config import OrderingConfig
+from tests.lineage.conftest import ORDERING, World
+
+
+def document(world: World, number: int) -> dict:
+    path = world.made.current("raw_shards", "2026-01").path / "part-00000.parquet"
+    return pq.read_table(path).slice(number, 1).to_pylist()[0]
+
+
+def test_every_name_of_a_document_finds_it(world: World):
+    page = document(world, 7)
+    answers = [world.tracer.trace(page[name]) for name in ("doc_id", "url", "content_digest")]
+    answers.append(world.tracer.trace(page["doc_id"].upper()))
+    assert [a.found for a in answers] == [1, 1, 1, 1]
+    assert len({a.documents for a in answers}) == 1
+    place = answers[0].documents[0].places[0]
+    assert (place.file, place.offset, place.kind) == ("pages.jsonl", 7, "kept")
+    shard = pq.read_table(world.made.current("raw_shards", "2026-01").path / str(place.shard))
+    assert shard.column("doc_id")[place.shard_row].as_py() == page["doc_id"]
+    landed = world.made.current("raw_shards", "2026-01").manifest.inputs[0].files[0]
+    assert place.file_sha256 == landed.sha256
+
+
+def test_a_copy_in_another_snapshot_leads_to_the_text_that_is_kept(world: World):
+    page = document(world, 4)
+    for name in ("https://mirror.example/copy", "a" * 32, page["url"]):
+        (found,) = world.tracer.trace(name).documents
+        assert found.doc_id == page["doc_id"]
+        assert [(p.snapshot, p.kind) for p in found.places] == [("2026-01", "kept"), ("2026-02", "exact_across")]
+
+
+def test_what_was_refused_or_could_not_be_read_is_said(world: World):
+    refused = world.tracer.trace("https://blocked.example/x").documents[0]
+    assert [p.kind for p in refused.places] == ["filtered: too_short"]
+    assert (refused.labels, refused.mixtures) == ((), ())
+    broken = world.tracer.trace("https://broken.example/").documents[0]
+    assert [(p.kind, p.doc_id) for p in broken.places] == [("quarantined: damaged_json", None)]
+
+
+def test_each_version_of_labels_and_mixtures_keeps_its_own_answer(world: World):
+    page = document(world, 5)
+    world.made.label("2026-01", (np.arange(60) % 3 == 0).astype(np.int16), model="two")
+    world.made.label("2026-02", np.zeros(30, np.int16), model="two")
+    world.made.recipe("balanced", {0: 0.9, 1: 0.1}, 4000)
+    (found,) = world.tracer.trace(page["url"]).documents
+    assert [(x.cluster, x.name, x.current) for x in found.labels] == [(2, "topic 2", False), (0, "topic 0", True)]
+    old, new = found.mixtures
+    assert (old.cluster, old.current, len(old.orders)) == (2, False, 1)
+    assert (new.cluster, new.current, new.orders) == (0, True, ())
+    tokens = [document(world, i)["n_tokens"] for i in range(60)]
+    assert old.expected == pytest.approx(0.5 * 4000 / sum(tokens[2::3]))
+
+
+def test_positions_are_those_of_the_order(world: World):
+    shown = pq.read_table(next(world.made.current("training_order/balanced").path.glob("part-*.parquet")))
+    for number in range(0, 60, 7):
+        page = document(world, number)
+        (exposure,) = world.tracer.trace(page["doc_id"]).documents[0].mixtures
+        (order,) = exposure.orders
+        expected = [p for p, d in enumerate(shown.column("doc_id").to_pylist()) if d == page["doc_id"]]
+        assert list(order.positions) == expected
+        assert order.times == len(expected)
+        assert abs(order.times - order.expected) < 1
+        assert order.rows == len(shown)
+
+
+def test_expected_exposures_follow_the_weights_of_a_rehydrated_order(world: World):
+    config = OrderingConfig(**{**ORDERING.model_dump(), "rehydrate": {1: 1.0, 2: 3.0}})
+    made = world.made
+    batch = pq.read_table(next(made.current("raw_shards", "2026-01").path.glob("part-*.parquet"))).to_batches()[0]
+    counts = np.where(np.arange(60) < 30, 1, 2).astype(np.int32)
+    for name, values in (("dup_count", pa.array(counts)), ("snapshot", pa.array(["2026-03"] * 60))):
+        place = batch.schema.get_field_index(name)
+        batch = batch.set_column(place, batch.schema.field(place), values)
+    made.snapshot("2026-03", [batch], landed=b"again")
+    for name in made.store.partitions("student_labels"):
+        made.store.remove("student_labels", name)
+    made.label("2026-03", np.zeros(60, np.int16))
+    made.recipe("balanced", {0: 1.0}, 4000)
+    order = made.order("balanced", config)
+    tokens = batch.column("n_tokens").to_numpy()
+    rate = 4000 / (tokens * np.where(counts == 1, 1.0, 3.0)).sum()
+    times = Counter(pq.read_table(next(order.path.glob("part-*.parquet"))).column("doc_id").to_pylist())
+    for number, weight in ((3, 1.0), (40, 3.0)):
+        page = document(world, number)
+        found = next(m for m in world.tracer.trace(page["doc_id"]).documents[0].mixtures if m.current)
+        assert found.orders[0].expected == pytest.approx(weight * rate)
+        assert found.orders[0].times == times[page["doc_id"]]
+
+
+def test_a_domain_sums_over_what_is_below_it_and_over_nothing_beside(world: World):
+    whole, sub, source = (world.tracer.trace(q) for q in ("site1.example", "www1.site1.example", "SITE1.example"))
+    assert whole.domain is not None
+    assert sub.domain is not None
+    assert whole.domain.documents == sub.domain.documents == 20 + 10
+    assert whole.domain.by_snapshot == {"2026-01": 20, "2026-02": 10}
+    assert source.found == whole.found == 30
+    assert world.tracer.trace("ite1.example").found == 0
+    (mixture,) = whole.domain.mixtures
+    shown = pq.read_table(next(world.made.current("training_order/balanced").path.glob("part-*.parquet")))
+    pages = {document(world, i)["doc_id"]: i for i in range(60)}
+    own = [
+        (d, t) for d, t in zip(shown["doc_id"].to_pylist(), shown["n_tokens"].to_pylist(), strict=True)
+        if pages[d] % 3 == 1
+    ]  # fmt: skip
+    assert mixture.documents == 20
+    assert mixture.shown_exposures == len(own)
+    assert mixture.shown_tokens == sum(t for _, t in own)
+    assert mixture.token_share == pytest.approx(0.3)
+    refused = world.tracer.trace("blocked.example").domain
+    assert refused is not None
+    assert (refused.documents, refused.places) == (0, 1)
+
+
+def test_what_is_not_there_is_not_found(world: World):
+    answer = world.tracer.trace("https://nowhere.example/")
+    assert (answer.found, answer.documents, answer.domain) == (0, (), None)
