@@ -18,7 +18,7 @@ from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.sphere.config import TeacherConfig
-from gem_assets.student.config import StudentConfig
+from gem_assets.student.config import LabelConfig, StudentConfig
 from gem_assets.taxonomy.config import TaxonomyConfig
 
 DATA_ROOT_VARIABLE = "GEM_DATA_ROOT"
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     embedding: EmbeddingConfig = EmbeddingConfig()
     teacher: TeacherConfig = TeacherConfig()
     student: StudentConfig = StudentConfig()
+    labels: LabelConfig = LabelConfig()
     taxonomy: TaxonomyConfig = TaxonomyConfig()
     mixing: MixingConfig = MixingConfig()
     ordering: OrderingConfig = OrderingConfig()

@@ -156,11 +156,21 @@ class StoreResource(dg.ConfigurableResource):
 
     def label_table(self, model: InputRef) -> str:
         """Return the table of the labels of one student, named after its teacher and itself."""
-        inputs = self.artifact(model).manifest.inputs
-        teacher = next((ref for ref in inputs if ref.asset == "teacher_clusters"), None)
-        if teacher is None:
-            raise ValueError(f"{model.key} names no teacher_clusters among its inputs; materialize it again")
+        teacher = self.ancestor(model, "teacher_clusters")
         return f"labels__{str(teacher.identity)[:_SHORT]}__{str(model.identity)[:_SHORT]}"
+
+    def ancestor(self, ref: InputRef, asset: str) -> InputRef:
+        """Return the input of that asset which an artifact was made from, though another may be current by now.
+
+        Raises
+        ------
+        ValueError
+            When the artifact names none.
+        """
+        found = next((i for i in self.artifact(ref).manifest.inputs if i.asset == asset), None)
+        if found is None:
+            raise ValueError(f"{ref.key} names no {asset} among its inputs; materialize it again")
+        return found
 
     def tokenizer(self) -> str:
         """Return the tokenizer that counted the tokens of every current snapshot.

@@ -71,6 +71,15 @@ def test_damaged_files_are_quarantined_with_a_reason(store):
     assert all(row["reason"] for row in rows)
 
 
+def test_unsure_documents_were_labelled_by_the_students_own_teacher(store):
+    for snapshot in ("2026-01", "2026-02"):
+        found = store.artifact(store.input("student_labels", snapshot)).manifest
+        assert 0 < found.metrics["escalated_share"] <= 0.2
+        assert found.config["escalate_margin"] == 0.2
+    student = store.input("student_model")
+    assert store.ancestor(student, "teacher_clusters").identity == store.input("teacher_clusters").identity
+
+
 def test_text_seen_in_two_snapshots_is_kept_once(store):
     import pyarrow.parquet as pq
 

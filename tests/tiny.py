@@ -24,6 +24,8 @@ anneal_iter = 10
 [student]
 hash_bits = 14
 epochs = 4
+[labels]
+escalate_margin = 0.2
 [taxonomy]
 exemplars = 2
 """

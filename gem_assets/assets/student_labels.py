@@ -5,7 +5,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
 from gem_assets.student.config import CODE_VERSION
-from resources import EngineResource, Stage, StoreResource
+from resources import EngineResource, SettingsResource, Stage, StoreResource
 
 
 @dg.asset(
@@ -18,34 +18,41 @@ from resources import EngineResource, Stage, StoreResource
     code_version=CODE_VERSION,
     pool="lance_labels",
     description="Cluster, calibrated confidence and margin of every document of one snapshot, committed in one atomic "
-    "replacement. The table is named after the teacher and the student, so labels of different models never mix.",
+    "replacement. The table is named after the teacher and the student, so labels of different models never mix. With "
+    "`labels.escalate_margin` the documents that the student is unsure of are embedded and labelled by the teacher.",
 )
 def student_labels(
-    context: dg.AssetExecutionContext, store: StoreResource, engine: EngineResource
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     from gem_assets.scratch import read_scratch
     from gem_assets.student.distil import MODEL_FOLDER
-    from gem_assets.student.label import LABEL_SCHEMA, label_shards, summarise
+    from gem_assets.student.label import LABEL_SCHEMA, Escalation, label_shards, summarise
 
-    snapshot = context.partition_key
+    snapshot, conf = context.partition_key, settings.load().labels
     shards, model = store.input("raw_shards", snapshot), store.input("student_model")
     table = store.label_table(model)
     stage = Stage(
         store,
         "student_labels",
         partition=snapshot,
-        config={"table": table},
+        config={"table": table, **(conf.model_dump() if conf.escalates else {})},
         code_version=CODE_VERSION,
         inputs=[shards, model],
         libraries=("numpy", "numba"),
     )
     if stage.done is None:
+        escalation = None
+        if conf.escalates:
+            teacher = store.ancestor(model, "teacher_clusters")
+            space = store.ancestor(teacher, "embedding_space")
+            escalation = Escalation(store.artifact(space).path, store.artifact(teacher).path, conf)
         with stage.write() as draft, store.scratch() as scratch:
             files = label_shards(
                 store.shards([shards])[snapshot],
                 store.artifact(model).path / MODEL_FOLDER,
                 scratch,
                 engine.shard_map,
+                escalation,
             )
             draft.metrics = summarise(files)
             rows = read_scratch(files, LABEL_SCHEMA)

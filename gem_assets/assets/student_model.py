@@ -55,7 +55,10 @@ def student_model(
             "agreement_on_top_gis": report.gis_agreement,
             "by_source": table(report.by_source),
             "by_language": table(report.by_lang),
+            "by_source_and_language": table(report.by_source_and_lang),
+            "by_length": table(report.by_length),
+            "escalation": table(report.escalation),
             "agreement_matrix": picture(folder, "agreement.png", "Teacher's cluster by student's cluster"),
-            "reliability": picture(folder, "reliability.png", "Confidence and how often it is right"),
+            "reliability": picture(folder, "reliability.png", "Confidence and margin, and how often they are right"),
         }
     )

@@ -302,7 +302,7 @@ def _name_clusters(axes: Any, plane: Floats, own: Integers, names: Sequence[str]
         )
 
 
-def reliability(table: pa.Table) -> bytes:
+def reliability(table: pa.Table, margins: pa.Table | None = None) -> bytes:
     """Agreement with the teacher against the student's confidence, with the number of documents below.
 
     Parameters
@@ -310,26 +310,26 @@ def reliability(table: pa.Table) -> bytes:
     table
         Columns ``lower``, ``upper``, ``n_documents``, ``mean_confidence`` and ``agreement``, one row a bin; the last
         two are null in an empty bin.
+    margins
+        The same of the margins, with ``mean_margin`` and ``lead``; drawn as a second curve.
     """
-    counts = table.column("n_documents").to_numpy().astype(np.float64)
-    confidence = np.array(table.column("mean_confidence").to_pylist(), np.float64)
-    agreement = np.array(table.column("agreement").to_pylist(), np.float64)
+    said, seen, counts = _bins(table, "mean_confidence", "agreement")
     lower, upper = (table.column(c).to_numpy() for c in ("lower", "upper"))
-    filled = counts > 0
-    total = counts.sum()
-    error = float(np.sum(counts[filled] * np.abs(agreement[filled] - confidence[filled])) / total) if total else 0.0
-    figure = style.new_figure(
-        5.2,
-        "Is the student as sure as it is right?",
-        f"expected calibration error {error:.3f} over {total:,.0f} documents; dashed: as sure as right",
-    )
+    subtitle = f"expected calibration error {_gap(said, seen, counts):.3f} over {counts.sum():,.0f} documents"
+    curves = [("confidence", style.ACCENT, said, seen)]
+    if margins is not None:
+        margin, lead, of_margin = _bins(margins, "mean_margin", "lead")
+        subtitle += f", of the margins {_gap(margin, lead, of_margin):.3f}"
+        curves.append(("margin over the runner-up", style.SECOND, margin, lead))
+    figure = style.new_figure(5.2, "Is the student as sure as it is right?", f"{subtitle}; dashed: as sure as right")
     curve, bars = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     curve.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1.4, linestyle=(0, (4, 3)))
-    curve.vlines(confidence[filled], confidence[filled], agreement[filled], color=style.SECOND, linewidth=1.2)
-    curve.plot(confidence[filled], agreement[filled], color=style.ACCENT, linewidth=1.6)
-    curve.scatter(confidence[filled], agreement[filled], s=34, color=style.ACCENT, zorder=3)
+    for name, color, x, y in curves:
+        filled = np.isfinite(x)
+        curve.plot(x[filled], y[filled], color=color, linewidth=1.6, label=name)
+        curve.scatter(x[filled], y[filled], s=34, color=color, zorder=3)
     curve.set_xlim(0, 1)
-    curve.set_ylim(0, 1.03)
+    curve.set_ylim(min(0.0, *(float(np.nanmin(y, initial=0.0)) for _, _, _, y in curves)), 1.03)
     bars.bar((lower + upper) / 2, counts, width=0.92 * (upper - lower), color=style.FAINT)
     for axes in (curve, bars):
         style.clean_axes(axes)
@@ -337,8 +337,21 @@ def reliability(table: pa.Table) -> bytes:
     bars.xaxis.set_major_formatter(style.PERCENT)
     bars.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
     style.label_axes(curve, y="agreement")
-    style.label_axes(bars, "confidence", "documents")
+    style.label_axes(bars, "confidence" if margins is None else "confidence or margin", "documents")
+    if margins is not None:
+        curve.legend(frameon=False, loc="upper left", prop={"family": style.FONT, "size": 9.5}, labelcolor=style.INK)
     return style.render(figure)
+
+
+def _bins(table: pa.Table, said: str, seen: str) -> tuple[Floats, Floats, Floats]:
+    columns = (np.array(table.column(name).to_pylist(), np.float64) for name in (said, seen, "n_documents"))
+    x, y, counts = columns
+    return x, y, counts
+
+
+def _gap(said: Floats, seen: Floats, counts: Floats) -> float:
+    filled = counts > 0
+    return float(np.sum(counts[filled] * np.abs(seen[filled] - said[filled])) / max(counts.sum(), 1))
 
 
 def shares_over_snapshots(

@@ -1,7 +1,8 @@
 """Distil the teacher into the student, and say how well that went on documents it never saw.
 
-Writes the student's files, ``report.json``, ``groups.parquet`` (agreement by source, language, length and cluster),
-``confusion.parquet`` and two pictures: the agreement matrix and the reliability of confidences. Documents are held out
+Writes the student's files, ``report.json``, ``groups.parquet`` (agreement by source, language, both, length and
+cluster), ``confusion.parquet``, ``reliability.parquet``, ``margins.parquet`` and two pictures: the agreement matrix and
+the reliability of confidences and margins. Documents are held out
 per cluster by the hash of their id. Training documents are the rest; with ``gis_share`` a part of them is chosen by
 Geometric Influence Score instead, the same number from every cluster, as in the published recipe. Cost: seconds per ten
 thousand documents on one core.
@@ -21,6 +22,7 @@ from scipy.sparse import csr_array
 
 from gem_assets.report.plots import agreement_matrix, reliability
 from gem_assets.student.config import StudentConfig
+from gem_assets.student.escalation import escalation_table
 from gem_assets.student.labeller import StudentLabeller
 from gem_assets.student.report import agreement_report, held_out_mask
 
@@ -28,6 +30,7 @@ REPORT_NAME = "report.json"
 MODEL_FOLDER = "student"
 CONFIDENT_MARGIN = 0.2
 MOST_GROUPS = 50
+SOURCE_AND_LANG = "source and language"
 
 
 class StudentReport(BaseModel):
@@ -37,8 +40,10 @@ class StudentReport(BaseModel):
     ----------
     summary
         Agreement overall and on confident documents, drift of cluster shares (total variation), calibration error.
-    by_source, by_lang
+    by_source, by_lang, by_source_and_lang, by_length
         One row a group, the 50 largest: documents, agreement, share below the margin. All are in ``groups.parquet``.
+    escalation
+        For a few margins, the share of documents below it and the agreement once the teacher has labelled those.
     gis_agreement
         Agreement on held-out documents whose Geometric Influence Score is in the upper half of their cluster.
     """
@@ -50,6 +55,9 @@ class StudentReport(BaseModel):
     gis_agreement: float
     by_source: list[dict[str, Any]]
     by_lang: list[dict[str, Any]]
+    by_source_and_lang: list[dict[str, Any]]
+    by_length: list[dict[str, Any]]
+    escalation: list[dict[str, Any]]
 
 
 def distil(
@@ -99,21 +107,27 @@ def distil(
         predicted,
         n_clusters,
         n_bytes=unseen.column("n_bytes").to_numpy(),
-        groups={name: unseen.column(name) for name in ("source", "lang")},
+        groups={**{name: unseen.column(name) for name in ("source", "lang")}, SOURCE_AND_LANG: _both(unseen)},
+        runner_up=student.runner_up(unseen.column("text")),
         margin_threshold=CONFIDENT_MARGIN,
     )
     (out / MODEL_FOLDER).mkdir()
     student.save(out / MODEL_FOLDER)
     pq.write_table(found.groups, out / "groups.parquet", compression="zstd")
     pq.write_table(found.confusion_table(), out / "confusion.parquet", compression="zstd")
+    pq.write_table(found.reliability, out / "reliability.parquet", compression="zstd")
+    pq.write_table(found.margins, out / "margins.parquet", compression="zstd")
     (out / "agreement.png").write_bytes(agreement_matrix(found.confusion))
-    (out / "reliability.png").write_bytes(reliability(found.reliability))
+    (out / "reliability.png").write_bytes(reliability(found.reliability, found.margins))
     report = StudentReport(
         trained_on=len(train),
         summary=found.summary(),
         gis_agreement=_upper_half_agreement(labels, influence, held_out, predicted.cluster),
         by_source=_group_rows(found.groups, "source"),
         by_lang=_group_rows(found.groups, "lang"),
+        by_source_and_lang=_group_rows(found.groups, SOURCE_AND_LANG),
+        by_length=_group_rows(found.groups, "length"),
+        escalation=escalation_table(predicted, labels[held_out]).to_pylist(),
     )
     (out / REPORT_NAME).write_text(json.dumps(report.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return report
@@ -154,6 +168,11 @@ def _upper_half_agreement(
     median = {int(k): np.median(score[truth == k]) for k in np.unique(truth)}
     upper = score >= np.array([median[int(k)] for k in truth])
     return float((predicted[upper] == truth[upper]).mean())
+
+
+def _both(documents: pa.Table) -> list[str]:
+    pairs = zip(documents.column("source").to_pylist(), documents.column("lang").to_pylist(), strict=True)
+    return [f"{source or 'unknown'} · {lang or 'und'}" for source, lang in pairs]
 
 
 def _group_rows(groups: pa.Table, by: str) -> list[dict[str, Any]]:

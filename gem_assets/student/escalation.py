@@ -5,7 +5,7 @@ latter and asking the teacher lifts agreement for a small part of the price of e
 share times the embedder's cost per document, on top of the student's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from gem_assets.embedding.embedder import Embedder
 from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.student.labeller import StudentPrediction
+
+#: Margins at which a report tells what escalation would cost and give.
+MARGINS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 @dataclass(frozen=True)
@@ -116,3 +119,32 @@ def margin_for_agreement(prediction: StudentPrediction, labels: NDArray[Any], ag
     last = np.append(margins[1:] != margins[:-1], True)
     good = np.flatnonzero(last & (right >= agreement * np.arange(1, len(right) + 1)))
     return float(margins[good[-1]]) if len(good) else float("inf")
+
+
+def escalation_table(
+    prediction: StudentPrediction, labels: NDArray[Any], margins: Sequence[float] = MARGINS
+) -> pa.Table:
+    """What escalation below each margin would cost and give on held-out documents.
+
+    Returns
+    -------
+    Table
+        ``margin``; ``escalated``, the share of documents below it; ``agreement_below`` and ``agreement_above``, the
+        student's own on either side (null where there is none); ``agreement``, over all documents once the teacher has
+        labelled those below.
+    """
+    right = prediction.cluster == np.asarray(labels)
+    rows: list[dict[str, float | None]] = []
+    for margin in margins:
+        low = prediction.margin < margin
+        rows.append(
+            {
+                "margin": margin,
+                "escalated": float(low.mean()),
+                "agreement_below": float(right[low].mean()) if low.any() else None,
+                "agreement_above": float(right[~low].mean()) if not low.all() else None,
+                "agreement": float((right | low).mean()),
+            }
+        )
+    names = ("margin", "escalated", "agreement_below", "agreement_above", "agreement")
+    return pa.Table.from_pylist(rows, pa.schema([(name, pa.float64()) for name in names]))

@@ -1,13 +1,15 @@
 """Token hashes to cluster scores: the inner loop of web-scale labelling.
 
 The tokeniser (``embedding/features.py``) fills a block of hashes that fits the CPU's cache; the kernel here sums the
-weight rows of each document, scales by 1/sqrt(weight) and adds the bias. Rows of a block are known before they are
-needed, so the cache misses on the weight table overlap. float32, 96 bytes a word at 24 clusters.
+weight rows of each document, scales by 1/sqrt(weight) and adds the bias. The sum is bound by cache misses on the weight
+table, so the table is small (a weight is a 16-bit integer, a row of 24 clusters one cache line) and its rows are asked
+for while the words are counted.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +23,61 @@ from gem_assets.embedding.features import (
     text_buffers,
     tokenise,
 )
+from gem_assets.student.prefetch import prefetch_row
 
 #: Repetitions of a word in a document beyond this many are not counted.
 MAX_COUNT: Final = 255
+_CACHE_LINE: Final = 64
+
+
+@dataclass(frozen=True)
+class WeightTable:
+    """Weights as the kernel reads them: integers and one unit, rows padded to whole cache lines.
+
+    Attributes
+    ----------
+    values : int8, int16 or float32 array, shape (2^b, w)
+        The first K columns count, the rest are zero.
+    unit : float
+        A weight is its value times this.
+    n_clusters : int
+        K.
+    """
+
+    values: NDArray[Any]
+    unit: float
+    n_clusters: int
+
+    @classmethod
+    def of(cls, weights: NDArray[np.float32], bits: int) -> "WeightTable":
+        """Round weights (2^b, K) to integers of 8 or 16 bits, the largest to the largest; 32 keeps them as they are."""
+        if bits == 32:
+            return cls.of_values(weights.astype(np.float32), 1.0)
+        largest = (1 << (bits - 1)) - 1
+        unit = float(np.abs(weights).max(initial=0)) / largest or 1.0
+        rounded = np.rint(weights.astype(np.float64) / unit)
+        return cls.of_values(rounded.astype(np.int8 if bits == 8 else np.int16), unit)
+
+    @classmethod
+    def of_values(cls, values: NDArray[Any], unit: float) -> "WeightTable":
+        """Pad the values (2^b, K) of a saved table."""
+        per_line = _CACHE_LINE // values.dtype.itemsize
+        rows, n_clusters = values.shape
+        width = -(-n_clusters // per_line) * per_line
+        # numpy aligns to 16 bytes only; a row must not straddle two cache lines
+        raw = np.zeros(rows * width * values.dtype.itemsize + _CACHE_LINE, np.uint8)
+        start = -raw.ctypes.data % _CACHE_LINE
+        padded = raw[start : start + rows * width * values.dtype.itemsize].view(values.dtype).reshape(rows, width)
+        padded[:, :n_clusters] = values
+        return cls(padded, unit, n_clusters)
+
+    def unpadded(self) -> NDArray[Any]:
+        """The values without the padding, shape (2^b, K)."""
+        return np.ascontiguousarray(self.values[:, : self.n_clusters])
+
+    def weights(self) -> NDArray[np.float32]:
+        """The weights, float32 (2^b, K)."""
+        return self.unpadded().astype(np.float32) * np.float32(self.unit)
 
 
 @jit
@@ -31,24 +85,28 @@ def _score_kernel(
     hashes: NDArray[np.uint32],
     indptr: NDArray[np.int64],
     shift: np.uint32,
-    weights: NDArray[np.float32],
+    table: NDArray[Any],
+    unit: np.float32,
     bias: NDArray[np.float32],
     scores: NDArray[np.float32],
     n_features: NDArray[np.int32],
 ) -> None:
     """Scores = sum of rows / sqrt(number of tokens) + bias."""
-    width = weights.shape[1]
+    width = table.shape[1]
+    total = np.zeros(width, np.float32)
     for d in range(indptr.shape[0] - 1):
         n = indptr[d + 1] - indptr[d]
         n_features[d] = n
-        row_sum = scores[d]
+        total[:] = 0
+        for t in range(indptr[d], indptr[d + 1]):
+            prefetch_row(table, np.int64(hashes[t] >> shift))
         for t in range(indptr[d], indptr[d + 1]):
             row = np.int64(hashes[t] >> shift)
             for j in range(width):
-                row_sum[j] += weights[row, j]
-        scale = np.float32(1.0 / np.sqrt(np.float64(max(n, 1))))
-        for j in range(width):
-            row_sum[j] = row_sum[j] * scale + bias[j]
+                total[j] += np.float32(table[row, j])
+        scale = np.float32(unit / np.sqrt(np.float64(max(n, 1))))
+        for j in range(bias.shape[0]):
+            scores[d, j] = total[j] * scale + bias[j]
 
 
 @jit
@@ -56,7 +114,8 @@ def _score_log_kernel(
     hashes: NDArray[np.uint32],
     indptr: NDArray[np.int64],
     shift: np.uint32,
-    weights: NDArray[np.float32],
+    table: NDArray[Any],
+    unit: np.float32,
     bias: NDArray[np.float32],
     log_weight: NDArray[np.float32],
     seen: NDArray[np.uint8],
@@ -69,7 +128,8 @@ def _score_log_kernel(
     ``seen`` is zero before and after, ``rows`` has room for the longest document. One row read for each distinct
     word pays for the counting: this is as fast as the sum over all words.
     """
-    width = weights.shape[1]
+    width = table.shape[1]
+    total = np.zeros(width, np.float32)
     for d in range(indptr.shape[0] - 1):
         n = 0
         for t in range(indptr[d], indptr[d + 1]):
@@ -78,8 +138,9 @@ def _score_log_kernel(
             rows[n] = row
             n += int(count == 0)
             seen[row] = count + np.uint8(count < MAX_COUNT)
+            prefetch_row(table, row)
         n_features[d] = indptr[d + 1] - indptr[d]
-        row_sum = scores[d]
+        total[:] = 0
         square = np.float32(0)
         for t in range(n):
             row = rows[t]
@@ -87,10 +148,10 @@ def _score_log_kernel(
             seen[row] = 0
             square += weight * weight
             for j in range(width):
-                row_sum[j] += weight * weights[row, j]
-        scale = np.float32(1.0 / np.sqrt(np.float64(max(square, np.float32(1)))))
-        for j in range(width):
-            row_sum[j] = row_sum[j] * scale + bias[j]
+                total[j] += weight * np.float32(table[row, j])
+        scale = np.float32(unit / np.sqrt(np.float64(max(square, np.float32(1)))))
+        for j in range(bias.shape[0]):
+            scores[d, j] = total[j] * scale + bias[j]
 
 
 def log_weights() -> NDArray[np.float32]:
@@ -103,8 +164,8 @@ class Scorer:
 
     Parameters
     ----------
-    weights : float32 array, shape (2^b, K)
-        A row for each hash bucket.
+    table : WeightTable
+        A row for each of the 2^b hash buckets.
     bias : float32 array, shape (K,)
         Added to every document's scores.
     rules : TokenRules
@@ -113,14 +174,12 @@ class Scorer:
         Weigh a repeated word by 1 + ln(count) instead of its count.
     """
 
-    def __init__(
-        self, weights: NDArray[np.float32], bias: NDArray[np.float32], rules: TokenRules, log_counts: bool
-    ) -> None:
-        self.weights = np.ascontiguousarray(weights, np.float32)
+    def __init__(self, table: WeightTable, bias: NDArray[np.float32], rules: TokenRules, log_counts: bool) -> None:
+        self.table = table
         self.bias = np.ascontiguousarray(bias, np.float32)
         self.rules = rules
         self.log_counts = log_counts
-        self._bits = weights.shape[0].bit_length() - 1
+        self._bits = table.values.shape[0].bit_length() - 1
 
     def blocks(self, texts: Texts, threads: int = 1) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int32]]]:
         """Scores (n, K) and token counts (n,) of consecutive blocks of documents, in order.
@@ -148,26 +207,16 @@ class Scorer:
 
     def _block(self, buffers: TextBuffers, lo: int, hi: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         block = tokenise(buffers, lo, hi, self.rules)
-        scores = np.zeros((len(block), self.weights.shape[1]), np.float32)
+        scores = np.empty((len(block), self.table.n_clusters), np.float32)
         n_features = np.empty(len(block), np.int32)
+        shift, unit = np.uint32(32 - self._bits), np.float32(self.table.unit)
+        hashes, indptr, values, bias = block.hashes, block.indptr, self.table.values, self.bias
         if self.log_counts:
-            longest = int(np.diff(block.indptr).max(initial=0))
-            _score_log_kernel(
-                block.hashes,
-                block.indptr,
-                np.uint32(32 - self._bits),
-                self.weights,
-                self.bias,
-                log_weights(),
-                np.zeros(self.weights.shape[0], np.uint8),
-                np.empty(longest + 1, np.int64),
-                scores,
-                n_features,
-            )
+            seen = np.zeros(len(values), np.uint8)
+            rows = np.empty(int(np.diff(indptr).max(initial=0)) + 1, np.int64)
+            _score_log_kernel(hashes, indptr, shift, values, unit, bias, log_weights(), seen, rows, scores, n_features)
         else:
-            _score_kernel(
-                block.hashes, block.indptr, np.uint32(32 - self._bits), self.weights, self.bias, scores, n_features
-            )
+            _score_kernel(hashes, indptr, shift, values, unit, bias, scores, n_features)
         return scores, n_features
 
 

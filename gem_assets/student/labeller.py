@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 from gem_assets.embedding.features import TOKENISER_DIGEST, Texts, as_large_strings
 from gem_assets.student.config import CODE_VERSION, StudentConfig
-from gem_assets.student.kernel import Scorer, decide
+from gem_assets.student.kernel import Scorer, WeightTable, decide
 from gem_assets.student.training import best_temperature, read_bags, rules_of, share_matching_bias, train
 
 _WEIGHTS_FILE: Final = "student.safetensors"
@@ -57,8 +57,8 @@ class StudentLabeller:
     ----------
     config : StudentConfig
         What it was fitted with.
-    weights_ : float32 array, shape (2^hash_bits, K)
-        Calibrated: scores are log-odds as they come.
+    table_ : WeightTable
+        A row of K weights for each of 2^hash_bits buckets. Calibrated: scores are log-odds as they come.
     bias_ : float32 array, shape (K,)
         Calibrated and matched to the teacher's shares.
     temperature_ : float
@@ -66,18 +66,18 @@ class StudentLabeller:
     """
 
     def __init__(
-        self, config: StudentConfig, weights: NDArray[np.float32], bias: NDArray[np.float32], temperature: float
+        self, config: StudentConfig, table: WeightTable, bias: NDArray[np.float32], temperature: float
     ) -> None:
         self.config = config
-        self.weights_ = weights
+        self.table_ = table
         self.bias_ = bias
         self.temperature_ = temperature
-        self._scorer = Scorer(weights, bias, rules_of(config), config.term_frequency == "log")
+        self._scorer = Scorer(table, bias, rules_of(config), config.term_frequency == "log")
 
     @property
     def n_clusters(self) -> int:
         """K."""
-        return int(self.weights_.shape[1])
+        return self.table_.n_clusters
 
     @classmethod
     def fit(
@@ -131,18 +131,17 @@ class StudentLabeller:
 
         unseen = chunked.take(calibration)
         rules, log_counts = rules_of(settings), settings.term_frequency == "log"
-        scores = _scores(Scorer(weights, model.bias, rules, log_counts), unseen)
+        scores = _scores(Scorer(WeightTable.of(weights, 32), model.bias, rules, log_counts), unseen)
         temperature = best_temperature(scores, hard[calibration])
         weights /= np.float32(temperature)
         bias = (model.bias / np.float32(temperature)).astype(np.float32)
-        if settings.half_precision:
-            weights = weights.astype(np.float16).astype(np.float32)
+        table = WeightTable.of(weights, settings.weight_bits)
         if settings.match_shares:
-            scores = _scores(Scorer(weights, bias, rules, log_counts), unseen)
+            scores = _scores(Scorer(table, bias, rules, log_counts), unseen)
             counted = np.bincount(hard[calibration], minlength=n_clusters).astype(np.float64)
             shares = (counted + 0.5) / (held + 0.5 * n_clusters)
             bias = (bias + share_matching_bias(scores, shares)).astype(np.float32)
-        return cls(settings, weights, bias, temperature)
+        return cls(settings, table, bias, temperature)
 
     def predict(self, texts: Texts, threads: int = 1) -> StudentPrediction:
         """Label documents; the result does not depend on ``threads`` or on how the array is chunked."""
@@ -162,14 +161,22 @@ class StudentLabeller:
         blocks = [softmax(scores, axis=1) for scores, _ in self._scorer.blocks(texts, threads)]
         return np.concatenate([np.zeros((0, self.n_clusters), np.float32), *blocks])
 
+    def runner_up(self, texts: Texts, threads: int = 1) -> NDArray[np.int16]:
+        """Second likeliest cluster of each document, shape (n,); the only one where K is 1."""
+        if self.n_clusters == 1:
+            return np.zeros(len(texts), np.int16)
+        # a stable sort of the negated scores: the lower id wins a tie, as in predict()
+        blocks = [np.argsort(-s, axis=1, kind="stable")[:, 1] for s, _ in self._scorer.blocks(texts, threads)]
+        return np.concatenate([np.zeros(0, np.int16), *(block.astype(np.int16) for block in blocks)])
+
     def save(self, directory: Path) -> None:
         """Write ``student.safetensors`` and ``student.json`` into the directory."""
-        weights = self.weights_.astype(np.float16) if self.config.half_precision else self.weights_
-        save_file({"weights": weights, "bias": self.bias_}, directory / _WEIGHTS_FILE)
+        save_file({"weights": self.table_.unpadded(), "bias": self.bias_}, directory / _WEIGHTS_FILE)
         description = {
             "code_version": CODE_VERSION,
             "tokeniser": TOKENISER_DIGEST,
             "temperature": self.temperature_,
+            "weight_unit": self.table_.unit,
             "n_clusters": self.n_clusters,
             "config": self.config.model_dump(mode="json"),
         }
@@ -198,7 +205,7 @@ class StudentLabeller:
         arrays = load_file(Path(directory) / _WEIGHTS_FILE)
         return cls(
             StudentConfig.model_validate(description["config"]),
-            arrays["weights"].astype(np.float32),
+            WeightTable.of_values(arrays["weights"], float(description["weight_unit"])),
             arrays["bias"],
             float(description["temperature"]),
         )

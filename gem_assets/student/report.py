@@ -2,7 +2,8 @@
 
 Agreement over all held-out documents hides the hard ones, so the report breaks it down by source, language, length
 and cluster, shows which clusters are taken for which, how far the cluster shares drift from the teacher's, and whether
-a confidence of .8 is right eight times in ten.
+a confidence of .8 is right eight times in ten. A margin is checked in the same way: among documents of margin .3 the
+label should be the teacher's .3 more often than the runner-up is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,11 @@ class AgreementReport:
         Documents by (teacher's cluster, student's cluster).
     reliability : Table
         Confidence bins: lower, upper, n_documents, mean_confidence, agreement.
+    margins : Table or None
+        Margin bins: lower, upper, n_documents, mean_margin, lead (share where the label is the teacher's minus share
+        where the runner-up is); None where the runners-up were not given.
+    margin_error : float or None
+        Mean over documents of |lead - mean margin| of their bin.
     """
 
     n_documents: int
@@ -75,6 +81,8 @@ class AgreementReport:
     groups: pa.Table
     confusion: NDArray[np.int64]
     reliability: pa.Table
+    margins: pa.Table | None = None
+    margin_error: float | None = None
 
     def confusion_table(self) -> pa.Table:
         """Non-zero cells of the confusion matrix: teacher, student, n_documents."""
@@ -98,6 +106,7 @@ class AgreementReport:
             "share_drift": self.share_drift,
             "calibration_error": self.calibration_error,
             "effective_clusters": self.effective_clusters,
+            **({} if self.margin_error is None else {"margin_error": self.margin_error}),
         }
 
 
@@ -108,6 +117,7 @@ def agreement_report(
     *,
     n_bytes: NDArray[Any] | None = None,
     groups: Mapping[str, Sequence[str | None] | pa.Array | pa.ChunkedArray] | None = None,
+    runner_up: NDArray[Any] | None = None,
     margin_threshold: float = 0.2,
     bins: int = 10,
 ) -> AgreementReport:
@@ -125,10 +135,12 @@ def agreement_report(
         Length of each text; adds the groups by length.
     groups : mapping of name to n values, or None
         Further ways to group, such as ``{"source": ..., "lang": ...}``.
+    runner_up : int array, shape (n,), or None
+        The student's second choice; adds the check of the margins.
     margin_threshold : float
         Documents below it are the ones worth escalating.
     bins : int
-        Confidence bins of equal width.
+        Confidence and margin bins of equal width.
 
     Raises
     ------
@@ -144,7 +156,13 @@ def agreement_report(
     confusion = np.zeros((n_clusters, n_clusters), np.int64)
     np.add.at(confusion, (truth, prediction.cluster.astype(np.int64)), 1)
     shares = confusion.sum(axis=0) / n
-    reliability = _reliability(right, prediction.confidence, bins)
+    reliability = _binned(right, prediction.confidence, bins, "mean_confidence", "agreement")
+    margins = None
+    if runner_up is not None:
+        if len(runner_up) != n:
+            raise ValueError(f"{len(runner_up)} runners-up for {n} documents")
+        lead = right.astype(np.float64) - (np.asarray(runner_up) == truth)
+        margins = _binned(lead, prediction.margin, bins, "mean_margin", "lead")
 
     by: dict[str, NDArray[np.str_]] = {"cluster": truth.astype(np.str_)}
     if n_bytes is not None:
@@ -162,11 +180,13 @@ def agreement_report(
         low_margin_share=float(low.mean()),
         margin_threshold=margin_threshold,
         share_drift=float(0.5 * np.abs(shares - confusion.sum(axis=1) / n).sum()),
-        calibration_error=_calibration_error(reliability, n),
+        calibration_error=_calibration_error(reliability, "mean_confidence", "agreement"),
         effective_clusters=float(np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())),
         groups=pa.Table.from_pylist(rows, _GROUP_SCHEMA),
         confusion=confusion,
         reliability=reliability,
+        margins=margins,
+        margin_error=None if margins is None else _calibration_error(margins, "mean_margin", "lead"),
     )
 
 
@@ -250,27 +270,27 @@ def _group_rows(
     ]
 
 
-def _reliability(right: NDArray[np.bool_], confidence: NDArray[np.float32], bins: int) -> pa.Table:
+def _binned(
+    observed: NDArray[Any], said: NDArray[np.float32], bins: int, said_name: str, observed_name: str
+) -> pa.Table:
     edges = np.linspace(0, 1, bins + 1)
-    which = np.clip(np.searchsorted(edges, confidence, side="right") - 1, 0, bins - 1)
+    which = np.clip(np.searchsorted(edges, said, side="right") - 1, 0, bins - 1)
     sizes = np.bincount(which, minlength=bins)
     filled = np.maximum(sizes, 1)
     empty = sizes == 0
-    confidence_mean = np.bincount(which, confidence, bins) / filled
-    agreement = np.bincount(which, right, bins) / filled
     return pa.table(
         {
             "lower": edges[:-1],
             "upper": edges[1:],
             "n_documents": sizes.astype(np.int64),
-            "mean_confidence": pa.array(confidence_mean, mask=empty),
-            "agreement": pa.array(agreement, mask=empty),
+            said_name: pa.array(np.bincount(which, said, bins) / filled, mask=empty),
+            observed_name: pa.array(np.bincount(which, observed, bins) / filled, mask=empty),
         }
     )
 
 
-def _calibration_error(reliability: pa.Table, n: int) -> float:
+def _calibration_error(table: pa.Table, said: str, observed: str) -> float:
     """Expected calibration error (Guo et al. 2017, equation 3)."""
-    filled = reliability.filter(pc.field("n_documents") > 0)
-    gaps = np.abs(filled["agreement"].to_numpy() - filled["mean_confidence"].to_numpy())
-    return float((gaps * filled["n_documents"].to_numpy()).sum() / n)
+    filled = table.filter(pc.field("n_documents") > 0)
+    sizes = filled["n_documents"].to_numpy()
+    return float((np.abs(filled[observed].to_numpy() - filled[said].to_numpy()) * sizes).sum() / sizes.sum())

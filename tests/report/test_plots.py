@@ -57,6 +57,9 @@ PICTURES = {
     "map": lambda: plots.cluster_map(*data(), NAMES),
     "map_pca": lambda: plots.cluster_map(*data(), NAMES, method="pca"),
     "reliability": lambda: plots.reliability(calibration()),
+    "reliability_with_margins": lambda: plots.reliability(
+        calibration(), calibration().rename_columns(["lower", "upper", "n_documents", "mean_margin", "lead"])
+    ),
     "snapshots": lambda: plots.shares_over_snapshots(["2024-01", "2024-02"], np.full((2, K), 1 / K), NAMES),
     # edges
     "no_trace": lambda: plots.objective_curve([]),

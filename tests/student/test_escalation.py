@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.student.config import StudentConfig
-from gem_assets.student.escalation import escalate, margin_for_agreement
+from gem_assets.student.escalation import escalate, escalation_table, margin_for_agreement
 from gem_assets.student.labeller import StudentLabeller, StudentPrediction
 
 
@@ -93,3 +93,11 @@ def test_escalation_lifts_agreement_with_a_real_teacher(shared_corpora):
     assert 0.02 < after.escalated.mean() < 0.5
     assert (after.prediction.cluster == truth).mean() > before + 0.02
     assert (found.cluster == truth)[after.escalated].mean() < before
+
+
+def test_table_of_margins_by_hand():
+    table = escalation_table(prediction([1, 1, 0, 0], [0.02, 0.3, 0.15, 0.8]), np.array([1, 1, 1, 0]), (0.01, 0.2, 0.9))
+    assert table["escalated"].to_pylist() == [0, 0.5, 1]
+    assert table["agreement_below"].to_pylist() == [None, 0.5, 0.75]
+    assert table["agreement_above"].to_pylist() == [0.75, 1, None]
+    assert table["agreement"].to_pylist() == [0.75, 1, 1]

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from gem_assets.embedding.features import TokenRules, token_blocks
 from gem_assets.student.config import StudentConfig
+from gem_assets.student.kernel import WeightTable
 from gem_assets.student.labeller import StudentLabeller
 
 CONFIG = StudentConfig(epochs=3, max_chars=2000)
@@ -89,7 +90,7 @@ def test_scores_are_the_linear_model_over_the_documents_words(news, frequency):
     rows, counts = np.unique(block.hashes >> np.uint32(32 - config.hash_bits), return_counts=True)
     weights = 1 + np.log(np.minimum(counts, 255)) if frequency == "log" else counts
     norm = np.sqrt((weights**2).sum() if frequency == "log" else counts.sum())
-    scores = weights @ student.weights_[rows] / norm + student.bias_
+    scores = weights @ student.table_.weights()[rows] / norm + student.bias_
     expected = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert np.allclose(student.predict_proba([TEXT])[0], expected, atol=1e-5)
     assert student.predict([TEXT]).n_features.tolist() == [309]
@@ -127,12 +128,34 @@ def test_saved_student_predicts_the_same_bits(news, student, tmp_path):
     assert opened.temperature_ == student.temperature_
 
 
-def test_full_precision_survives_the_file(news, split, tmp_path):
+@pytest.fixture(scope="module")
+def full_precision(news):
     texts, labels = news
-    config = CONFIG.model_copy(update={"half_precision": False, "epochs": 1})
+    config = CONFIG.model_copy(update={"weight_bits": 32, "epochs": 1, "min_steps": 200})
+    return StudentLabeller.fit(texts.slice(0, 1000), labels[:1000], None, config, n_clusters=4)
+
+
+@pytest.mark.parametrize(("bits", "same"), [(8, 0.97), (16, 0.999), (32, 1.0)])
+def test_rounded_weights_label_alike_and_survive_the_file(news, full_precision, tmp_path, bits, same):
+    config = full_precision.config.model_copy(update={"weight_bits": bits})
+    table = WeightTable.of(full_precision.table_.weights(), bits)
+    rounded = StudentLabeller(config, table, full_precision.bias_, full_precision.temperature_)
+    found = rounded.predict(news[0])
+    assert (found.cluster == full_precision.predict(news[0]).cluster).mean() >= same
+    rounded.save(tmp_path)
+    opened = StudentLabeller.load(tmp_path)
+    assert opened.table_.values.dtype.itemsize * 8 == bits
+    assert np.array_equal(opened.table_.weights(), table.weights())
+    assert np.array_equal(opened.predict(news[0]).margin, found.margin)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_student_keeps_the_bits_it_is_told_to(news, full_precision, bits):
+    texts, labels = news
+    config = full_precision.config.model_copy(update={"weight_bits": bits})
     student = StudentLabeller.fit(texts.slice(0, 1000), labels[:1000], None, config, n_clusters=4)
-    student.save(tmp_path)
-    assert np.array_equal(StudentLabeller.load(tmp_path).weights_, student.weights_)
+    assert student.table_.values.dtype.itemsize * 8 == bits
+    assert np.allclose(student.table_.weights(), full_precision.table_.weights(), atol=student.table_.unit)
 
 
 def test_empty_null_and_unseen_documents_get_the_prior(student):

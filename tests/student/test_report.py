@@ -92,3 +92,18 @@ def test_held_out_seeds_differ_and_single_documents_stay_for_training():
     assert held_out_mask(["a", "b", "c"], 0.5, 0, np.array([0, 0, 1])).tolist()[2] is False
     with pytest.raises(ValueError, match=r"share is 1\.5"):
         held_out_mask(ids, 1.5, 0)
+
+
+def test_margins_are_held_against_the_lead_over_the_runner_up():
+    truth = np.array([0, 0, 1, 1])
+    report = agreement_report(
+        truth, prediction([0, 1, 1, 1], margin=[0.45, 0.45, 0.95, 0.95]), 3, runner_up=np.array([1, 0, 2, 0])
+    )
+    rows = {row["lower"]: row for row in report.margins.to_pylist() if row["n_documents"]}
+    assert rows[0.4]["lead"] == pytest.approx(0.5 - 0.5)
+    assert rows[0.9]["lead"] == pytest.approx(1)
+    assert report.margin_error == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
+    assert "margin_error" in report.summary()
+    assert "margin_error" not in agreement_report(truth, prediction([0, 1, 1, 1]), 3).summary()
+    with pytest.raises(ValueError, match="1 runners-up for 4"):
+        agreement_report(truth, prediction([0, 1, 1, 1]), 3, runner_up=np.array([1]))
