@@ -9,13 +9,11 @@ process group is ended after it.
 """
 
 import ctypes
-import fcntl
 import json
 import logging
 import logging.handlers
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,8 +21,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib import resources as package_files
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -32,117 +28,24 @@ from typing import Any, Self
 import httpx
 
 from gem_assets.abandoned import cancel_abandoned_runs
+from gem_assets.dagster_home import (
+    DEFINITIONS_MODULE,
+    LOCK_NAME,
+    LaunchError,
+    lock_file,
+    port_is_free,
+    prepare_home,
+    running_server,
+    write_workspace,
+)
+from gem_assets.page_server import PAGES_URL_VARIABLE, PageServer
 from gem_assets.server_log import LineFilter, plain
 from gem_assets.settings import Settings
-
-DEFINITIONS_MODULE = "gem_assets.definitions"
-LOCATION_NAME = "gem_assets"
-LOCK_NAME = "gem-dev.lock"
-CONFIG_NAME = "dagster.yaml"
 
 _STOP_PARENT_S, _STOP_GROUP_S = 10.0, 10.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 Echo = Callable[[str], None]
-
-
-class LaunchError(RuntimeError):
-    """The server cannot start or has died; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class RunningServer:
-    """A live server as its lock file describes it."""
-
-    pid: int
-    url: str
-
-
-def prepare_home(settings: Settings) -> Path:
-    """Make the DAGSTER_HOME of a data root, as an absolute path that Dagster accepts, and return it.
-
-    The configuration template is copied in once; a file that is already there belongs to the user and is kept.
-
-    Parameters
-    ----------
-    settings
-        Settings of the data root; created when missing.
-
-    Raises
-    ------
-    LaunchError
-        When the folder cannot be made or written.
-    """
-    home = settings.dagster_home
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        config = home / CONFIG_NAME
-        if not config.exists():
-            template = package_files.files("gem_assets").joinpath("templates", CONFIG_NAME).read_text(encoding="utf-8")
-            config.write_text(template, encoding="utf-8")
-    except OSError as error:
-        raise LaunchError(
-            f"{home} cannot be used as DAGSTER_HOME: {error.strerror or error}. "
-            "Choose another data root with --data-root or GEM_DATA_ROOT."
-        ) from error
-    return home
-
-
-def write_workspace(home: Path, module: str = DEFINITIONS_MODULE) -> Path:
-    """Write the workspace file that the server loads, and return its path.
-
-    The location has the same name as in the repository's ``workspace.yaml``: sensor state and history hang on it.
-    """
-    path = home / "workspace.yaml"
-    path.write_text(
-        "# Written by `gem dev` at every start.\n"
-        "load_from:\n"
-        "  - python_module:\n"
-        f"      module_name: {module}\n"
-        f"      location_name: {LOCATION_NAME}\n",
-        encoding="utf-8",
-    )
-    return path
-
-
-def running_server(home: Path) -> RunningServer | None:
-    """Return the server that lives on this home, or None."""
-    path = home / LOCK_NAME
-    if not path.is_file():
-        return None
-    with path.open("r+", encoding="utf-8") as handle:
-        if _lock(handle.fileno()):
-            return None
-        try:
-            record = json.loads(handle.read() or "{}")
-        except json.JSONDecodeError:
-            record = {}
-    return RunningServer(int(record.get("pid", 0)), str(record.get("url", "an unknown address")))
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Tell whether a server can listen there.
-
-    Raises
-    ------
-    LaunchError
-        When the host name cannot be resolved on this machine, or the port may not be used by this user.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
-        raise LaunchError(f"--host {host} is no address of this machine ({error}). Use 127.0.0.1.") from error
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except PermissionError as error:
-            raise LaunchError(f"Port {port} needs more rights than this user has; use one above 1023.") from error
-        except OSError as error:
-            if error.errno == 99:  # EADDRNOTAVAIL
-                raise LaunchError(f"--host {host} is no address of this machine. Use 127.0.0.1.") from error
-            return False
-    return True
 
 
 class DevServer:
@@ -158,6 +61,8 @@ class DevServer:
         Called with each line that a person wants to see.
     module
         Module of the Dagster definitions.
+    pages
+        Server of the artifacts' pages, started and stopped with this one; the code server is told its address.
     """
 
     def __init__(
@@ -168,12 +73,14 @@ class DevServer:
         port: int = 3000,
         echo: Echo = print,
         module: str = DEFINITIONS_MODULE,
+        pages: PageServer | None = None,
     ) -> None:
         self.settings = settings
         self.home = settings.dagster_home
         self.host = host
         self.port = port
         self.module = module
+        self.pages = pages
         self._echo = echo
         self._process: subprocess.Popen[str] | None = None
         self._lock_handle: Any = None
@@ -214,8 +121,13 @@ class DevServer:
                 )
             for run_id in cancel_abandoned_runs(self.home):
                 self._echo(f"run {run_id[:8]} was cut off when the last server ended; it is asked for again")
+            if self.pages is not None:
+                self.pages.bind()
             self._spawn()
+            if self.pages is not None:
+                self.pages.run()
         except BaseException:
+            self._close_pages()
             self._release_lock()
             raise
 
@@ -265,6 +177,7 @@ class DevServer:
                 self._reader.join(5)
             if process.stdout is not None:
                 process.stdout.close()
+        self._close_pages()
         self._release_lock()
 
     def __enter__(self) -> Self:
@@ -285,6 +198,8 @@ class DevServer:
             "DAGSTER_DISABLE_TELEMETRY": "1",
             "PYTHONUNBUFFERED": "1",
         }
+        if self.pages is not None:
+            environment[PAGES_URL_VARIABLE] = self.pages.url
         checkout = Path(__file__).resolve().parent.parent
         if (checkout / "pyproject.toml").is_file():  # started from a checkout, perhaps without an installation
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH")]))
@@ -369,10 +284,14 @@ class DevServer:
             time.sleep(0.05)
         return False
 
+    def _close_pages(self) -> None:
+        if self.pages is not None:
+            self.pages.close()
+
     def _take_lock(self) -> None:
         path = self.home / LOCK_NAME
         handle = path.open("a+", encoding="utf-8")
-        if not _lock(handle.fileno()):
+        if not lock_file(handle.fileno()):
             handle.close()
             other = running_server(self.home)
             where = f"{other.url}, process {other.pid}" if other is not None else "just ended; try again"
@@ -417,6 +336,8 @@ def serve(server: DevServer, echo: Echo = print) -> None:
         with server:
             if server.wait_ready(stop=stop):
                 echo(f"Dagster is ready at {server.url}")
+                if server.pages is not None:
+                    echo(f"  pages    {server.pages.url} (audits and other pages of results)")
                 echo(f"  data     {server.settings.data_root}")
                 echo(f"  history  {server.home}")
                 echo(f"  log      {server.log_path}")
@@ -433,14 +354,6 @@ _LOAD_QUERY = (
     "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError "
     "{ __typename ... on PythonError { message } } } } } }"
 )
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _become_subreaper() -> None:

@@ -94,7 +94,7 @@ def materialize_everything(
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the Dagster instance of a data root, whose home is made when it is not there yet."""
-    from gem_assets.launcher import prepare_home
+    from gem_assets.dagster_home import prepare_home
 
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
     return dg.DagsterInstance.get()

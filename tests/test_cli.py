@@ -14,7 +14,7 @@ from gem_assets.cli import app
 from gem_assets.cli.console import DEBUG_VARIABLE, debug_from_arguments, describe, progress_report
 from gem_assets.cli.demo import MARKER, claim_folder
 from gem_assets.cli.status import size_text
-from gem_assets.launcher import LaunchError
+from gem_assets.dagster_home import LaunchError
 from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.settings import load_settings
 

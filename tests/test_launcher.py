@@ -16,7 +16,9 @@ import yaml
 from dagster import DagsterInstance
 
 from gem_assets import launcher
-from gem_assets.launcher import DevServer, LaunchError, port_is_free, prepare_home, running_server
+from gem_assets.dagster_home import LaunchError, port_is_free, prepare_home, running_server, write_workspace
+from gem_assets.launcher import DevServer
+from gem_assets.page_server import PAGES_URL_VARIABLE, PageServer, artifact_url
 from gem_assets.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -125,7 +127,7 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path):
 
 
 def test_workspace_files_agree_on_the_location(settings: Settings):
-    written = yaml.safe_load(launcher.write_workspace(prepare_home(settings)).read_text())
+    written = yaml.safe_load(write_workspace(prepare_home(settings)).read_text())
     in_repository = yaml.safe_load((REPOSITORY / "workspace.yaml").read_text())
     ours, theirs = (entry["load_from"][0]["python_module"] for entry in (written, in_repository))
     assert (ours["module_name"], ours["location_name"]) == (theirs["module_name"], theirs["location_name"])
@@ -201,6 +203,22 @@ def test_serve_returns_when_told_to_stop(fake: FakeServer, heard: list[str]):
     launcher.serve(fake, heard.append)
     assert heard[-1] == "Stopped."
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_pages_are_served_as_long_as_the_server_lives(settings: Settings, fake: FakeServer, heard: list[str]):
+    fake.pages = PageServer(settings.data_root, 0)
+    page = settings.data_root / "artifacts" / "recipes.unimax" / "all" / ("b" * 32) / "recipe.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("shares")
+    with fake:
+        url = artifact_url(fake.pages.url, page.parent, page.name)
+        assert httpx.get(url, trust_env=False).text == "shares"
+        assert fake.wait_ready(60)
+        environment = Path(f"/proc/{fake._process.pid}/environ")
+        if environment.exists():
+            assert f"{PAGES_URL_VARIABLE}={fake.pages.url}".encode() in environment.read_bytes().split(b"\0")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
 
 
 @pytest.mark.parametrize(

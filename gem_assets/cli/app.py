@@ -54,10 +54,22 @@ def dev(
         str,
         typer.Option("--host", "-h", help="Address to listen on. The interface has no password: keep it on loopback."),
     ] = "127.0.0.1",
+    pages_port: Annotated[
+        int | None,
+        typer.Option(
+            "--pages-port",
+            help="Port of the audits and other pages of results; always on loopback.",
+            show_default="the web interface's, plus one",
+            min=1,
+            max=65535,
+        ),
+    ] = None,
     module: Annotated[str | None, typer.Option("--module", hidden=True)] = None,
 ) -> None:
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
-    from gem_assets.launcher import DEFINITIONS_MODULE, DevServer, serve
+    from gem_assets.dagster_home import DEFINITIONS_MODULE
+    from gem_assets.launcher import DevServer, serve
+    from gem_assets.page_server import PageServer
     from gem_assets.settings import load_settings
 
     settings = load_settings(data_root)
@@ -72,6 +84,7 @@ def dev(
         port=port,
         echo=echo,
         module=module or DEFINITIONS_MODULE,
+        pages=PageServer(settings.data_root, pages_port or port + 1),
     )
     echo(f"Starting on {server.url} ...")
     serve(server, echo)

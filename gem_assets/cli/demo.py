@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gem_assets.cli.console import on_file, progress_report
-from gem_assets.launcher import running_server
+from gem_assets.dagster_home import running_server
 from gem_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # slow to import: each is loaded where it is used, after the first line has been printed

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import list_snapshots
-from gem_assets.launcher import running_server
+from gem_assets.dagster_home import running_server
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.settings import Settings
 
