@@ -47,7 +47,10 @@ Progress = Callable[[int, int, str], None]
 
 
 def materialize_everything(
-    settings: Settings, progress: Progress | None = None, only: Sequence[str] | None = None
+    settings: Settings,
+    progress: Progress | None = None,
+    only: Sequence[str] | None = None,
+    also: Sequence[str] = (),
 ) -> RunSummary:
     """Register what has landed and bring every asset up to date.
 
@@ -59,6 +62,8 @@ def materialize_everything(
         Called with (steps done, steps in all, what runs now).
     only
         Names of the assets to materialize; all of them by default.
+    also
+        Names of assets that run by hand and are to run now.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def materialize_everything(
     with open_instance(settings) as instance:
         _register_landed(defs, instance)
         snapshots = tuple(sorted(instance.get_dynamic_partitions("snapshot")))
-        plan = [(key, s) for key, s in _plan(defs, snapshots) if only is None or key.to_user_string() in only]
+        plan = [(key, s) for key, s in _plan(defs, snapshots, also) if only is None or key.to_user_string() in only]
         steps: list[Step] = []
         broken: set[str] = set()
         for number, (asset, snapshot) in enumerate(plan):
@@ -119,13 +124,16 @@ def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None
             instance.report_runless_asset_event(event)
 
 
-def _plan(defs: dg.Definitions, snapshots: tuple[str, ...]) -> Iterator[tuple[dg.AssetKey, str | None]]:
+def _plan(
+    defs: dg.Definitions, snapshots: tuple[str, ...], also: Sequence[str]
+) -> Iterator[tuple[dg.AssetKey, str | None]]:
     graph: Any = defs.resolve_asset_graph()
     for level in graph.toposorted_asset_keys_by_level:
         for key in sorted(level):
             node: Any = graph.get(key)
             tags: dict[str, str] = node.tags
-            if not node.is_materializable or tags.get("gem/refresh") == "by_hand":
+            by_hand = tags.get("gem/refresh") == "by_hand" and key.to_user_string() not in also
+            if not node.is_materializable or by_hand:
                 continue
             if node.is_partitioned:
                 yield from ((key, snapshot) for snapshot in snapshots)

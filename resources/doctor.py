@@ -129,6 +129,14 @@ def repair(store: StoreResource, *, older_than_s: float = 600.0) -> list[str]:
     return done
 
 
+def repair_and_examine(
+    store: StoreResource, look: Callable[[StoreResource], list[Finding]]
+) -> tuple[list[str], list[Finding]]:
+    """Repair, then look; returns what was done and what is still to be said."""
+    done = repair(store)
+    return done, look(store)
+
+
 def _artifacts(store: StoreResource, deep: bool) -> Iterator[Finding]:
     artifacts = store.artifacts
     for asset, partition in _places(store):

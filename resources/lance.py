@@ -37,14 +37,15 @@ from lance.fragment import write_fragments
 
 from gem_assets.lineage.durable import file_lock, make_dirs
 from gem_assets.lineage.manifest import LanceRef, check_partition
-from gem_assets.lineage.rows import RowDigest
 from resources.lance_files import CommitFiles, heal, manifests, newest_intact, orphan_files
 from resources.lance_source import (
+    BATCH_ROWS,
     SNAPSHOT,
     Rows,
     Source,
     checked_source,
     condition_of,
+    digest_of,
     key_column,
     refuse_other_schema,
     rows_of,
@@ -53,7 +54,6 @@ from resources.lance_source import (
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
-_BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class LanceTables:
         columns: Sequence[str] | None = None,
         filter: str | None = None,
         snapshot: str | None = None,
-        batch_size: int = _BATCH_ROWS,
+        batch_size: int = BATCH_ROWS,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a table, of one version if given, of one snapshot if given.
 
@@ -238,7 +238,7 @@ class LanceTables:
     def digest(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> str:
         """Return the order-free digest of the rows, as commits and manifests record it."""
         dataset = self._require(table, version)
-        return _digest(dataset, condition_of(None, snapshot))
+        return digest_of(dataset, condition_of(None, snapshot))
 
     def tag(self, table: str, name: str, version: int) -> None:
         """Name a version, so that no clean-up takes it away; saying it again is fine, moving it is refused.
@@ -265,6 +265,14 @@ class LanceTables:
         """Return tag to version."""
         listed: dict[str, Any] = self._require(table).tags.list()
         return {name: int(entry["version"]) for name, entry in sorted(listed.items())}
+
+    def untag(self, table: str, versions: Sequence[int]) -> list[str]:
+        """Take the names off versions, so that they may go, and return the names."""
+        with self._lock(table, "untag versions of"):
+            found = [name for name, version in self.tags(table).items() if version in set(versions)]
+            for name in found:
+                self._require(table).tags.delete(name)
+        return found
 
     def remove_orphans(self, table: str, *, older_than_s: float = 600.0) -> list[Path]:
         """Delete data files that no version names, and return them.
@@ -307,7 +315,7 @@ class LanceTables:
         refuse_other_schema(table, dataset.schema, source.schema)
         condition = rows_of(snapshot)
         if dataset.count_rows(filter=condition) == source.rows and (
-            source.rows == 0 or _digest(dataset, condition) == source.digest
+            source.rows == 0 or digest_of(dataset, condition) == source.digest
         ):
             return Commit(table, int(dataset.version), source.rows, source.digest, changed=False)
         old = dataset.to_table(columns=[key], filter=condition).column(0)
@@ -441,12 +449,3 @@ def _no_version(table: str, version: int) -> ValueError:
         f"table {table} has no version {version}; it was cleaned up, or set aside as torn. Tag the versions that "
         "have to stay"
     )
-
-
-def _digest(dataset: lance.LanceDataset, condition: str | None) -> str:
-    running = RowDigest(dataset.schema.names)
-    for batch in dataset.to_batches(filter=condition, batch_size=_BATCH_ROWS):
-        running.update(batch)
-    if running.rows == 0:
-        running.update(dataset.schema.empty_table())
-    return running.hexdigest()

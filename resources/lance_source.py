@@ -27,6 +27,7 @@ _PRIMARY = b"lance-schema:unenforced-primary-key"
 _POSITION = b"lance-schema:unenforced-primary-key:position"
 SNAPSHOT = "snapshot"
 SPOOL_PREFIX = ".gem-spool-"
+BATCH_ROWS = 8192
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader
 
@@ -135,6 +136,16 @@ def condition_of(extra: str | None, snapshot: str | None) -> str | None:
     if snapshot is not None:
         parts.insert(0, rows_of(snapshot))
     return " AND ".join(parts) or None
+
+
+def digest_of(dataset: Any, condition: str | None) -> str:
+    """Return the order-free digest of the rows of a Lance dataset that pass a filter."""
+    running = RowDigest(dataset.schema.names)
+    for batch in dataset.to_batches(filter=condition, batch_size=BATCH_ROWS):
+        running.update(batch)
+    if running.rows == 0:
+        running.update(dataset.schema.empty_table())
+    return running.hexdigest()
 
 
 def key_column(schema: pa.Schema) -> str:

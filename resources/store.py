@@ -15,6 +15,7 @@ import dagster as dg
 import pyarrow as pa
 
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.blocklist import Blocklist
 from gem_assets.lineage.durable import locked_folder, make_dirs
 from gem_assets.lineage.manifest import InputRef, check_partition, stage_name
 
@@ -60,6 +61,11 @@ class StoreResource(dg.ConfigurableResource):
         if "://" in self.root:
             raise ValueError(f"the data root {self.root} is a URL; the landing folder has to be local, see settings")
         return Path(self.root) / "landing"
+
+    @property
+    def blocklist(self) -> Blocklist | None:
+        """What must not be kept, ``<root>/blocklist.jsonl``; None on object storage."""
+        return None if "://" in self.root else Blocklist(self.root)
 
     def input(self, asset: str, partition: str | None = None) -> InputRef:
         """Pin the current artifact of an asset as an input; call it before reading anything.

@@ -1,6 +1,7 @@
-"""What makes the graph move: the landing sensor and the automation conditions."""
+"""What makes the graph move: the landing and takedown sensors and the automation conditions."""
 
 from sensors.conditions import automation, with_policy
 from sensors.landing import landing_sensor
+from sensors.takedown import takedown_sensor
 
-__all__ = ["automation", "landing_sensor", "with_policy"]
+__all__ = ["automation", "landing_sensor", "takedown_sensor", "with_policy"]

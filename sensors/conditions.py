@@ -11,7 +11,7 @@
     when a fitted thing before it changed; a new snapshot alone never refits it.
 
 ``by_hand``
-    Nothing runs by itself.
+    Nothing runs by itself, but for a training order or audit that still holds a document which was taken down.
 
 ``eager()`` would fire on any rerun and loses changes that land while a run is under way; the level-triggered
 conditions of :mod:`sensors.levels` close that hole by comparing data versions instead of events.
@@ -22,16 +22,20 @@ from typing import Any
 import dagster as dg
 
 from sensors.levels import KeeperLetGo, MadeFromRemoved, RemovedFromStore, SourceMismatch
+from sensors.takedown import OrderHeld, SeedTakenDown, TakenDown
 
 # dagster types conditions on assets and conditions on checks as unrelated, so mixing them needs Any
 AC: Any = dg.AutomationCondition
 
 REFRESH_TAG = "gem/refresh"
 SNAPSHOT_ASSETS = dg.AssetSelection.assets("landing", "raw_shards", "embeddings", "student_labels")
+# a request concerns a few snapshots; which ones is a level of its own, see sensors/takedown.py
+BLOCKLIST = dg.AssetSelection.assets("blocklist")
 
 
 def _changed() -> dg.AutomationCondition:
-    return AC.any_deps_match((AC.data_version_changed() & ~AC.executed_with_root_target()) | AC.will_be_requested())
+    moved = (AC.data_version_changed() & ~AC.executed_with_root_target()) | AC.will_be_requested()
+    return AC.any_deps_match(moved).ignore(BLOCKLIST)
 
 
 def _idle() -> dg.AutomationCondition:
@@ -51,12 +55,12 @@ def content(root: str) -> dg.AutomationCondition:
 def landed_content(root: str) -> dg.AutomationCondition:
     """Policy of ``raw_shards``: that of any snapshot-wise asset, and levels that no event has to announce."""
     edges = _first_time() | (_changed() | AC.code_version_changed()).since_last_handled()
-    levels = SourceMismatch("landing") | KeeperLetGo(root) | RemovedFromStore(root)
+    levels = SourceMismatch("landing") | KeeperLetGo(root) | RemovedFromStore(root) | TakenDown(root)
     return _content(edges | (levels & ~AC.execution_failed()))
 
 
 def _content(wanted: dg.AutomationCondition) -> dg.AutomationCondition:
-    ready = ~AC.any_deps_missing() & _idle() & AC.all_deps_blocking_checks_passed()
+    ready = ~AC.any_deps_missing().ignore(BLOCKLIST) & _idle() & AC.all_deps_blocking_checks_passed()
     return (wanted & ready).with_label("new content in this snapshot")
 
 
@@ -68,10 +72,12 @@ def fan_in(root: str, over_snapshots: bool = True) -> dg.AutomationCondition:
     return (wanted & _inputs(over_snapshots) & _idle()).with_label("content changed in any snapshot")
 
 
-def fitted(over_snapshots: bool = True) -> dg.AutomationCondition:
-    """Policy of a fitted thing: once, then only when code or another fitted thing changed."""
-    refitted = AC.any_deps_match(AC.data_version_changed()).ignore(SNAPSHOT_ASSETS)
+def fitted(over_snapshots: bool = True, level: dg.AutomationCondition | None = None) -> dg.AutomationCondition:
+    """Policy of a fitted thing: once, then only when code or another fitted thing changed, or while ``level`` holds."""
+    refitted = AC.any_deps_match(AC.data_version_changed()).ignore(SNAPSHOT_ASSETS | BLOCKLIST)
     wanted = _first_time() | (refitted | AC.code_version_changed()).since_last_handled()
+    if level is not None:
+        wanted |= level & ~AC.execution_failed()
     return (wanted & _inputs(over_snapshots) & _idle()).with_label("not fitted yet, or its inputs were refitted")
 
 
@@ -80,7 +86,7 @@ def _inputs(over_snapshots: bool) -> dg.AutomationCondition:
 
     A dependency that is requested in the same tick does not count as there: it runs in another run.
     """
-    whole = ~AC.any_deps_missing().ignore(SNAPSHOT_ASSETS)
+    whole = ~AC.any_deps_missing().ignore(SNAPSHOT_ASSETS | BLOCKLIST)
     if not over_snapshots:
         return whole
     return whole & AC.any_deps_match(~AC.missing()).allow(SNAPSHOT_ASSETS)
@@ -104,14 +110,19 @@ def with_policy(spec: dg.AssetSpec, root: str) -> dg.AssetSpec:
     policy = spec.tags.get(REFRESH_TAG)
     over_snapshots = any(dep.partition_mapping is not None for dep in spec.deps)
     match policy:
-        case None | "by_hand":
+        case None:
             return spec
+        case "by_hand":
+            if spec.key.path[0] not in ("training_order", "mixture_audit"):
+                return spec
+            condition = OrderHeld(root) & _idle() & ~AC.execution_failed()
         case "content":
             condition = landed_content(root) if spec.key == dg.AssetKey("raw_shards") else content(root)
         case "fan_in":
             condition = fan_in(root, over_snapshots)
         case "fitted":
-            condition = fitted(over_snapshots)
+            level = SeedTakenDown(root) if spec.key == dg.AssetKey("gis_taxonomy") else None
+            condition = fitted(over_snapshots, level)
         case _:
             raise ValueError(f"{spec.key.to_user_string()}: unknown {REFRESH_TAG} {policy!r}")
     return spec.replace_attributes(automation_condition=condition)

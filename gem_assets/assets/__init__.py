@@ -4,7 +4,7 @@ from gem_assets.assets.domain_inventory import domain_inventory
 from gem_assets.assets.embedding_space import embedding_space
 from gem_assets.assets.embeddings import embeddings
 from gem_assets.assets.gis_taxonomy import gis_taxonomy
-from gem_assets.assets.raw_shards import landing, raw_shards
+from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
 from gem_assets.assets.recipes import recipes
 from gem_assets.assets.student_labels import student_labels
 from gem_assets.assets.student_model import student_model
@@ -13,6 +13,7 @@ from gem_assets.assets.training_order import mixture_audits, training_orders
 
 ALL_ASSETS = [
     landing,
+    blocklist,
     raw_shards,
     embedding_space,
     embeddings,

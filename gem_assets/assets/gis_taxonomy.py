@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dg.asset(
-    deps=["teacher_clusters", every_snapshot("raw_shards")],
+    deps=["teacher_clusters", every_snapshot("raw_shards"), "blocklist"],
     group_name=GROUP_CLUSTERS,
     kinds={"python", "json"},
     owners=OWNERS,
@@ -27,6 +27,7 @@ def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import TEACHER, input_of, named_before
+    from gem_assets.lineage.takedown import blocked_seed, blocklist_input
     from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, namer_of, publish_taxonomy, refitted
     from gem_assets.taxonomy.seed import seed_documents
     from gem_assets.taxonomy.taxonomy import Taxonomy
@@ -34,18 +35,19 @@ def gis_taxonomy(
     conf = settings.load().taxonomy
     teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
     before = named_before(store, teacher)
+    blocked = blocked_seed(store.root, store.artifact(teacher))
     stage = Stage(
         store,
         "gis_taxonomy",
         config=conf,
         code_version=CODE_VERSION,
-        inputs=[teacher, *([before] if before is not None else [])],
+        inputs=[teacher, *([before] if before is not None else []), *blocklist_input(blocked)],
         libraries=("numpy", "scikit-learn"),
         seed=conf.seed,
     )
     if stage.done is None:
         fitted = store.artifact(teacher)
-        seed = seed_documents(fitted.path, store.shards(shards))
+        seed = seed_documents(fitted.path, store.shards(shards), exclude=blocked)
         lineage = None
         last = input_of(fitted, TEACHER)
         if last is not None:

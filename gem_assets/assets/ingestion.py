@@ -2,7 +2,7 @@
 
 The identity of the result covers the landed bytes, the settings and the texts that other snapshots keep for this one.
 Those last are known only after reading, so the result that is current is asked first: as long as its keepers still keep
-what it borrowed, it stands.
+what it borrowed, and no new entry of the blocklist concerns one of its rows, it stands.
 """
 
 from functools import partial
@@ -15,7 +15,9 @@ from gem_assets.corpus.landing import SUCCESS, LandingError, fingerprint, landed
 from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangling_texts
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
+from gem_assets.lineage.blocklist import Matcher
 from gem_assets.lineage.manifest import FileRef, InputRef
+from gem_assets.lineage.takedown import BLOCKED_BY, applied_entries, blocklist_input, unapplied
 from gem_assets.settings import Settings
 from resources import EngineResource, Stage, StoreResource
 
@@ -43,17 +45,32 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     shards = store.shards(others) if config.duplicates_across_snapshots else {}
     stage_with = partial(_stage, store, snapshot, config, landed)
 
+    entries = store.blocklist.entries() if store.blocklist is not None else []
     current = store.artifacts.current("raw_shards", snapshot)
-    if current is not None and dangling_texts(current.path / DUPLICATES_FILE, shards) == 0:
-        stage = stage_with(borrowed_inputs(current.path / DUPLICATES_FILE))
+    if (
+        current is not None
+        and dangling_texts(current.path / DUPLICATES_FILE, shards) == 0
+        and not unapplied(current, entries)
+    ):
+        borrowed = borrowed_inputs(current.path / DUPLICATES_FILE)
+        stage = stage_with([*borrowed, *blocklist_input(applied_entries(current))])
         if stage.done is not None:
             return stage
 
     known: KnownContent = ParquetKnown(shards) if shards else NothingKnown()
+    blocked = Matcher(entries)
     with store.scratch() as scratch:
-        report = ingest_snapshot(settings.landing, snapshot, scratch, config, known=known, map_shards=engine.shard_map)
+        report = ingest_snapshot(
+            settings.landing,
+            snapshot,
+            scratch,
+            config,
+            known=known,
+            map_shards=engine.shard_map,
+            blocked=blocked if entries else None,
+        )
         _refuse_empty(report, snapshot)
-        stage = stage_with(borrowed_inputs(scratch / DUPLICATES_FILE))
+        stage = stage_with([*borrowed_inputs(scratch / DUPLICATES_FILE), *blocklist_input(blocked.hits)])
         if stage.done is None:
             with stage.write() as draft:
                 for path in sorted(scratch.iterdir()):
@@ -64,6 +81,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
                     "by_file": [file.model_dump(mode="json") for file in report.files],
                     "filtered_by_reason": report.filtered,
                     "skipped_by_type": report.skipped,
+                    **({BLOCKED_BY: sorted(blocked.hits)} if blocked.hits else {}),
                 }
     return stage
 
@@ -102,16 +120,14 @@ def borrowed_inputs(duplicates: Path) -> list[InputRef]:
     ]
 
 
-def _stage(
-    store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, borrowed: list[InputRef]
-) -> Stage:
+def _stage(store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, found: list[InputRef]) -> Stage:
     return Stage(
         store,
         "raw_shards",
         partition=snapshot,
         config=config,
         code_version=CODE_VERSION,
-        inputs=[landed, *borrowed],
+        inputs=[landed, *found],
         libraries=LIBRARIES,
         version_prefix=landed.data_version,
     )
@@ -132,7 +148,7 @@ def totals(report: IngestReport) -> dict[str, int]:
 
 
 def _refuse_empty(report: IngestReport, snapshot: str) -> None:
-    if report.kept or report.n_duplicates:
+    if report.kept or report.n_duplicates or report.filtered.get("blocked"):
         return
     if report.n_files == 0:
         raise NothingKeptError(f"snapshot {snapshot} holds no files beside _SUCCESS; land files, then _SUCCESS")

@@ -1,4 +1,4 @@
-"""``landing`` and ``raw_shards``: from crawl files to clean documents of one snapshot."""
+"""``landing``, ``blocklist`` and ``raw_shards``: from crawl files to clean documents of one snapshot."""
 
 import dagster as dg
 
@@ -19,10 +19,19 @@ landing = dg.AssetSpec(
     "sensor; the data version is a digest of the files' content.",
 )
 
+blocklist = dg.AssetSpec(
+    "blocklist",
+    group_name=GROUP_CORPUS,
+    kinds={"file"},
+    owners=OWNERS,
+    description="What rights holders asked to take down (`gem takedown`): `blocklist.jsonl`, append-only. Reported by "
+    "the takedown sensor; a request makes exactly those snapshots stale of which it concerns a row.",
+)
+
 
 @dg.asset(
     partitions_def=snapshots,
-    deps=[landing],
+    deps=[landing, blocklist],
     group_name=GROUP_CORPUS,
     kinds={"parquet", "arrow"},
     owners=OWNERS,

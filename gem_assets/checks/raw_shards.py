@@ -25,8 +25,8 @@ def documents_are_sound(context: dg.AssetCheckExecutionContext, store: StoreReso
     frame = checked_columns(store.shards([shards])[context.partition_key], VALIDATED_ROWS)
     counts = artifact.manifest.counts
     frame["unaccounted"] = unaccounted(counts)
-    # a re-crawl in which nothing is new keeps nothing, and that is sound
-    fewest = 0 if counts["duplicates"] and counts["kept"] == 0 else 1
+    # a re-crawl in which nothing is new keeps nothing, nor does one that was taken down whole: both are sound
+    fewest = 0 if counts["kept"] == 0 and (counts["duplicates"] or artifact.manifest.metrics.get("blocked_by")) else 1
     return validate_frame(
         frame,
         [

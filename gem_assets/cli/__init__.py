@@ -1,8 +1,10 @@
 """The ``gem`` command: each of its commands is one call of the library, plus printing."""
 
 from gem_assets.cli import (
+    doctor_commands,  # noqa: F401  registers its commands
     lineage_commands,  # noqa: F401  registers its commands
     snapshot_commands,  # noqa: F401  registers its commands
+    takedown_commands,  # noqa: F401  registers its commands
 )
 from gem_assets.cli.app import app, main
 

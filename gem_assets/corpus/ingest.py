@@ -188,6 +188,8 @@ class _Output:
 
     def _block(self, batch: pa.RecordBatch, mask: NDArray[np.bool_]) -> None:
         refused = batch.select([n for n in batch.schema.names if n != "text"]).filter(pa.array(mask))
+        # the address is what was asked to go; file and offset say where to look, the blocklist says why
+        refused = refused.set_column(refused.schema.get_field_index("url"), "url", pa.nulls(len(refused), pa.string()))
         self._filtered.write(_with_columns(refused, FILTERED_SCHEMA, reason="blocked"))
         self.n_blocked += refused.num_rows
 

@@ -60,8 +60,10 @@ class SeedDocuments:
         )
 
 
-def seed_documents(teacher_artifact: Path, shards: Mapping[str, Sequence[Path]]) -> SeedDocuments:
-    """Join the teacher's seed table with the texts of the shards.
+def seed_documents(
+    teacher_artifact: Path, shards: Mapping[str, Sequence[Path]], *, exclude: Sequence[str] = ()
+) -> SeedDocuments:
+    """Join the teacher's seed table with the texts of the shards, without the documents to ``exclude``.
 
     Raises
     ------
@@ -69,7 +71,8 @@ def seed_documents(teacher_artifact: Path, shards: Mapping[str, Sequence[Path]])
         When no seed document is left in the shards.
     """
     teacher, seed, vectors = load_seed(teacher_artifact)
-    texts = select_documents(shards, seed.column("doc_id"), TEXT_COLUMNS)
+    unwanted = pc.is_in(seed.column("doc_id"), value_set=pa.array(exclude, pa.string()))
+    texts = select_documents(shards, seed.column("doc_id").filter(pc.invert(unwanted)), TEXT_COLUMNS)
     kept = np.asarray(
         pc.is_in(seed.column("doc_id"), value_set=texts.column("doc_id").combine_chunks()).to_numpy(), dtype=bool
     )

@@ -1,0 +1,60 @@
+"""``gem doctor``: is a data root what its manifests say, and what did killed runs leave behind?"""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.console import console, friendly
+
+_STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
+
+
+@app.command()
+@friendly
+def doctor(
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Remove what killed runs left, set torn versions aside, rewrite torn pointers."),
+    ] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also hash every file and every row.")] = False,
+    versions: Annotated[int, typer.Option("--versions", help="Newest versions of a table to open.", min=1)] = 5,
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes; exit code 1 on an error."""
+    from gem_assets.settings import load_settings
+    from resources.doctor import examine, repair_and_examine
+    from resources.store import StoreResource
+
+    settings = load_settings(data_root)
+    if not settings.data_root.is_dir():
+        raise typer.BadParameter(f"{settings.data_root} is no folder; name the data root with --data-root")
+    store = StoreResource(root=str(settings.data_root))
+    look = partial(examine, deep=deep, versions=versions, fingerprint=_fingerprint)
+    done, found = repair_and_examine(store, look) if repair else ([], look(store))
+    if as_json:
+        about = {"repaired": done, "findings": [one.model_dump() for one in found]}
+        sys.stdout.write(json.dumps(about, indent=1) + "\n")
+    else:
+        out = console()
+        for line in done:
+            out.print(f"repaired  {line}", markup=False, soft_wrap=True)
+        for one in found:
+            style = _STYLE[one.severity]
+            out.print(f"[{style}]{one.severity:<8}[/]  {escape(str(one).partition(' ')[2])}", soft_wrap=True)
+        if not found:
+            out.print(f"{settings.data_root} is sound.", markup=False, soft_wrap=True)
+    if any(one.severity == "error" for one in found):
+        raise typer.Exit(1)
+
+
+def _fingerprint(folder: Path) -> str:
+    from gem_assets.corpus.landing import fingerprint
+
+    return fingerprint(folder)

@@ -1,0 +1,197 @@
+"""``gem takedown``, ``gem certificate`` and ``gem purge``: what a rights holder's request needs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.console import console, friendly, progress_report
+
+if TYPE_CHECKING:
+    from gem_assets.lineage.certificate import Certificate
+    from gem_assets.settings import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command()
+@friendly
+def takedown(
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WHAT]...", help="An address, a domain, doc_id:<32 hex> or content:<32 hex>.", show_default=False
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="More of them, one a line; # begins a comment.", dir_okay=False)
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the request, for example its reference.")] = "",
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Make the stale results again now, in this process; else the daemon does.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would concern; write nothing.")] = False,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take documents down: out of shards, tables and future orders, with an account of every mixture that held them."""
+    from gem_assets.lineage.blocklist import parse_entry
+    from gem_assets.lineage.certificate import certify, request_takedown
+    from gem_assets.settings import load_settings
+    from resources.store import StoreResource
+
+    settings = load_settings(data_root)
+    lines = [*(items or []), *(_lines(file) if file is not None else [])]
+    if not lines:
+        raise typer.BadParameter("say what is to be taken down, or give a list with --file")
+    store = StoreResource(root=str(settings.data_root))
+    entries = [parse_entry(line) for line in lines]
+    made = request_takedown(store.artifacts, store.tables, entries, reason=reason, dry_run=dry_run)
+    if made is None:
+        console().print("All of it is on the blocklist already. See: gem certificate", markup=False)
+        if not apply:
+            return
+    if apply and not dry_run:
+        _apply(settings)
+        done = certify(store.artifacts, store.tables)
+        made = next((one for one in done if made is not None and one.request == made.request), done[-1])
+    if made is not None:
+        _show(made, settings, as_json=as_json)
+        if apply and not dry_run and made.state == "pending":
+            raise typer.Exit(1)
+
+
+@app.command()
+@friendly
+def certificate(
+    request: Annotated[str | None, typer.Argument(help="Id of a request; all of them by default.")] = None,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search everything in force again and write the certificates; exit code 1 while something is still there."""
+    from gem_assets.lineage.certificate import certify
+    from gem_assets.settings import load_settings
+    from resources.store import StoreResource
+
+    settings = load_settings(data_root)
+    store = StoreResource(root=str(settings.data_root))
+    found = certify(store.artifacts, store.tables, request)
+    if as_json:
+        sys.stdout.write(json.dumps([one.model_dump(mode="json") for one in found], indent=1) + "\n")
+    elif not found:
+        console().print("Nothing was asked to be taken down.")
+    else:
+        for one in found:
+            _show(one, settings, as_json=False)
+    if any(one.state == "pending" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+@friendly
+def purge(
+    request: Annotated[str | None, typer.Argument(help="Id of a request; all of them by default.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what is tagged or belongs to published mixtures.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
+    data_root: DataRoot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete older table versions and results that still hold documents which were taken down."""
+    from dataclasses import asdict
+
+    from gem_assets.lineage.blocklist import Blocklist, BlocklistError
+    from gem_assets.settings import load_settings
+    from resources.purge import purge as purge_versions
+    from resources.store import StoreResource
+
+    settings = load_settings(data_root)
+    known = Blocklist(settings.data_root).requests()
+    chosen = [one for one in known if request in (None, one.id)]
+    if request is not None and not chosen:
+        raise BlocklistError(
+            f"there is no request {request}; the list holds: {', '.join(o.id for o in known) or 'none'}"
+        )
+    done = purge_versions(StoreResource(root=str(settings.data_root)), chosen, force=force, dry_run=dry_run)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(done), indent=1) + "\n")
+        return
+    out = console()
+    verb = "Would delete" if dry_run else "Deleted"
+    for what in (*done.versions, *done.results):
+        out.print(f"{verb} {what}", markup=False)
+    for what in done.repinned:
+        out.print(f"Pinned {what} to the newest version of its table", markup=False)
+    if not done.versions and not done.results:
+        out.print("No older version holds anything that was taken down.")
+
+
+def _lines(file: Path) -> list[str]:
+    lines = (line.split("#", 1)[0] if line.lstrip().startswith("#") else line for line in _text(file).splitlines())
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+def _apply(settings: "Settings") -> None:
+    """Bring everything up to date, the orders that run by hand only where they exist."""
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.run import materialize_everything
+
+    artifacts = ArtifactStore(settings.data_root)
+    made = [name for name in artifacts.assets() if name.startswith(("training_order/", "mixture_audit/"))]
+    with progress_report() as report:
+        summary = materialize_everything(settings, lambda done, total, _: report("Taking down", done, total), also=made)
+    for step in summary.failed:
+        where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
+        console().print(f"{where} failed: {step.error}", markup=False)
+
+
+def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(one.to_bytes().decode())
+        return
+    out = console()
+    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}", markup=False)
+    shown = ", ".join(one.entries[:5]) + (f" and {len(one.entries) - 5} more" if len(one.entries) > 5 else "")
+    out.print(f"  asked for      {shown}", markup=False)
+    out.print(f"  documents      {one.documents}, duplicates included, in {len(one.places)} places", markup=False)
+    _show_lists(one, out)
+    from gem_assets.lineage.certificate import certificate_path
+
+    path = certificate_path(settings.data_root, one.request)
+    if path.is_file():
+        out.print(f"  certificate    {path}", markup=False, soft_wrap=True)
+    if one.state == "pending":
+        out.print(
+            "  `gem dev` makes the stale results again by itself; `gem takedown --apply` does it now", markup=False
+        )
+
+
+def _show_lists(one: "Certificate", out: Console) -> None:
+    for held in one.held_by:
+        tokens = f", {held.tokens:,.0f} tokens" if held.tokens is not None else ""
+        word = "expected" if held.tokens is not None else "counted"
+        out.print(
+            f"  held by        {held.asset} {held.identity[:12]}: {held.documents} documents, "
+            f"{held.exposures:.2f} exposures {word}{tokens}",
+            markup=False,
+        )
+    for checked in one.checked:
+        if checked.rows:
+            out.print(f"  still in force {checked.where}: {checked.rows} rows", markup=False)
+    if one.still_on_disk:
+        out.print(
+            f"  on the disk    {len(one.still_on_disk)} older versions still hold them; see `gem purge`", markup=False
+        )
+    if one.landed_files:
+        out.print(
+            f"  landed files   {', '.join(one.landed_files[:3])} hold the raw records; they are yours", markup=False
+        )
