@@ -179,6 +179,11 @@ def _drop(tables: LanceTables, table: str, versions: list[int]) -> int:
         if path is not None:
             path.unlink()
             fsync_dir(path.parent)
+    if not manifests(folder):
+        files = sum(path.is_file() for path in folder.rglob("*"))
+        shutil.rmtree(folder)
+        fsync_dir(folder.parent)
+        return files
     return len(tables.remove_orphans(table, older_than_s=-1.0))
 
 

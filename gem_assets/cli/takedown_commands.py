@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from gem_assets.lineage.certificate import Certificate
     from gem_assets.settings import Settings
 
+_FOLLOWING = {
+    "raw_shards",
+    "embeddings",
+    "student_labels",
+    "gis_taxonomy",
+    "domain_inventory",
+    "recipes",
+    "training_order",
+    "mixture_audit",
+}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -141,14 +151,15 @@ def _text(file: Path) -> str:
 
 
 def _apply(settings: "Settings") -> None:
-    """Bring everything up to date, the orders that run by hand only where they exist."""
+    """Bring up to date what the daemon would, and the orders that exist; fitted things stay as they are."""
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.run import materialize_everything
 
-    artifacts = ArtifactStore(settings.data_root)
-    made = [name for name in artifacts.assets() if name.startswith(("training_order/", "mixture_audit/"))]
+    made = [name for name in ArtifactStore(settings.data_root).assets() if name.split("/")[0] in _FOLLOWING]
     with progress_report() as report:
-        summary = materialize_everything(settings, lambda done, total, _: report("Taking down", done, total), also=made)
+        summary = materialize_everything(
+            settings, lambda done, total, _: report("Taking down", done, total), only=made, also=made
+        )
     for step in summary.failed:
         where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
         console().print(f"{where} failed: {step.error}", markup=False)

@@ -286,15 +286,21 @@ def old_versions(store: ArtifactStore, tables: Tables, request: BlockRequest) ->
             if rows:
                 marks = tuple(sorted(tags.get(version, [])))
                 yield OldVersion(where=f"table {table}", version=version, identity=None, rows=rows, tags=marks)
-    wanted = set(request.documents)
-    for name, artifact, current in _old_results(store):
-        paths = shard_paths(artifact.path)
-        rows = sum(int(matcher(batch).sum()) for batch in _columns(paths, ["doc_id", "content_digest", "url"]))
-        rows += _exemplars(artifact, wanted) if artifact.manifest.asset == TAXONOMY else 0
-        if artifact.manifest.asset.startswith(("training_order/", "mixture_audit/")):
-            rows += _order_rows(artifact, pa.array(request.documents, pa.string()))
-        if rows and not current:
+    for name, artifact in _old_results(store):
+        rows = _result_rows(artifact, request, matcher)
+        if rows:
             yield OldVersion(where=name, version=None, identity=artifact.identity, rows=rows)
+
+
+def _result_rows(artifact: Artifact, request: BlockRequest, matcher: Matcher) -> int:
+    match artifact.manifest.asset:
+        case "raw_shards":
+            paths = shard_paths(artifact.path)
+            return sum(int(matcher(batch).sum()) for batch in _columns(paths, ["doc_id", "content_digest", "url"]))
+        case "gis_taxonomy":
+            return _exemplars(artifact, set(request.documents))
+        case _:
+            return rows_shown(artifact, request.documents)
 
 
 def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
@@ -302,14 +308,14 @@ def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
     return _order_rows(artifact, pa.array(sorted(documents), pa.string()))
 
 
-def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact, bool]]:
+def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact]]:
     for asset in store.assets():
         if asset in (RAW_SHARDS, TAXONOMY) or asset.startswith(("training_order/", "mixture_audit/")):
             for partition in store.places(asset):
                 current = store.current(asset, partition)
                 for artifact in store.history(asset, partition):
-                    same = current is not None and current.identity == artifact.identity
-                    yield stage_name(asset, partition), artifact, same
+                    if current is None or current.identity != artifact.identity:
+                        yield stage_name(asset, partition), artifact
 
 
 def _removals(store: ArtifactStore, found: Sequence[FoundDocument], earlier: Certificate | None) -> tuple[Removal, ...]:
