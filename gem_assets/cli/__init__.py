@@ -1,5 +1,6 @@
 """The ``gem`` command: each of its commands is one call of the library, plus printing."""
 
+# pyright: reportUnusedImport=false
 from gem_assets.cli import (
     doctor_commands,  # noqa: F401  registers its commands
     lineage_commands,  # noqa: F401  registers its commands
