@@ -29,6 +29,8 @@ class TreesLaw:
     stop_on
         Mixtures and losses on which to stop early, as RegMix's own notebook does with its test set. ``None`` chooses
         the rounds by five folds.
+    rounds
+        Number of rounds, if it is known; no folds are needed then.
 
     Attributes
     ----------
@@ -39,31 +41,39 @@ class TreesLaw:
     rounds_: int
     booster_: lgb.Booster
 
-    def __init__(self, seed: int = 42, stop_on: tuple[Floats, Floats] | None = None) -> None:
+    def __init__(self, seed: int = 42, stop_on: tuple[Floats, Floats] | None = None, rounds: int | None = None) -> None:
         self.seed = seed
         self.stop_on = stop_on
+        self.rounds = rounds
 
     def fit(self, mixtures: Floats, losses: Floats) -> Self:
         """Fit to runs; see :class:`~gem_assets.mixing.laws.base.Law`."""
         checked_runs(mixtures, losses, 8)
         # trees split where the table's own rounding puts the shares, so rows are not rescaled
-        shares, values = np.asarray(mixtures, np.float64), np.asarray(losses, np.float64)
+        return self.fit_features(mixtures, losses)
+
+    def fit_features(self, features: Floats, losses: Floats) -> Self:
+        """Fit to rows that are no mixtures, ``(n, d)``, such as the parameters of a document filter."""
+        shares, values = np.asarray(features, np.float64), np.asarray(losses, np.float64)
         if self.stop_on is not None:
             self.booster_ = self._train(shares, values, self.stop_on)
             self.rounds_ = int(self.booster_.best_iteration)
             return self
-        stops = [
-            int(self._train(shares[train], values[train], (shares[test], values[test])).best_iteration)
-            for train, test in folds(len(values), 5, self.seed)
-        ]
-        self.rounds_ = max(1, round(float(np.mean(stops))))
+        self.rounds_ = self._chosen_rounds(shares, values) if self.rounds is None else self.rounds
         self.booster_ = self._train(shares, values, None, self.rounds_)
         return self
 
     def predict(self, mixtures: Floats) -> Floats:
-        """Predict the losses of mixtures ``(m, K)``."""
+        """Predict the losses of mixtures ``(m, K)``, or of other rows as fitted."""
         rows = np.atleast_2d(np.asarray(mixtures, np.float64))
         return np.asarray(self.booster_.predict(rows, num_iteration=self.rounds_), np.float64)
+
+    def _chosen_rounds(self, shares: Floats, values: Floats) -> int:
+        stops = [
+            int(self._train(shares[train], values[train], (shares[test], values[test])).best_iteration)
+            for train, test in folds(len(values), 5, self.seed)
+        ]
+        return max(1, round(float(np.mean(stops))))
 
     def _train(
         self, shares: Floats, values: Floats, stop_on: tuple[Floats, Floats] | None, rounds: int = ROUNDS

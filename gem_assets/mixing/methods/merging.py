@@ -1,0 +1,98 @@
+"""Modular-merging ablation: train one model a unit of data, average parameters for any union (arXiv 2410.15661).
+
+Scalable data ablation (Na et al. 2024) cuts a corpus into units, trains a model on each from one shared seed model, and
+takes the average of their parameters as a stand-in for a model trained on the union: the cost is linear in the units
+and any union is then one evaluation. For linear models with equal Gram matrices the average is the joint solution
+exactly; for transformers it is a heuristic that works while the models stay near their seed.
+
+The paper averages equal units. A mixture is the same with the shares as weights, since units of a domain can be
+repeated. Measured on 12 domains at 0.3M parameters, rank correlation of merged with trained losses was .87 a target in
+the domains, but .55 for the mean over targets: use it to compare targets, not to choose a mixture for many at once.
+"""
+
+from typing import Self
+
+import numpy as np
+import torch
+
+from gem_assets.mixing.laws.base import Floats, normalised_rows
+from gem_assets.proxy.config import ProxyConfig
+from gem_assets.proxy.pool import EvaluationSet, TokenPool
+from gem_assets.proxy.stream import AdaptiveStream
+from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
+
+
+def average_parameters(units: Floats, shares: Floats) -> Floats:
+    """Parameters of a union: the average of the units' ``(K, P)`` with weights ``(K,)`` or ``(m, K)``."""
+    return normalised_rows(shares) @ np.asarray(units, np.float64)
+
+
+class MergedProxies:
+    """One proxy a domain from a shared seed model; losses of mixtures by averaging them.
+
+    Parameters
+    ----------
+    config
+        Model, optimiser and the tokens of a domain's whole run, seed part included.
+    seed_part
+        Part of the steps that all share, on even shares. Without it the models part too early to be averaged.
+
+    Attributes
+    ----------
+    units_ : float32 array, shape (K, P)
+        Averaged weights of each domain's model; those of the seed model for a domain without text.
+    tokens_
+        Tokens trained on in all.
+    """
+
+    units_: np.ndarray
+    tokens_: int
+
+    def __init__(self, config: ProxyConfig, seed_part: float = 0.5) -> None:
+        if not 0 <= seed_part < 1:
+            raise ValueError(f"the shared part of a run must be in [0, 1), not {seed_part}")
+        self.config, self.seed_part = config, seed_part
+
+    def fit(self, pool: TokenPool) -> Self:
+        """Train the seed model, then each domain's."""
+        c = self.config
+        stream = AdaptiveStream(pool, c.model.context, c.seed)
+        even = (pool.sizes > 0) / np.count_nonzero(pool.sizes)
+        keep_memory()
+        with one_thread():
+            trainer = ProxyTrainer(c, pool.vocab)
+            shared = round(self.seed_part * trainer.steps)
+            self._steps(trainer, stream, even, shared)
+            rows = np.tile(_weights(trainer), (pool.domains, 1))
+            for k in np.flatnonzero(pool.sizes):
+                with trainer.branch():
+                    self._steps(trainer, stream, np.eye(pool.domains)[k], trainer.steps - shared)
+                    rows[k] = _weights(trainer)
+        self.units_ = rows
+        trained = shared + int(np.count_nonzero(pool.sizes)) * (trainer.steps - shared)
+        self.tokens_ = trained * c.training.batch * c.model.context
+        self._trainer = trainer
+        return self
+
+    def predict(self, mixtures: Floats, evaluation: EvaluationSet) -> Floats:
+        """Losses of the merged models of mixtures ``(m, K)`` on every target, ``(m, J)``, nats a token."""
+        merged = average_parameters(self.units_, mixtures)
+        counts = np.bincount(evaluation.target)
+        out = np.empty((len(merged), len(counts)))
+        kept = self._trainer.model.flat.clone()
+        with one_thread(), torch.no_grad():
+            for i, row in enumerate(merged):
+                self._trainer.model.flat.copy_(torch.from_numpy(row.astype(np.float32)))
+                losses = self._trainer.losses(evaluation.windows, averaged=False).mean(1)
+                out[i] = np.bincount(evaluation.target, losses) / counts
+            self._trainer.model.flat.copy_(kept)
+        return out
+
+    def _steps(self, trainer: ProxyTrainer, stream: AdaptiveStream, shares: Floats, steps: int) -> None:
+        for _ in range(steps):
+            trainer.step(torch.from_numpy(stream.take(shares, self.config.training.batch)[0]))
+
+
+def _weights(trainer: ProxyTrainer) -> np.ndarray:
+    with torch.no_grad(), trainer.weights(averaged=True):
+        return trainer.model.flat.numpy().copy()

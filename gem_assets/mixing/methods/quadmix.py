@@ -1,0 +1,185 @@
+"""QuaDMix: quality and domain in one sampling rule, its parameters searched (arXiv 2504.16511).
+
+A document of domain ``m`` with quality scores ``s_1 … s_S`` has the merged score ``Σ_k α_km z(s_k)`` and the percentile
+rank ``r`` in its domain, best first and weighted by tokens. It is sampled, in expectation,
+
+    S(r) = (2 / (1 + exp(λ_m (r - ω_m))))^η_m + ε_m      for r ≤ ω_m,      ε_m otherwise
+
+times; the integer part is copies, the fraction a probability. ``ω`` is the part of the domain that is kept, ``λ`` how
+steeply the best are preferred within it, ``η`` how often they are repeated, ``ε`` what the rest still gets. Since ``S``
+also decides how many tokens a domain gives, the parameters of all domains together are a mixture. They are searched by
+small proxies and boosted trees, thousands of 1M models in the paper.
+
+There is no public code. The form of ``S`` is from secondary descriptions, and how scores are normalised is not
+published: ``z`` is the standard score over all documents here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.methods.qurating import SelectionError
+from gem_assets.mixing.methods.surrogate import SearchResult, search_parameters
+
+#: Bounds of the search: λ is log-uniform, the others uniform.
+STEEPNESS = (1.0, 1000.0)
+KEPT = (0.02, 1.0)
+POWER = (0.0, 2.0)
+REST = (0.0, 0.05)
+
+
+@dataclass(frozen=True)
+class QualityCorpus:
+    """What the rule needs of every document.
+
+    Attributes
+    ----------
+    scores : float64 array, shape (n, S)
+        Quality scores, higher is better.
+    domains : int64 array, shape (n,)
+        Numbered from 0.
+    tokens : int64 array, shape (n,)
+        Tokens of each document.
+    """
+
+    scores: Floats
+    domains: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        if self.scores.ndim != 2 or self.domains.shape != (n,) or self.tokens.shape != (n,) or n == 0:
+            raise SelectionError("scores (n, S), domains (n,) and tokens (n,) must speak of the same documents")
+        if not np.isfinite(self.scores).all():
+            row = int(np.argmin(np.isfinite(self.scores).all(axis=1)))
+            raise SelectionError(f"document {row} has a score that is not finite; leave it out")
+        if np.any(self.tokens <= 0) or np.any(self.domains < 0):
+            raise SelectionError("every document needs a domain and at least one token")
+
+    @property
+    def count(self) -> int:
+        """Number of domains."""
+        return int(self.domains.max()) + 1
+
+
+@dataclass(frozen=True)
+class QuaDMixParameters:
+    """One sampling rule.
+
+    Attributes
+    ----------
+    merge : float64 array, shape (S, M)
+        ``α``: weight of each score in each domain; columns sum to 1.
+    steepness, kept, power, rest : float64 array, shape (M,)
+        ``λ``, ``ω``, ``η``, ``ε`` of each domain.
+    """
+
+    merge: Floats
+    steepness: Floats
+    kept: Floats
+    power: Floats
+    rest: Floats
+
+    @property
+    def vector(self) -> Floats:
+        """All of them in one row, ``((S + 4) · M,)``; the steepness as its logarithm."""
+        return np.concatenate([self.merge.ravel(), np.log(self.steepness), self.kept, self.power, self.rest])
+
+    @classmethod
+    def of(cls, vector: Floats, scores: int) -> "QuaDMixParameters":
+        """Read a row back; merge weights are scaled to sum 1."""
+        count = len(vector) // (scores + 4)
+        merge = np.maximum(vector[: scores * count].reshape(scores, count), 0.0)
+        rest = vector[scores * count :].reshape(4, count)
+        total = merge.sum(axis=0)
+        even = np.full_like(merge, 1 / scores)
+        merge = np.where(total > 0, merge / np.where(total > 0, total, 1.0), even)
+        return cls(merge, np.exp(rest[0]), rest[1], rest[2], rest[3])
+
+
+def sample_parameters(rng: np.random.Generator, n: int, scores: int, domains: int) -> Floats:
+    """Draw ``n`` rules within the bounds of this module, as rows."""
+    merge = np.swapaxes(rng.dirichlet(np.ones(scores), (n, domains)), 1, 2).reshape(n, -1)
+    parts = [
+        merge,
+        rng.uniform(np.log(STEEPNESS[0]), np.log(STEEPNESS[1]), (n, domains)),
+        rng.uniform(*KEPT, (n, domains)),
+        rng.uniform(*POWER, (n, domains)),
+        rng.uniform(*REST, (n, domains)),
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def percentile_ranks(corpus: QualityCorpus, merge: Floats) -> Floats:
+    """Rank of each document in its domain, ``(n,)`` in (0, 1): the part of the domain's tokens that is better.
+
+    A document counts with half of its own tokens; of equal merged scores the earlier document is better.
+    """
+    z = corpus.scores - corpus.scores.mean(axis=0)
+    deviation = z.std(axis=0)
+    z /= np.where(deviation > 0, deviation, 1.0)
+    merged = np.einsum("ns,sn->n", z, merge[:, corpus.domains])
+    order = np.lexsort((np.arange(len(merged)), -merged, corpus.domains))
+    tokens = corpus.tokens[order].astype(np.float64)
+    totals = np.bincount(corpus.domains, corpus.tokens)
+    before = np.cumsum(tokens) - tokens / 2
+    starts = np.concatenate([[0.0], np.cumsum(totals)])[corpus.domains[order]]
+    ranks = np.empty(len(merged))
+    ranks[order] = (before - starts) / totals[corpus.domains[order]]
+    return ranks
+
+
+def sampling_values(corpus: QualityCorpus, parameters: QuaDMixParameters) -> Floats:
+    """Expected copies of each document, ``S(r)``, ``(n,)``."""
+    ranks, m = percentile_ranks(corpus, parameters.merge), corpus.domains
+    # beyond 500 the exponential only repeats that the document is left out
+    bend = np.clip(parameters.steepness[m] * (ranks - parameters.kept[m]), -500, 500)
+    inside = (2 / (1 + np.exp(bend))) ** parameters.power[m]
+    return np.where(ranks <= parameters.kept[m], inside, 0.0) + parameters.rest[m]
+
+
+def draw_copies(values: Floats, seed: int = 0) -> NDArray[np.int64]:
+    """Turn expected copies into copies: the integer part, and one more with the fraction as probability."""
+    whole = np.floor(values)
+    return (whole + (np.random.default_rng(seed).random(len(values)) < values - whole)).astype(np.int64)
+
+
+def token_shares(corpus: QualityCorpus, values: Floats) -> Floats:
+    """Mixture over the domains that expected copies imply, ``(M,)``."""
+    given = np.bincount(corpus.domains, corpus.tokens * values)
+    if not given.sum() > 0:
+        raise SelectionError("the rule keeps nothing; raise omega or epsilon")
+    return given / given.sum()
+
+
+def search_quadmix(
+    corpus: QualityCorpus,
+    evaluate: Callable[[Floats], float],
+    *,
+    runs: int = 256,
+    candidates: int = 20_000,
+    averaged: int = 16,
+    seed: int = 0,
+) -> tuple[QuaDMixParameters, SearchResult]:
+    """Search a sampling rule.
+
+    Parameters
+    ----------
+    evaluate
+        Loss of a model trained on the documents with the expected copies ``(n,)`` that it is given.
+    runs, candidates, averaged
+        See :func:`~gem_assets.mixing.methods.surrogate.search_parameters`.
+    """
+    scores, count = corpus.scores.shape[1], corpus.count
+    found = search_parameters(
+        lambda rng, n: sample_parameters(rng, n, scores, count),
+        lambda row: evaluate(sampling_values(corpus, QuaDMixParameters.of(row, scores))),
+        runs=runs,
+        candidates=candidates,
+        averaged=averaged,
+        seed=seed,
+    )
+    return QuaDMixParameters.of(found.parameters, scores), found

@@ -1,0 +1,126 @@
+"""Sample documents by quality without keeping only the best (QuRating, Wettig et al. 2024).
+
+Documents are drawn without replacement with probability in proportion to ``exp(score / τ)``: give each the key
+
+    score / τ + Gumbel(0, 1)
+
+and take the largest keys until the token budget is met. ``τ = 2`` is the paper's choice, ``τ → 0`` keeps the best only,
+``τ → ∞`` samples evenly. Budgets per cluster keep a mixture while quality decides inside it. A cluster that is asked
+for more than it holds is taken whole as often as that goes, and the rest is sampled (WebOrganizer does the same).
+
+Cost: one sort. What it needs is a score a document, from any rater; the paper's come from a language model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gem_assets.mixing.laws.base import Floats
+
+TAU = 2.0
+
+
+class SelectionError(ValueError):
+    """Documents that cannot be selected from; the message names the document or the cluster."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How often each document is taken.
+
+    Attributes
+    ----------
+    copies : int64 array, shape (n,)
+        0 for those left out.
+    tokens : float64 array, shape (M,)
+        Tokens taken of each cluster, copies included.
+    """
+
+    copies: NDArray[np.int64]
+    tokens: Floats
+
+
+def standardise(scores: Floats, clusters: NDArray[np.int64]) -> Floats:
+    """Scale scores to mean 0 and deviation 1 within each cluster; a cluster of one value gets zeros."""
+    out = np.zeros(len(scores))
+    for k in np.unique(clusters):
+        rows = clusters == k
+        deviation = float(scores[rows].std())
+        out[rows] = (scores[rows] - scores[rows].mean()) / deviation if deviation > 0 else 0.0
+    return out
+
+
+def select_by_quality(
+    scores: Floats,
+    tokens: NDArray[np.int64],
+    budgets: Floats,
+    clusters: NDArray[np.int64] | None = None,
+    *,
+    tau: float = TAU,
+    standardised: bool = False,
+    seed: int = 0,
+) -> Selection:
+    """Draw documents by quality within the token budget of each cluster.
+
+    Parameters
+    ----------
+    scores
+        Quality of each document ``(n,)``; higher is better.
+    tokens
+        Tokens of each document ``(n,)``.
+    budgets
+        Tokens wanted of each cluster ``(M,)``; of all documents when there is one entry and no clusters.
+    clusters
+        Cluster of each document ``(n,)``, below M.
+    tau
+        Temperature; 0 takes the best.
+    standardised
+        Standardise the scores within each cluster first, so that one temperature suits all.
+
+    Raises
+    ------
+    SelectionError
+        If a score is not finite, a document has no tokens, or a cluster with a budget holds none.
+    """
+    values = np.asarray(scores, np.float64)
+    groups = np.zeros(len(values), np.int64) if clusters is None else np.asarray(clusters, np.int64)
+    wanted = np.atleast_1d(np.asarray(budgets, np.float64))
+    _check(values, tokens, groups, wanted, tau)
+    if standardised:
+        values = standardise(values, groups)
+    gumbel = np.random.default_rng(seed).gumbel(size=len(values))
+    keys = values / tau + gumbel if tau > 0 else values
+    copies = np.zeros(len(values), np.int64)
+    taken = np.zeros(len(wanted))
+    for k, budget in enumerate(wanted):
+        rows = np.flatnonzero(groups == k)
+        if budget == 0:
+            continue
+        if len(rows) == 0:
+            raise SelectionError(f"cluster {k} is given {budget:.0f} tokens and holds no document; set its budget to 0")
+        total = float(tokens[rows].sum())
+        whole = int(budget // total)
+        copies[rows] = whole
+        order = rows[np.argsort(-keys[rows], kind="stable")]
+        sums = np.concatenate([[0.0], np.cumsum(tokens[order], dtype=np.float64)])
+        # the prefix that is nearest to the budget, so that the error is at most half a document
+        cut = int(np.argmin(np.abs(sums - (budget - whole * total))))
+        copies[order[:cut]] += 1
+        taken[k] = whole * total + sums[cut]
+    return Selection(copies, taken)
+
+
+def _check(scores: Floats, tokens: NDArray[np.int64], clusters: NDArray[np.int64], budgets: Floats, tau: float) -> None:
+    if tokens.shape != scores.shape or clusters.shape != scores.shape:
+        raise SelectionError(f"{len(scores)} scores, {len(tokens)} token counts and {len(clusters)} clusters differ")
+    if not np.isfinite(scores).all():
+        raise SelectionError(f"document {int(np.argmin(np.isfinite(scores)))} has no finite score; leave it out")
+    if np.any(tokens <= 0):
+        raise SelectionError(f"document {int(np.argmax(tokens <= 0))} has no tokens; leave it out")
+    if len(clusters) and (clusters.min() < 0 or clusters.max() >= len(budgets)):
+        raise SelectionError(f"clusters reach {clusters.max()}, budgets are given for {len(budgets)}")
+    if np.any(budgets < 0) or not np.isfinite(budgets).all():
+        raise SelectionError("budgets must be finite and not negative")
+    if not (tau >= 0 and np.isfinite(tau)):
+        raise SelectionError(f"tau must be finite and not negative, not {tau}")
