@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.assets.recipes import DESCRIPTIONS
 from gem_assets.ordering.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
@@ -32,9 +32,12 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from gem_assets.mixing.publish import RECIPE_NAME
         from gem_assets.mixing.recipe import Recipe
-        from gem_assets.ordering.training_order import build_order
+        from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME, publish_order
+        from gem_assets.ordering.scores import label_columns, pin_scores, score_files
+        from gem_assets.student.label import LABEL_SCHEMA
 
-        conf = settings.load().ordering
+        root, conf = settings.load().data_root, settings.load().ordering
+        columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
         recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
         labels = store.inputs("student_labels", lance_table=store.label_table(model))
         stage = Stage(
@@ -42,27 +45,29 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
             f"training_order/{strategy}",
             config=conf,
             code_version=CODE_VERSION,
-            inputs=[recipe, *labels],
+            inputs=[recipe, *labels, *pin_scores(scores, root)],
             libraries=("duckdb", "numpy"),
             seed=conf.draw_seed,
         )
         if stage.done is None:
-            columns = ["doc_id", "cluster", "n_tokens", "dup_count", conf.score]
             with stage.write() as draft:
-                report = build_order(
+                published = publish_order(
                     store.table_scan(labels)(columns),
                     Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
                     conf,
                     draft.path,
+                    scores,
                 )
+                report = published.report
                 draft.counts = {"rows": report.rows, "tokens": report.tokens}
                 draft.metrics = {
                     "share_error": report.share_error,
                     "window_share_error": report.window_share_error,
                     "left_out": dict(report.left_out),
                     "clusters": report.as_dict()["clusters"],
+                    "guidelines": published.guidelines,
                 }
-        manifest = stage.artifact.manifest
+        manifest, folder = stage.artifact.manifest, stage.artifact.path
         return stage.result(
             {
                 "dagster/row_count": manifest.counts["rows"],
@@ -73,7 +78,10 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
                 "window_share_error": manifest.metrics["window_share_error"],
                 "left_out": manifest.metrics["left_out"],
                 "clusters": table(manifest.metrics["clusters"], CLUSTER_COLUMNS),
-                "files": dg.MetadataValue.path(str(stage.artifact.path)),
+                "guidelines": table(manifest.metrics["guidelines"]),
+                "curve_picture": picture(folder, CURVE_NAME, "Rank of the score along the run"),
+                "shares_picture": picture(folder, SHARES_NAME, "Token shares along the run"),
+                "files": dg.MetadataValue.path(str(folder)),
             }
         )
 

@@ -3,6 +3,7 @@
 # pyright: reportUnusedImport=false
 from gem_assets.cli import (
     doctor_commands,  # noqa: F401  registers its commands
+    export_commands,  # noqa: F401  registers its commands
     lineage_commands,  # noqa: F401  registers its commands
     snapshot_commands,  # noqa: F401  registers its commands
     takedown_commands,  # noqa: F401  registers its commands

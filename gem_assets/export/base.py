@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from gem_assets.export.config import ExportConfig, Trainer
 from gem_assets.export.documents import Corpus
-from gem_assets.export.report import ExportReport, RecipeRefusedError
+from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError
 from gem_assets.export.tokens import TextTokenizer
 from gem_assets.ordering.plan import RecipeLike, RunPlan, plan_run
 
@@ -68,14 +68,14 @@ def select_plan(recipe: RecipeLike, config: ExportConfig, trainer: Trainer, *, p
     ------
     RecipeRefusedError
         If there are several phases and the trainer has one mixture a run.
-    ValueError
+    ExportError
         If the phase does not exist.
     """
     plan = plan_run(recipe)
     count = len(plan.bounds) - 1
     if config.phase is not None:
         if config.phase >= count:
-            raise ValueError(f"phase {config.phase} of a recipe with {count} phases; they count from 0")
+            raise ExportError(f"phase {config.phase} of a recipe with {count} phases; they count from 0")
         tokens = plan.tokens[config.phase]
         used = tokens > 0
         return RunPlan(
@@ -127,7 +127,7 @@ def require_filled(trainer: Trainer, plan: RunPlan, buckets: Buckets, length: in
 def require_tokenizer(trainer: Trainer, path: Path | None, config: ExportConfig) -> TextTokenizer:
     """Load the tokenizer of a trainer that reads tokens."""
     if path is None:
-        raise ValueError(f"{trainer} reads tokens; give a `tokenizers` JSON file")
+        raise ExportError(f"{trainer} reads tokens; give a `tokenizers` JSON file")
     return TextTokenizer(path, config.eos_token)
 
 
@@ -153,7 +153,7 @@ def require_documents(plan: RunPlan, seen: Sequence[int]) -> None:
     """Raise if a cluster with a share had no document."""
     missing = [int(c) for i, c in enumerate(plan.clusters) if i not in set(seen)]
     if missing:
-        raise ValueError(
+        raise ExportError(
             f"clusters {missing} have a token share and no documents with text; land text for them or build the recipe "
             "again from the current inventory"
         )

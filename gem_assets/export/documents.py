@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.report import ExportError
 from gem_assets.export.tokens import TextTokenizer
 from gem_assets.ordering.external import sort_batches
 from gem_assets.ordering.hashing import document_keys, seeded
@@ -95,13 +96,13 @@ class Corpus:
         for batch in self.documents:
             missing = [name for name in needed if name not in batch.schema.names]
             if missing:
-                raise ValueError(
+                raise ExportError(
                     f"documents from row {first} have no column {', '.join(missing)}; they have "
                     f"{', '.join(batch.schema.names)}"
                 )
             for name in needed:
                 if batch.column(name).null_count:
-                    raise ValueError(
+                    raise ExportError(
                         f"column {name} holds {batch.column(name).null_count} nulls among rows from {first}"
                     )
             yield self._keep(batch)
@@ -144,7 +145,7 @@ class Corpus:
             doc_ids = [last, *batch.column("doc_id").to_pylist()]
             twice = next((a for a, b in pairwise(doc_ids) if a == b), None)
             if twice is not None:
-                raise ValueError(f"document {twice} comes twice; give each doc_id once")
+                raise ExportError(f"document {twice} comes twice; give each doc_id once")
             last = doc_ids[-1]
             index = batch.column("index").to_numpy()
             edges = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]

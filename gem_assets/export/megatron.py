@@ -33,7 +33,7 @@ from gem_assets.export.base import (
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport, build_report
 from gem_assets.export.sampling import greedy_counts
 from gem_assets.ordering.plan import RecipeLike
 
@@ -153,7 +153,7 @@ def read_index(path: Path) -> tuple[np.dtype[Any], npt.NDArray[np.int32]]:
 
     Raises
     ------
-    ValueError
+    ExportError
         If the header is not Megatron's.
     """
     with path.open("rb") as idx:
@@ -161,7 +161,7 @@ def read_index(path: Path) -> tuple[np.dtype[Any], npt.NDArray[np.int32]]:
         version, code, sequences, _ = struct.unpack("<QBQQ", idx.read(struct.calcsize("<QBQQ")))
         dtypes = {c: d for d, c in _CODES.items()}
         if magic != _MAGIC or version != _VERSION or code not in dtypes:
-            raise ValueError(f"{path} is not a Megatron index of version {_VERSION}")
+            raise ExportError(f"{path} is not a Megatron index of version {_VERSION}")
         return dtypes[code], np.fromfile(idx, dtype=np.int32, count=sequences)
 
 
@@ -180,6 +180,6 @@ def _read_back(
             dtype, lengths = read_index(prefix.with_suffix(".idx"))
             tokens = int(lengths.sum(dtype=np.int64))
             if tokens * dtype.itemsize != prefix.with_suffix(".bin").stat().st_size:
-                raise ValueError(f"{prefix}.idx counts {tokens} tokens, {prefix}.bin holds another number")
+                raise ExportError(f"{prefix}.idx counts {tokens} tokens, {prefix}.bin holds another number")
             sizes[:, at] = len(lengths), tokens
     return Buckets(documents=sizes[0], tokens=sizes[1]), weights

@@ -36,7 +36,7 @@ from gem_assets.export.base import (
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport, build_report
 from gem_assets.export.sampling import epoch_choices
 from gem_assets.ordering.plan import RecipeLike
 
@@ -173,7 +173,9 @@ def _read_back(out: Path, config: ExportConfig, names: list[str]) -> tuple[npt.N
         for shard in json.loads((folder / "index.json").read_text(encoding="utf-8"))["shards"]:
             path = folder / shard["raw_data"]["basename"]
             if path.stat().st_size != shard["raw_data"]["bytes"]:
-                raise ValueError(f"{path} has {path.stat().st_size} bytes, the index says {shard['raw_data']['bytes']}")
+                raise ExportError(
+                    f"{path} has {path.stat().st_size} bytes, the index says {shard['raw_data']['bytes']}"
+                )
             with path.open("rb") as file:
                 samples[at] += int(np.fromfile(file, dtype=np.uint32, count=1)[0])
     return weights, samples

@@ -33,7 +33,7 @@ from gem_assets.export.base import (
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Corpus
-from gem_assets.export.report import ExportReport, RecipeRefusedError, build_report
+from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError, build_report
 from gem_assets.ordering.config import CurveConfig, MetadataPrefix, OrderingConfig
 from gem_assets.ordering.draw import draw
 from gem_assets.ordering.external import read_batches
@@ -165,7 +165,7 @@ def _trained(
     """Training documents in their order."""
     unknown = connection.sql("SELECT doc_id FROM trained ANTI JOIN texts USING (doc_id)").limit(1).to_arrow_table()
     if len(unknown):
-        raise ValueError(
+        raise ExportError(
             f"the order names document {unknown.column('doc_id')[0].as_py()}, which is not among those given; build "
             "the order again from these documents"
         )

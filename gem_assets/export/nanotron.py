@@ -34,7 +34,7 @@ from gem_assets.export.base import (
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport, build_report
 from gem_assets.export.sampling import greedy_counts
 from gem_assets.ordering.plan import RecipeLike
 
@@ -57,7 +57,7 @@ def export(
     dtype: np.dtype[Any] = np.dtype(np.uint16 if tokens.vocab_size < _UINT16_VOCABULARY else np.uint32)
     name_of_tokenizer = tokenizer_name(config, tokenizer)
     if "|" in name_of_tokenizer:
-        raise ValueError(
+        raise ExportError(
             f"nanotron splits the tokenizer's name at '|'; give another tokenizer_name than {name_of_tokenizer!r}"
         )
     names = [cluster_name(int(c)) for c in plan.clusters]
@@ -144,6 +144,6 @@ def _read_back(
             ends = np.fromfile(folder / f"{_FILE}.index", dtype=np.uint64)
             sizes[0, at] = len(ends)
             if int(ends[-1]) != sizes[1, at]:
-                raise ValueError(f"{folder / _FILE}.index ends at {int(ends[-1])}, the file has {sizes[1, at]} tokens")
+                raise ExportError(f"{folder / _FILE}.index ends at {int(ends[-1])}, the file has {sizes[1, at]} tokens")
         weights.append(row)
     return Buckets(documents=sizes[0], tokens=sizes[1]), weights

@@ -34,7 +34,7 @@ from gem_assets.export.base import (
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport, build_report
 from gem_assets.ordering.plan import RecipeLike
 
 _WIDTHS: tuple[np.dtype[Any], ...] = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
@@ -96,7 +96,7 @@ def export(
     weights, read, factors = _read_back(out, config, names, dtype)
     implied = length * np.round(budget * weights / length)
     if np.any((read.tokens < implied) & (factors != -1)):
-        raise ValueError(f"{out / 'mix.yaml'}: a source is too small for its part and may not repeat")
+        raise ExportError(f"{out / 'mix.yaml'}: a source is too small for its part and may not repeat")
     plain_stops = bool(repeated.any())
     return build_report(
         out,
@@ -166,7 +166,7 @@ def _read_back(out: Path, config: ExportConfig, names: list[str], dtype: np.dtyp
         tokens[at] = sum(sizes) // dtype.itemsize
     second = yaml.safe_load((out / "source_mixture.yaml").read_text(encoding="utf-8"))["sources"]
     if [(s["source_name"], s["target_ratio"]) for s in second] != list(zip(names, weights.tolist(), strict=True)):
-        raise ValueError(f"{out / 'source_mixture.yaml'} and mix.yaml differ")
+        raise ExportError(f"{out / 'source_mixture.yaml'} and mix.yaml differ")
     if abs(weights.sum() - 1) > 5e-5:
-        raise ValueError(f"{out / 'mix.yaml'}: weights sum to {weights.sum()}, the trainer wants 1")
+        raise ExportError(f"{out / 'mix.yaml'}: weights sum to {weights.sum()}, the trainer wants 1")
     return weights, Buckets(documents=np.zeros_like(tokens), tokens=tokens), factors

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from gem_assets.export.base import Exporter
 from gem_assets.export.config import TRAINERS, ExportConfig
-from gem_assets.export.report import ExportReport
+from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.ordering.plan import RecipeLike
 
 
@@ -18,11 +18,11 @@ def exporter(trainer: str) -> Exporter:
 
     Raises
     ------
-    ValueError
+    ExportError
         If there is none of that name.
     """
     if trainer not in TRAINERS:
-        raise ValueError(f"no export for {trainer!r}; there is {', '.join(TRAINERS)}")
+        raise ExportError(f"no export for {trainer!r}; there is {', '.join(TRAINERS)}")
     return cast(Exporter, import_module(f"gem_assets.export.{trainer.replace('-', '_')}").export)
 
 
@@ -40,7 +40,7 @@ def export(
     ------
     RecipeRefusedError
         If the trainer cannot express the recipe.
-    ValueError
+    ExportError
         If the documents, the tokenizer or the trainer's name cannot be used.
     """
     return exporter(trainer)(recipe, documents, out, tokenizer, config or ExportConfig())

@@ -14,7 +14,11 @@ FloatArray = npt.NDArray[np.float64]
 TOLERANCE = 0.005
 
 
-class RecipeRefusedError(ValueError):
+class ExportError(ValueError):
+    """An export that cannot be made from what was given; the message names it and the way out."""
+
+
+class RecipeRefusedError(ExportError):
     """The trainer cannot express this recipe; the message says why and what would help."""
 
     def __init__(self, trainer: str, reasons: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from gem_assets.export.report import ExportError
+
 _USUAL_EOS = (
     "<|endoftext|>",
     "</s>",
@@ -39,7 +41,7 @@ class TextTokenizer:
 
     Raises
     ------
-    ValueError
+    ExportError
         If the file is no tokenizer or has no such token.
     """
 
@@ -48,14 +50,14 @@ class TextTokenizer:
         try:
             self._tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:
-            raise ValueError(f"{path} is not a `tokenizers` JSON file: {error}") from error
+            raise ExportError(f"{path} is not a `tokenizers` JSON file: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.vocab_size = self._tokenizer.get_vocab_size(with_added_tokens=True)
         names = (eos_token,) if eos_token is not None else _USUAL_EOS
         ids = [i for i in (self._tokenizer.token_to_id(name) for name in names) if i is not None]
         if not ids:
-            raise ValueError(
+            raise ExportError(
                 f"{path} has none of the tokens {', '.join(names)}; name its end-of-document token with eos_token"
             )
         self.eos_id = int(ids[0])

@@ -32,7 +32,7 @@ from gem_assets.export.base import (
     select_plan,
 )
 from gem_assets.export.config import ExportConfig
-from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport, build_report
 from gem_assets.export.sampling import greedy_counts
 from gem_assets.export.textfiles import read_jsonl, write_jsonl
 from gem_assets.ordering.plan import RecipeLike
@@ -125,7 +125,7 @@ def export(
     rows = greedy_counts(weights, read["rows"])
     held = buckets.tokens * np.array([d["copies"] for d in read["datasets"]]) // length
     if np.any(rows > held):
-        raise ValueError(f"{out / 'mixture.json'}: a data set ends before the run does")
+        raise ExportError(f"{out / 'mixture.json'}: a data set ends before the run does")
     return build_report(
         out,
         trainer="torchtitan",

@@ -301,7 +301,9 @@ def _check_source(key: str, ref: InputRef, landing: Path) -> Iterator[Fault]:
         yield Fault(kind="landing_unlisted", where=key, message="no files are recorded, so nothing can be compared")
     for file in ref.files:
         folders = [landing / ref.partition] if ref.partition else []
-        path = next((p for p in (folder / file.path for folder in [*folders, landing]) if p.is_file()), None)
+        # what a user brings beside the landing area (scores) is named from the data root
+        places = (folder / file.path for folder in [*folders, landing, landing.parent])
+        path = next((p for p in places if p.is_file()), None)
         if path is None:
             yield Fault(kind="landing_missing", where=key, message=f"{file.path} is no longer below {landing}")
         elif (actual := file_digest(path)) != file.sha256:

@@ -93,6 +93,17 @@ class OrderingConfig(BaseModel):
         min_length=1,
         description="Column that orders documents: any numeric column.",
     )
+    score_files: tuple[str, ...] = Field(
+        default=(),
+        description="Parquet files below the data root (names or patterns) that hold the score as a column of your "
+        "own; empty: it is a column of the label table.",
+    )
+    score_key: Literal["doc_id", "url", "content_digest"] = Field(
+        default="doc_id", description="What the rows of `score_files` are joined on."
+    )
+    score_key_column: str | None = Field(
+        default=None, min_length=1, description="Name of that column in `score_files`; null: the same name."
+    )
     missing_score: Literal["refuse", "lowest"] = Field(
         default="refuse",
         description="What a null or NaN score means: stop with its doc_id, or rank it below all.",

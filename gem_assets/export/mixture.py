@@ -1,0 +1,219 @@
+"""From a data root to a trainer's folder: the texts of a mixture, under the labels that it was computed from.
+
+Labels and texts are joined by document id in DuckDB, which spills; each text is read once. The folder appears when it
+is whole: an export that is killed leaves none.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from gem_assets.export.config import ExportConfig, Trainer
+from gem_assets.export.registry import exporter
+from gem_assets.export.report import ExportError, ExportReport
+from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.durable import locked_folder, make_dirs
+from gem_assets.lineage.mixtures import Mixture, labelled_snapshots, orders_of, part_files
+from gem_assets.lineage.trace_index import LabelScan
+from gem_assets.ordering.config import OrderingConfig
+from gem_assets.ordering.plan import EntryLike, PhaseLike, RecipeLike, RunPlan, plan_run
+
+#: The one trainer that reads an order; the others draw from each cluster by themselves.
+READS_AN_ORDER: Trainer = "nanochat"
+
+_DRAFT = ".export-"
+_LABEL_COLUMNS = ("doc_id", "cluster")
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class _Entry:
+    cluster: int
+    token_share: float
+    cap: float
+
+
+@dataclass(frozen=True)
+class _Phase:
+    fraction: float
+    shares: Sequence[float]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is laid out already, as a recipe."""
+
+    entries: Sequence[EntryLike]
+    phases: Sequence[PhaseLike]
+    token_budget: int
+
+
+@dataclass(frozen=True)
+class MixtureExport:
+    """One export of a mixture.
+
+    Attributes
+    ----------
+    report
+        What the files imply, read back.
+    folder
+        Where they lie.
+    order
+        Training order that was written, for the trainer that reads one; None where documents are drawn by the trainer.
+    not_expressed
+        Options of the order that this trainer has no place for.
+    notes
+        Where token counts of the recipe and of the export are by different tokenizers, and what follows.
+    """
+
+    report: ExportReport
+    folder: Path
+    order: Artifact | None
+    not_expressed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def export_mixture(
+    store: ArtifactStore,
+    mixture: Mixture,
+    scan: LabelScan,
+    trainer: str,
+    out: Path,
+    *,
+    tokenizer: Path | None = None,
+    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
+    ordering: OrderingConfig = OrderingConfig(),  # noqa: B008 - frozen
+    use_order: bool = True,
+) -> MixtureExport:
+    """Write a mixture for a trainer, read the files back and report.
+
+    Parameters
+    ----------
+    scan
+        Reads label tables.
+    trainer
+        One of ``TRAINERS``.
+    out
+        Folder to make.
+    tokenizer
+        `tokenizers` JSON file, for trainers that read tokens and to count tokens for the others.
+    ordering
+        Its final phase is exported too. Where a training order is written, that order's own options count.
+    use_order
+        Write the newest training order of this mixture where the trainer reads one; else draw a random one.
+
+    Raises
+    ------
+    ExportError
+        When the folder is not empty, a file cannot be used, or an input does not fit.
+    RecipeRefusedError
+        When the trainer cannot express the recipe.
+    MixtureError
+        When labels or documents of the mixture are gone.
+    """
+    write = exporter(trainer)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExportError(f"{out} is not an empty folder; remove it or name another one with --out")
+    reads_order = trainer == READS_AN_ORDER
+    orders = orders_of(store, mixture) if reads_order and use_order else []
+    order = orders[-1] if orders else None
+    options = OrderingConfig.model_validate(order.manifest.config) if order is not None else ordering
+    recipe: RecipeLike = mixture.recipe
+    if options.final_phase is not None:
+        recipe = as_recipe(plan_run(recipe, options.final_phase))
+    documents = mixture_documents(store, mixture, scan, memory_mb=config.memory_mb, threads=config.threads)
+    make_dirs(out.parent)
+    with locked_folder(out.parent, _DRAFT) as draft:
+        filled = draft / "files"
+        filled.mkdir()
+        if order is not None:
+            from gem_assets.export.nanochat import export as write_nanochat
+
+            report = write_nanochat(
+                recipe, documents, filled, tokenizer, config, order=order.path, prefix=options.metadata_prefix
+            )
+        else:
+            report = write(recipe, documents, filled, tokenizer, config)
+        if out.exists():
+            out.rmdir()
+        filled.rename(out)
+    return MixtureExport(
+        report, out, order, tuple(_not_expressed(options, order)), tuple(_counted(mixture, order, tokenizer))
+    )
+
+
+def mixture_documents(
+    store: ArtifactStore, mixture: Mixture, scan: LabelScan, *, memory_mb: int = 1024, threads: int = 2
+) -> Iterator[pa.RecordBatch]:
+    """Yield doc_id, cluster, text, n_tokens and url of every document of a mixture, snapshot by snapshot.
+
+    A document that two snapshots keep comes once, from the first of them.
+    """
+    with duckdb.connect(config={"memory_limit": f"{memory_mb}MiB", "threads": threads}) as database:
+        database.execute("SET enable_progress_bar = false")
+        database.execute("CREATE TABLE labels (doc_id VARCHAR, cluster SMALLINT, snapshot VARCHAR)")
+        schema = pa.schema([("doc_id", pa.string()), ("cluster", pa.int16())])
+        snapshots = labelled_snapshots(store, mixture)
+        for item in snapshots:
+            batches = (batch.select(list(_LABEL_COLUMNS)).cast(schema) for batch in scan(item.labels, _LABEL_COLUMNS))
+            database.register("incoming", pa.RecordBatchReader.from_batches(schema, batches))
+            # names of snapshots hold no quotes (``check_partition``)
+            database.execute(
+                f"INSERT INTO labels SELECT doc_id, cluster, '{item.snapshot}' FROM incoming "  # noqa: S608
+                "ANTI JOIN labels USING (doc_id)"
+            )
+            database.unregister("incoming")
+        for item in snapshots:
+            parts = [str(path) for path in part_files(item.shards)]
+            if not parts:
+                continue
+            texts = database.read_parquet(parts)
+            own = database.sql(f"SELECT doc_id, cluster FROM labels WHERE snapshot = '{item.snapshot}'")  # noqa: S608
+            joined = texts.join(own, "doc_id").project("doc_id, cluster, text, n_tokens, url")
+            yield from joined.to_arrow_reader(_ROWS)
+
+
+def as_recipe(plan: RunPlan) -> RecipeLike:
+    """Return a recipe that is spent exactly as a plan says."""
+    total = plan.tokens.sum()
+    shares = plan.targets / total
+    per_phase = plan.tokens / plan.tokens.sum(axis=1, keepdims=True)
+    run = _Run(
+        entries=[
+            _Entry(int(c), float(s), float(cap)) for c, s, cap in zip(plan.clusters, shares, plan.caps, strict=True)
+        ],
+        phases=[
+            _Phase(float(f), [float(x) for x in row]) for f, row in zip(np.diff(plan.bounds), per_phase, strict=True)
+        ],
+        token_budget=round(float(total)),
+    )
+    return cast(RecipeLike, run)
+
+
+def _not_expressed(options: OrderingConfig, order: Artifact | None) -> Iterator[str]:
+    if order is not None:
+        return
+    if options.rehydrate is not None:
+        yield "rehydration by duplicate count: documents of a cluster are drawn evenly"
+    if options.metadata_prefix is not None:
+        yield "metadata prefix: documents are written without it"
+
+
+def _counted(mixture: Mixture, order: Artifact | None, tokenizer: Path | None) -> Iterator[str]:
+    counted = mixture.recipe.tokenizer
+    if tokenizer is None or Path(counted).name == tokenizer.name:
+        return
+    yield (
+        f"the recipe's budget and epochs are counted with {counted!r}, this export with {tokenizer.name}; set "
+        "corpus.tokenizer to it to have one count"
+    )
+    if order is not None:
+        yield (
+            f"the order was drawn by counts of {counted!r}, so its shares by {tokenizer.name} are what they are; "
+            "--no-order draws anew by the latter"
+        )
