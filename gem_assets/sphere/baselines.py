@@ -171,12 +171,47 @@ class BalancedTransport:
 
 
 class ImportedTaxonomy:
-    """A column that the user has already, as a clustering; rows without a value make one cluster of their own."""
+    """A column that the user has already, as a clustering; rows without a value make one cluster of their own.
+
+    Parameters
+    ----------
+    values
+        One value a row, such as a human taxonomy's topic; ``None`` where there is none.
+
+    Attributes
+    ----------
+    names_
+        Distinct values, sorted; the empty name stands for missing ones.
+    labels_
+        Index into ``names_`` of every row.
+    centroids_
+        Mean direction of each value, after ``fit``.
+    """
 
     def __init__(self, values: Sequence[str | None]) -> None:
         names = ["" if value is None else value for value in values]
         self.names_, codes = np.unique(np.asarray(names), return_inverse=True)
         self.labels_ = codes.astype(np.int32)
+
+    def fit(self, x: NDArray[np.floating]) -> Self:
+        """Learn where the values lie, for rows that have none.
+
+        Raises
+        ------
+        ValueError
+            If there is not one value for each row.
+        """
+        if len(x) != len(self.labels_):
+            raise ValueError(f"the imported column holds {len(self.labels_)} values for {len(x)} rows: give one a row")
+        check_rows(x)
+        sums = np.zeros((len(self.names_), x.shape[1]))
+        np.add.at(sums, self.labels_, x)
+        self.centroids_ = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+        return self
+
+    def predict(self, x: NDArray[np.floating]) -> NDArray[np.int32]:
+        """Value whose mean direction is nearest; rows of the column itself keep their value in ``labels_`` only."""
+        return (np.asarray(x, dtype=np.float64) @ self.centroids_.T).argmax(axis=1).astype(np.int32)
 
 
 def spherical_kmeans_labels(

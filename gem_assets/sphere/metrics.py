@@ -1,7 +1,8 @@
-"""How good a clustering is: balance, coherence, agreement with labels, stability.
+"""How good a clustering is: balance, coherence, agreement with labels, stability, and how anisotropic the vectors are.
 
 Balance comes from hard labels, since documents are mixed by hard labels. Coherence is weighted by size, so that it
-cannot be raised by throwing documents into one loose cluster.
+cannot be raised by throwing documents into one loose cluster. What needs the texts is in
+:mod:`gem_assets.sphere.topics`, what needs further fits in :mod:`gem_assets.sphere.stability`.
 """
 
 from collections.abc import Sequence
@@ -64,6 +65,76 @@ def cosine_coherence(x: NDArray[np.floating], labels: NDArray[np.integer], k: in
     sums = np.zeros((k, x.shape[1]))
     np.add.at(sums, labels, x)
     return float(np.linalg.norm(sums, axis=1).sum() / x.shape[0])
+
+
+def pairwise_cosine(x: NDArray[np.floating], labels: NDArray[np.integer], k: int) -> float:
+    """Mean cosine of two different documents of one cluster, averaged over clusters by size.
+
+    Unlike :func:`cosine_coherence` it does not rise by itself as clusters get smaller. From the sums of the clusters,
+    so the cost is one pass; clusters of one document have no pair and are left out.
+
+    Raises
+    ------
+    ValueError
+        If no cluster holds two documents.
+    """
+    sums = np.zeros((k, x.shape[1]))
+    np.add.at(sums, labels, x)
+    sizes = np.bincount(labels, minlength=k).astype(np.float64)
+    squares = np.bincount(labels, np.einsum("ij,ij->i", x, x, dtype=np.float64), minlength=k)
+    pairs = sizes * (sizes - 1)
+    several = sizes > 1
+    if not several.any():
+        raise ValueError("no cluster holds two documents, so there is no pair to compare")
+    means = (np.sum(sums**2, axis=1) - squares)[several] / pairs[several]
+    return float(means @ sizes[several] / sizes[several].sum())
+
+
+@dataclass(frozen=True)
+class Anisotropy:
+    """How unevenly rows fill the sphere.
+
+    Attributes
+    ----------
+    mean_cosine
+        Mean cosine of two different rows: 0 when directions are spread evenly, near 1 in a narrow cone.
+    top_share
+        Share of the squared length that lies on the leading axis; 1/d when even.
+    effective_axes
+        exp of the entropy of the eigenvalue shares of the second moments: d when even, 1 when all rows are on a line.
+    """
+
+    mean_cosine: float
+    top_share: float
+    effective_axes: float
+
+
+def anisotropy(x: NDArray[np.floating]) -> Anisotropy:
+    """Anisotropy of rows (n, d), at least two; the cost is one product of n d^2 and one spectrum of d x d."""
+    rows = np.asarray(x, dtype=np.float64)
+    eigenvalues = np.maximum(np.linalg.eigvalsh(rows.T @ rows), 0.0)
+    return Anisotropy(
+        mean_cosine=pairwise_cosine(rows, np.zeros(len(rows), np.int64), 1),
+        top_share=float(eigenvalues[-1] / eigenvalues.sum()),
+        effective_axes=effective_clusters(eigenvalues),
+    )
+
+
+def residuals(x: NDArray[np.floating], labels: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    """Rows less their component along the mean direction of their cluster, at length 1 again; shape (<= n, d).
+
+    What the clusters leave unexplained: :func:`anisotropy` of it is the "after" to that of the rows. Rows that lie on
+    their cluster's direction have no residual and are left out.
+    """
+    mean = np.zeros((k, x.shape[1]))
+    np.add.at(mean, labels, x)
+    length = np.linalg.norm(mean, axis=1, keepdims=True)
+    mean /= np.where(length > 0, length, 1.0)
+    rest = np.asarray(x, dtype=np.float64)
+    own = mean[labels]
+    rest = rest - np.einsum("ij,ij->i", rest, own)[:, None] * own
+    norm = np.linalg.norm(rest, axis=1)
+    return rest[norm > 1e-6] / norm[norm > 1e-6, None]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gem_assets.sphere.baselines import METHODS, ImportedTaxonomy, LearnedPrior, baseline, spherical_kmeans_labels
+from gem_assets.sphere.gem import GemTeacher
 from gem_assets.sphere.metrics import agreement, balance, cosine_coherence
 from tests.sphere.conftest import mixture
 
@@ -40,6 +41,17 @@ def test_imported_taxonomy_keeps_missing_values_apart() -> None:
     column = ImportedTaxonomy(["b", None, "a", "b"])
     assert list(column.names_) == ["", "a", "b"]
     assert list(column.labels_) == [2, 0, 1, 2]
+
+
+def test_imported_taxonomy_labels_new_rows_by_the_nearest_value() -> None:
+    x = mixture(600, 16, 3, spread=0.3)
+    truth = GemTeacher(3, n_init=2, threads=1).fit(x).labels_
+    column = ImportedTaxonomy([None if label == 2 else "ab"[label] for label in truth]).fit(x[:600])
+    fresh = column.predict(x)
+    assert agreement(fresh, truth).ari > 0.98
+    assert agreement(column.labels_, truth).ari == pytest.approx(1)
+    with pytest.raises(ValueError, match="600 values for 10 rows"):
+        column.fit(x[:10])
 
 
 def test_spherical_kmeans_labels() -> None:

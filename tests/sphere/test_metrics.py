@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from gem_assets.sphere.metrics import agreement, balance, cosine_coherence, effective_clusters, gini, stability
+from gem_assets.sphere.metrics import (
+    agreement,
+    anisotropy,
+    balance,
+    cosine_coherence,
+    effective_clusters,
+    gini,
+    pairwise_cosine,
+    residuals,
+    stability,
+)
+from tests.sphere.conftest import mixture
 
 
 def test_effective_clusters_counts_equal_shares_and_ignores_empty_ones() -> None:
@@ -45,3 +56,46 @@ def test_stability_is_the_mean_over_pairs() -> None:
     assert stability([a, b, a]) == pytest.approx(1)
     with pytest.raises(ValueError, match="two labelings"):
         stability([a])
+
+
+def test_pairwise_cosine_is_the_mean_over_pairs_by_size() -> None:
+    x = mixture(90, 12, 5).astype(np.float64)
+    labels = np.concatenate([np.zeros(40, int), np.ones(49, int), [2]])
+    means = []
+    for cluster in (0, 1):
+        rows = x[labels == cluster]
+        products = rows @ rows.T
+        means.append(products[~np.eye(len(rows), dtype=bool)].mean())
+    assert pairwise_cosine(x, labels, 3) == pytest.approx((40 * means[0] + 49 * means[1]) / 89)
+    with pytest.raises(ValueError, match="no cluster holds two"):
+        pairwise_cosine(x[:3], np.arange(3), 3)
+
+
+def test_anisotropy_of_an_even_sphere_and_of_a_cone() -> None:
+    rng = np.random.default_rng(0)
+    even = rng.standard_normal((6000, 10))
+    even /= np.linalg.norm(even, axis=1, keepdims=True)
+    found = anisotropy(even)
+    assert abs(found.mean_cosine) < 0.01
+    assert found.top_share == pytest.approx(0.1, abs=0.01)
+    assert found.effective_axes == pytest.approx(10, abs=0.1)
+    cone = even + 5 * np.eye(10)[0]
+    cone /= np.linalg.norm(cone, axis=1, keepdims=True)
+    narrow = anisotropy(cone)
+    assert narrow.mean_cosine > 0.9
+    assert narrow.top_share > 0.9
+    assert narrow.effective_axes < 2
+
+
+def test_residuals_are_orthogonal_to_their_centre_and_more_even_than_the_rows() -> None:
+    x = mixture(3000, 24, 4, spread=0.5)
+    labels = np.random.default_rng(0).integers(0, 2, 3000)
+    rest = residuals(x, labels, 2)
+    np.testing.assert_allclose(np.linalg.norm(rest, axis=1), 1)
+    centre = x[labels == 0].sum(axis=0)
+    assert np.abs(rest[labels == 0] @ centre).max() < 1e-3 * np.linalg.norm(centre)
+    same = np.repeat(x[:1], 5, axis=0)
+    assert len(residuals(same, np.zeros(5, int), 1)) == 0
+    cone = x + 2 * np.eye(24)[0]
+    cone /= np.linalg.norm(cone, axis=1, keepdims=True)
+    assert anisotropy(residuals(cone, np.zeros(3000, int), 1)).mean_cosine < 0.5 * anisotropy(cone).mean_cosine
