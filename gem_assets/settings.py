@@ -18,6 +18,7 @@ from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.sphere.config import TeacherConfig
+from gem_assets.sphere.report_config import ClusterReportConfig
 from gem_assets.student.config import LabelConfig, StudentConfig
 from gem_assets.taxonomy.config import TaxonomyConfig
 
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     corpus: CorpusConfig = CorpusConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     teacher: TeacherConfig = TeacherConfig()
+    cluster_report: ClusterReportConfig = ClusterReportConfig()
     student: StudentConfig = StudentConfig()
     labels: LabelConfig = LabelConfig()
     taxonomy: TaxonomyConfig = TaxonomyConfig()

@@ -1,5 +1,6 @@
 """The asset graph, one file a stage."""
 
+from gem_assets.assets.cluster_report import cluster_report
 from gem_assets.assets.domain_inventory import domain_inventory
 from gem_assets.assets.embedding_space import embedding_space
 from gem_assets.assets.embeddings import embeddings
@@ -21,6 +22,7 @@ ALL_ASSETS = [
     student_model,
     student_labels,
     gis_taxonomy,
+    cluster_report,
     domain_inventory,
     *recipes,
     *training_orders,

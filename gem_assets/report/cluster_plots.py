@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from numpy.typing import NDArray
 
 from gem_assets.report import style
 
@@ -97,6 +98,32 @@ def method_bars(values: Mapping[str, Mapping[str, float]], accent: str) -> bytes
         axes.set_yticks(rows, shown if number == 0 else [""] * len(names), size=8.5, family=style.FONT)
         axes.set_xticks([])
         axes.set_title(measure, size=8.5, color=style.INK, family=style.FONT, loc="left")
+    return style.render(figure)
+
+
+def spectrum_curves(before: NDArray[np.floating], after: NDArray[np.floating]) -> bytes:
+    """Cumulated share of the squared length over the axes of two sets of rows; the diagonal is an even spread.
+
+    Parameters
+    ----------
+    before, after
+        Shares by axis, largest first, as :func:`gem_assets.sphere.metrics.spectrum` returns them.
+    """
+    figure = style.new_figure(3.8, "Anisotropy of the vectors", "the nearer to the dashed line, the more even")
+    axes = figure.subplots()
+    top = max(len(before), len(after))
+    for shares, name, color in (
+        (before, "vectors", style.FAINT),
+        (after, "less their cluster's direction", style.ACCENT),
+    ):
+        axes.plot(np.arange(len(shares) + 1), [0.0, *np.cumsum(shares)], color=color, linewidth=2, label=name)
+    axes.plot([0, top], [0, 1], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xlim(0, top)
+    axes.set_ylim(0, 1.02)
+    style.clean_axes(axes)
+    axes.yaxis.set_major_formatter(style.PERCENT)
+    style.label_axes(axes, "leading axes", "share of the squared length")
+    axes.legend(frameon=False, loc="lower right", prop={"family": style.FONT, "size": 9.5}, labelcolor=style.INK)
     return style.render(figure)
 
 

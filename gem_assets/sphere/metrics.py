@@ -109,14 +109,20 @@ class Anisotropy:
     effective_axes: float
 
 
+def spectrum(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Shares of the squared length of rows (n, d) on the axes of their second moments, largest first, shape (d,)."""
+    rows = np.asarray(x, dtype=np.float64)
+    eigenvalues = np.maximum(np.linalg.eigvalsh(rows.T @ rows), 0.0)[::-1]
+    return eigenvalues / eigenvalues.sum()
+
+
 def anisotropy(x: NDArray[np.floating]) -> Anisotropy:
     """Anisotropy of rows (n, d), at least two; the cost is one product of n d^2 and one spectrum of d x d."""
-    rows = np.asarray(x, dtype=np.float64)
-    eigenvalues = np.maximum(np.linalg.eigvalsh(rows.T @ rows), 0.0)
+    shares = spectrum(x)
     return Anisotropy(
-        mean_cosine=pairwise_cosine(rows, np.zeros(len(rows), np.int64), 1),
-        top_share=float(eigenvalues[-1] / eigenvalues.sum()),
-        effective_axes=effective_clusters(eigenvalues),
+        mean_cosine=pairwise_cosine(np.asarray(x, dtype=np.float64), np.zeros(len(x), np.int64), 1),
+        top_share=float(shares[0]),
+        effective_axes=effective_clusters(shares),
     )
 
 

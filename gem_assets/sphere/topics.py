@@ -36,6 +36,11 @@ class WordPresence:
     matrix: csc_array
     words: tuple[str, ...]
 
+    @property
+    def documents(self) -> int:
+        """Number of documents, n."""
+        return int(self.matrix.shape[0])  # pyright: ignore[reportOptionalSubscript]
+
 
 def word_presence(
     texts: Iterable[str], *, min_documents: int = 5, max_share: float = 0.5, max_chars: int = 2000
@@ -73,7 +78,7 @@ def topic_words(
     """Columns of the words with the largest class TF-IDF weight, best first, for each cluster 0..K-1."""
     sizes = np.bincount(labels, minlength=k)
     members = csr_array((np.ones(len(labels), np.float32), (labels, np.arange(len(labels)))), shape=(k, len(labels)))
-    share = (members @ presence.matrix).toarray() / np.maximum(sizes, 1)[:, None]
+    share = csr_array(members @ presence.matrix).toarray() / np.maximum(sizes, 1)[:, None]
     weight = np.sqrt(share) * np.log1p(1.0 / np.maximum(share.mean(axis=0), 1e-12))
     best = np.argsort(-weight, axis=1, kind="stable")[:, :count]
     return [row[weight[cluster, row] > 0] for cluster, row in enumerate(best)]
@@ -86,8 +91,7 @@ def cluster_npmi(
     words = topic_words(presence, labels, k, count)
     used = np.unique(np.concatenate([*words, np.zeros(0, np.int64)]))
     chosen = csc_array(presence.matrix[:, used])
-    n = presence.matrix.shape[0]
-    joint = (chosen.T @ chosen).toarray().astype(np.float64) / n
+    joint = csr_array(chosen.T @ chosen).toarray().astype(np.float64) / presence.documents
     single = np.diag(joint)
     with np.errstate(divide="ignore", invalid="ignore"):
         npmi = np.log(joint / np.outer(single, single)) / -np.log(joint)
@@ -110,8 +114,8 @@ def topic_npmi(presence: WordPresence, labels: NDArray[np.integer], k: int, coun
     ValueError
         If there are not as many labels as documents, or no cluster has two words.
     """
-    if len(labels) != presence.matrix.shape[0]:
-        raise ValueError(f"{len(labels)} labels for {presence.matrix.shape[0]} documents")
+    if len(labels) != presence.documents:
+        raise ValueError(f"{len(labels)} labels for {presence.documents} documents")
     scores = cluster_npmi(presence, labels, k, count)
     sizes = np.bincount(labels, minlength=k).astype(np.float64)
     known = np.isfinite(scores)

@@ -1,0 +1,60 @@
+"""``cluster_report``: how balanced, coherent and stable the clusters are."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.sphere.report_config import CODE_VERSION
+from resources import SettingsResource, Stage, StoreResource
+
+
+@dg.asset(
+    deps=["teacher_clusters", "gis_taxonomy", every_snapshot("raw_shards")],
+    group_name=GROUP_CLUSTERS,
+    kinds={"python", "json"},
+    owners=OWNERS,
+    tags=refresh("fitted"),
+    code_version=CODE_VERSION,
+    description="The clusters beside k-means, the same mixture without balance, a random partition and the source "
+    "column: shares, coherence by vectors and by words, drop in bigram loss, stability under another seed and another "
+    "half of the documents, and anisotropy of the vectors before and after.",
+)
+def cluster_report(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.sphere.publish_report import PAGE_NAME, publish_report, read_report
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.seed import seed_documents
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
+    conf = settings.load().cluster_report
+    teacher, named, shards = store.input("teacher_clusters"), store.input("gis_taxonomy"), store.inputs("raw_shards")
+    stage = Stage(
+        store,
+        "cluster_report",
+        config=conf,
+        code_version=CODE_VERSION,
+        inputs=[teacher, named],
+        libraries=("numpy", "scipy", "scikit-learn"),
+        seed=conf.seed,
+    )
+    if stage.done is None:
+        names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
+        seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
+        with stage.write() as draft:
+            report = publish_report(seed, names, conf, draft.path, version=stage.identity)
+            draft.counts = {"documents": report.documents, "clusters": len(report.clusters)}
+    folder = stage.artifact.path
+    report = read_report(folder)
+    return stage.result(
+        {
+            **stage.artifact.manifest.counts,
+            "clusterings": table([c.model_dump() for c in report.clusterings]),
+            "clusters": table([{**c.model_dump(), "words": ", ".join(c.words)} for c in report.clusters]),
+            "mean_cosine_before": report.anisotropy_before.mean_cosine,
+            "mean_cosine_after": report.anisotropy_after.mean_cosine,
+            "comparison": picture(folder, "comparison.png", "Clusterings of the same documents side by side"),
+            "shares": picture(folder, "shares.png", "Cluster shares: spherical k-means and GEM"),
+            "spectrum": picture(folder, "spectrum.png", "Share of the squared length on the leading axes"),
+            "page": dg.MetadataValue.path(str(folder / PAGE_NAME)),
+        }
+    )
