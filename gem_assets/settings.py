@@ -17,6 +17,7 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
+from gem_assets.proxy.config import ProxyConfig
 from gem_assets.sphere.config import TeacherConfig
 from gem_assets.sphere.report_config import ClusterReportConfig
 from gem_assets.student.config import LabelConfig, StudentConfig
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     taxonomy: TaxonomyConfig = TaxonomyConfig()
     mixing: MixingConfig = MixingConfig()
     ordering: OrderingConfig = OrderingConfig()
+    proxy: ProxyConfig = ProxyConfig()
 
     @field_validator("data_root")
     @classmethod

@@ -5,7 +5,10 @@ from gem_assets.assets.domain_inventory import domain_inventory
 from gem_assets.assets.embedding_space import embedding_space
 from gem_assets.assets.embeddings import embeddings
 from gem_assets.assets.gis_taxonomy import gis_taxonomy
+from gem_assets.assets.learned_recipes import learned_recipes, recipe_confirmations
+from gem_assets.assets.proxies import cluster_counts, proxy_swarm, proxy_tokens
 from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
+from gem_assets.assets.recipe_report import recipe_report
 from gem_assets.assets.recipes import recipes
 from gem_assets.assets.student_labels import student_labels
 from gem_assets.assets.student_model import student_model
@@ -25,6 +28,12 @@ ALL_ASSETS = [
     cluster_report,
     domain_inventory,
     *recipes,
+    proxy_tokens,
+    cluster_counts,
+    proxy_swarm,
+    *learned_recipes,
+    *recipe_confirmations,
+    recipe_report,
     *training_orders,
     *mixture_audits,
 ]

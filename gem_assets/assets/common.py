@@ -8,6 +8,7 @@ import dagster as dg
 
 OWNERS = ["team:data"]
 GROUP_CORPUS, GROUP_CLUSTERS, GROUP_LABELS, GROUP_MIXTURES = "corpus", "clusters", "labels", "mixtures"
+GROUP_PROXIES = "proxies"
 
 
 def every_snapshot(asset: str) -> dg.AssetDep:

@@ -5,6 +5,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 CODE_VERSION = "1"
+#: Of the recipes that are learned, from counts or from proxies.
+LEARNED_CODE_VERSION = "1"
 
 
 class MixingConfig(BaseModel):

@@ -13,6 +13,7 @@ Cost: per split two fits of the chosen laws and a proposal; seconds for convex l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +21,27 @@ from numpy.typing import NDArray
 from gem_assets.mixing.caps import apply_caps, share_caps
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.laws.base import Law, SmoothLaw
-from gem_assets.mixing.laws.registry import LAWS
+from gem_assets.mixing.laws.registry import LawEntry
 from gem_assets.mixing.laws.select import FittedTarget, choose_laws
 from gem_assets.mixing.propose import (
+    AVERAGED,
     KL_WEIGHT,
     LAMBDA_PATH,
+    SIMULATED,
     Proposal,
+    divergence,
     lambda_path,
     mean_prediction,
     propose_convex,
     search,
+    simulate,
 )
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm import SwarmTable
 
 Floats = NDArray[np.float64]
+Proposer = Literal["divergence", "simulation"]
 
 LEAST_CORRELATION = 0.7
 SPLITS = 30
@@ -58,12 +64,23 @@ class LearnedMixture:
         The law chosen for each target, with the scores of all that were tried.
     path
         Proposals under several weights of the divergence; empty when a chosen law has no gradient.
+    weights
+        Importance of the targets, ``(J,)``, sum 1.
+    observed
+        Weighted mean loss of each run over the targets, ``(n,)``.
     """
 
     recipe: Recipe
     supported: bool
     targets: tuple[FittedTarget, ...]
     path: tuple[Proposal, ...]
+    weights: Floats
+    observed: Floats
+
+    @property
+    def held_out(self) -> Floats:
+        """Weighted mean over the targets of the held-out predictions of each run, ``(n,)``."""
+        return np.column_stack([f.held_out for f in self.targets]) @ self.weights
 
 
 def learn_recipe(
@@ -77,6 +94,9 @@ def learn_recipe(
     config: MixingConfig,
     targets: Mapping[str, float] | None = None,
     candidates: Sequence[str] | None = None,
+    extra: Mapping[str, Mapping[str, LawEntry]] | None = None,
+    fewer_runs: bool = False,
+    proposer: Proposer = "divergence",
     kl_weight: float = KL_WEIGHT,
     splits: int = SPLITS,
 ) -> LearnedMixture:
@@ -90,8 +110,11 @@ def learn_recipe(
         Runs whose domains are the cluster ids as text (``"0"``, ``"1"`` …), all of the supply's clusters.
     targets
         Importance of the targets to optimise; all equally by default.
-    candidates
-        Laws to choose from; all by default.
+    candidates, extra, fewer_runs
+        Laws to choose from; see :func:`~gem_assets.mixing.laws.select.choose_laws`.
+    proposer
+        ``divergence``: convex where the laws have gradients, else a search, under ``kl_weight`` and caps.
+        ``simulation``: RegMix's average of the best simulated mixtures, brought within the caps afterwards.
 
     Raises
     ------
@@ -113,14 +136,14 @@ def learn_recipe(
     importance = dict(targets) if targets is not None else dict.fromkeys(swarm.targets, 1.0)
     losses = {name: swarm.loss_of(name) for name in importance}
     weights = np.array(list(importance.values()))
-    fitted = choose_laws(mixtures, losses, candidates=candidates, seed=config.seed)
+    fitted = choose_laws(mixtures, losses, candidates=candidates, extra=extra, fewer_runs=fewer_runs, seed=config.seed)
 
     budget = config.token_budget if config.token_budget is not None else supply.total_tokens
     caps = share_caps(supply.tokens, budget, config.repetition_cap)
     laws: list[Law] = [f.law for f in fitted]
-    problem = _Problem(supply.token_shares, caps, weights, kl_weight, config.seed)
-    proposal = problem.propose(laws, _SEARCH_DRAWS)
-    smooth = all(isinstance(law, SmoothLaw) for law in laws)
+    problem = _Problem(supply.token_shares, caps, weights, kl_weight, config.seed, proposer)
+    proposal = problem.propose(laws, SIMULATED if proposer == "simulation" else _SEARCH_DRAWS)
+    smooth = proposer == "divergence" and all(isinstance(law, SmoothLaw) for law in laws)
     path = lambda_path(laws, problem.prior, caps, kl_weights=LAMBDA_PATH, weights=weights) if smooth else []
     shares = apply_caps(proposal.shares, caps)
     rivals = {
@@ -145,7 +168,7 @@ def learn_recipe(
         predicted_interval=(float(low), float(high)),
         predicted_loss_proportional=float(predicted[1]),
         predicted_loss_uniform=float(predicted[2]),
-        kl_to_prior=proposal.kl,
+        kl_to_prior=divergence(shares, problem.prior),
         verdict=verdict,
         notes=tuple(
             f"gain over {name}: {bounds[0]:.4f} … {bounds[1]:.4f} nats ({INTERVAL[1] - INTERVAL[0]:.0f} % of {splits} "
@@ -165,7 +188,9 @@ def learn_recipe(
         evidence=evidence,
         seed=config.seed,
     )
-    return LearnedMixture(recipe, supported, tuple(fitted), tuple(path))
+    scaled = weights / weights.sum()
+    observed = np.column_stack([losses[f.target] for f in fitted]) @ scaled
+    return LearnedMixture(recipe, supported, tuple(fitted), tuple(path), scaled, observed)
 
 
 @dataclass(frozen=True)
@@ -175,8 +200,13 @@ class _Problem:
     weights: Floats
     kl_weight: float
     seed: int
+    proposer: Proposer
 
     def propose(self, laws: Sequence[Law], draws: int) -> Proposal:
+        if self.proposer == "simulation":
+            # draws from the prior lie far beyond the caps of many small clusters, so only their average is capped
+            averaged = max(16, round(draws * AVERAGED / SIMULATED))
+            return simulate(mean_prediction(laws, self.weights), self.prior, draws=draws, averaged=averaged)
         if all(isinstance(law, SmoothLaw) for law in laws):
             return propose_convex(laws, self.prior, self.caps, kl_weight=self.kl_weight, weights=self.weights)
         predict = mean_prediction(laws, self.weights)
@@ -206,7 +236,7 @@ def _cross_fitted(
     for turn in range(splits):
         order = rng.permutation(n)
         mine, other = (
-            [LAWS[f.name].make(problem.seed).fit(mixtures[half], losses[f.target][half]) for f in fitted]
+            [f.entry.make(problem.seed).fit(mixtures[half], losses[f.target][half]) for f in fitted]
             for half in (np.sort(order[: n // 2]), np.sort(order[n // 2 :]))
         )
         expected[turn] = mean_prediction(mine, problem.weights)(points[:1])[0]

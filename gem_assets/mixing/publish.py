@@ -15,6 +15,7 @@ from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.heuristics import make_recipe
 from gem_assets.mixing.inventory import read_supply
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.report.plots import mixture_bars
 from gem_assets.taxonomy.taxonomy import Taxonomy
 
@@ -42,13 +43,18 @@ def publish_recipe(
     """
     supply = read_supply(inventory, len(taxonomy.clusters))
     recipe = make_recipe(strategy, supply, taxonomy.names, taxonomy.version, config, tokenizer)
+    write_recipe(recipe, supply, out)
+    return recipe
+
+
+def write_recipe(recipe: Recipe, supply: ClusterSupply, out: Path) -> None:
+    """Write a recipe, its table and its picture into ``out``."""
     recipe.write(out / RECIPE_NAME)
     pq.write_table(recipe.to_table(), out / "recipe.parquet", compression="zstd")
     mixtures = {"proportional": supply.token_shares}
-    if strategy != "proportional":
-        mixtures[strategy] = recipe.shares
+    if recipe.strategy != "proportional":
+        mixtures[recipe.strategy] = recipe.shares
     (out / "mixture.png").write_bytes(mixture_bars(mixtures, [e.name for e in recipe.entries]))
-    return recipe
 
 
 def describe_recipe(folder: Path) -> RecipeDescription:

@@ -72,6 +72,8 @@ class SwarmTable:
         ``(n, T)``.
     faults
         What was found wrong with rows that are still in the table.
+    dropped
+        What was found wrong with rows that are not.
     """
 
     runs: tuple[str, ...]
@@ -80,6 +82,7 @@ class SwarmTable:
     mixtures: Floats
     losses: Floats
     faults: tuple[SwarmFault, ...] = ()
+    dropped: tuple[SwarmFault, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.runs)
@@ -228,8 +231,9 @@ def import_swarm(
             runs=tuple(table.runs[i] for i in good),
             mixtures=table.mixtures[good],
             losses=table.losses[good],
+            dropped=tuple(everything),
         )
-    return replace(table, faults=tuple(fault for _, fault in row_faults))
+    return replace(table, faults=tuple(fault for _, fault in row_faults), dropped=tuple(faults))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ CODE_VERSION = "1"
 
 Precision = Literal["auto", "bf16", "fp32"]
 Centring = Literal["auto", "on", "off"]
+Sampler = Literal["regmix", "low_discrepancy", "d_optimal"]
 
 #: Non-embedding parameters of the sizes that were measured, as (width, layers, heads).
 SIZES: dict[str, tuple[int, int, int]] = {"0.3M": (96, 3, 3), "1M": (128, 5, 4), "3M": (192, 7, 6)}
@@ -181,6 +182,16 @@ class TrainingConfig(BaseModel):
         return self
 
 
+class ConfirmationConfig(BaseModel):
+    """The models at which a mixture has to hold: three times the proxies' size and tokens by default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig = ModelConfig(width=128, layers=5, heads=4)
+    training: TrainingConfig = TrainingConfig(tokens=786_432, batch=4, lr=3e-3, cool_down=0.2, evaluate_at=(1.0,))
+    seeds: Annotated[int, Field(ge=1, le=64, description="Seeds, paired over the arms.")] = 3
+
+
 class ProxyConfig(BaseModel):
     """Everything that decides what a proxy measures."""
 
@@ -199,6 +210,24 @@ class ProxyConfig(BaseModel):
         int, Field(ge=0, description="Further seeds on uniform and proportional, from which seed noise is known.")
     ] = 2
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of initialisation and stream, the same for all.")] = 0
+    sampler: Annotated[Sampler, Field(description="Draws the mixtures beside the fixed ones.")] = "regmix"
+    targets: Annotated[
+        str | None,
+        Field(
+            description="Parquet or JSONL file of validation texts (`text`, and `target` for several) that mixtures "
+            "shall be made for; null: the clusters' own held-out text."
+        ),
+    ] = None
+    device: Annotated[
+        str, Field(pattern="^(auto|cpu|cuda(:[0-9]+)?)$", description="Where proxies train; 'auto': a GPU if any.")
+    ] = "auto"
+    together: Annotated[int, Field(ge=1, le=1024, description="Proxies trained side by side on a GPU.")] = 16
+    confirmation: ConfirmationConfig = ConfirmationConfig()
+
+    def at_next_size(self) -> "ProxyConfig":
+        """Return the configuration of the confirmation's models."""
+        c = self.confirmation
+        return self.model_copy(update={"model": c.model, "training": c.training})
 
     @property
     def steps(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from gem_assets.mixing.laws.base import Floats, Law, folds
-from gem_assets.mixing.laws.registry import LAWS
+from gem_assets.mixing.laws.registry import LAWS, LawEntry
 
 MARGIN = 0.01
 
@@ -40,12 +40,17 @@ class LawScore:
 
 @dataclass(frozen=True)
 class FittedTarget:
-    """The law chosen for one target, fitted on all runs, with the scores of all that were tried."""
+    """The law chosen for one target, fitted on all runs, with the scores of all that were tried.
+
+    ``entry`` makes unfitted laws of the same kind; ``held_out`` ``(n,)`` is what folds without a run predict for it.
+    """
 
     target: str
     name: str
     law: Law
     scores: tuple[LawScore, ...]
+    entry: LawEntry
+    held_out: Floats
 
     @property
     def score(self) -> LawScore:
@@ -73,11 +78,23 @@ def pairwise_decisions(predicted: Floats, true: Floats) -> float:
     return float(np.mean(np.where(guess[counted] == 0, 0.5, guess[counted] == real[counted])))
 
 
-def cross_validate(name: str, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0) -> LawScore:
-    """Score one law of the registry on one target."""
+def cross_validate(
+    name: str, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0, entry: LawEntry | None = None
+) -> LawScore:
+    """Score one law on one target: that of ``entry``, or of the registry under ``name``."""
+    held_out = predict_held_out(LAWS[name] if entry is None else entry, mixtures, losses, n_folds=n_folds, seed=seed)
+    return _score(name, held_out, losses)
+
+
+def predict_held_out(entry: LawEntry, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0) -> Floats:
+    """Predict each run ``(n,)`` from the folds that it is not in."""
     held_out = np.empty(len(losses))
     for train, test in folds(len(losses), n_folds, seed):
-        held_out[test] = LAWS[name].make(seed).fit(mixtures[train], losses[train]).predict(mixtures[test])
+        held_out[test] = entry.make(seed).fit(mixtures[train], losses[train]).predict(mixtures[test])
+    return held_out
+
+
+def _score(name: str, held_out: Floats, losses: Floats) -> LawScore:
     return LawScore(
         law=name,
         spearman=spearman(held_out, losses),
@@ -91,6 +108,8 @@ def choose_laws(
     losses: Mapping[str, Floats],
     *,
     candidates: Sequence[str] | None = None,
+    extra: Mapping[str, Mapping[str, LawEntry]] | None = None,
+    fewer_runs: bool = False,
     n_folds: int = 5,
     seed: int = 0,
 ) -> list[FittedTarget]:
@@ -103,32 +122,48 @@ def choose_laws(
     losses
         Losses ``(n,)`` per target.
     candidates
-        Names of the registry; those that need more runs than there are in a fold's training part are passed over.
-        All by default.
+        Names of laws; those that need more runs than there are in a fold's training part are passed over. All by
+        default.
+    extra
+        Laws that know their target, such as the n-gram model's losses: name of the law, then of the target. They come
+        before those of the registry.
+    fewer_runs
+        Use candidates with fewer runs than they are worth trying with: for a recipe that is defined by its law.
 
     Raises
     ------
     ValueError
         For an unknown candidate, or when no candidate can work with so few runs.
     """
-    names = list(LAWS) if candidates is None else list(candidates)
-    unknown = [n for n in names if n not in LAWS]
+    own = extra or {}
+    known = [*own, *LAWS]
+    names = known if candidates is None else list(candidates)
+    unknown = [n for n in names if n not in known]
     if unknown:
-        raise ValueError(f"unknown law {unknown[0]!r}; there are {', '.join(LAWS)}")
+        raise ValueError(f"unknown law {unknown[0]!r}; there are {', '.join(known)}")
+
+    def entry(name: str, target: str) -> LawEntry:
+        return own[name][target] if name in own else LAWS[name]
+
     n, k = mixtures.shape
     in_training = n - -(-n // n_folds)
-    able = [name for name in names if LAWS[name].least_runs(k) <= in_training]
+    least = {name: max(entry(name, target).least_runs(k) for target in losses) for name in names}
+    able = [name for name in names if fewer_runs or least[name] <= in_training]
     if not able:
-        fewest = min(LAWS[name].least_runs(k) for name in names)
+        fewest = min(least.values())
         raise ValueError(
             f"{n} runs leave {in_training} to train a fold; {', '.join(names)} need at least {fewest}; train more "
             "proxies"
         )
     fitted: list[FittedTarget] = []
     for target, values in losses.items():
-        scores = tuple(cross_validate(name, mixtures, values, n_folds=n_folds, seed=seed) for name in able)
+        predicted = {
+            name: predict_held_out(entry(name, target), mixtures, values, n_folds=n_folds, seed=seed) for name in able
+        }
+        scores = tuple(_score(name, held_out, values) for name, held_out in predicted.items())
         best = max((s.spearman for s in scores if np.isfinite(s.spearman)), default=float("nan"))
         chosen = next((s.law for s in scores if s.spearman >= best - MARGIN), able[0])
-        law = LAWS[chosen].make(seed).fit(mixtures, values)
-        fitted.append(FittedTarget(target, chosen, law, scores))
+        best_entry = entry(chosen, target)
+        law = best_entry.make(seed).fit(mixtures, values)
+        fitted.append(FittedTarget(target, chosen, law, scores, best_entry, predicted[chosen]))
     return fitted

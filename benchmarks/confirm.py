@@ -1,0 +1,351 @@
+"""Do learned mixtures hold? A swarm, its laws, and paired confirmation runs, on clusters and on floors.
+
+``python -m benchmarks.confirm [--quick] [--only gem-12 ...] [--work FOLDER]`` takes ``multidomain/webmix_dev`` apart:
+seven of its sources and ``labeled/ag_news_test`` are targets that nothing is trained on; what is left is clustered by
+GEM (K = 12 and 24), by spherical k-means and at random (K = 12), and each partition goes through the same pipeline:
+n-gram counts, a swarm of 36 proxies (0.3M parameters, 49,152 tokens) that holds uniform, proportional, UniMax and the
+stage-0 optimum, held-out rank correlation of every law, a mixture learned with the law chosen per target, and models of
+the next size (1M parameters, 147,456 tokens, three seeds) trained on it, on proportional and on uniform. A target's
+windows in the confirmation are not those that the swarm was judged by.
+
+Finished models are kept in ``--work`` (by default a folder of the system's temporary one), so that a killed run goes on
+where it was. The last line is one JSON object: per partition, arm and seed the target and in-domain loss, ``wins``
+(seeds in which the learned mixture beats proportional and uniform) and ``seeds``.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from benchmarks.shared_data import shared_folder
+from gem_assets.embedding.config import EmbeddingConfig
+from gem_assets.embedding.embedder import fit_embedder
+from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.confirm import Confirmation, confirm
+from gem_assets.mixing.design import baseline_mixtures, design_swarm
+from gem_assets.mixing.laws.ngram import NAME as NGRAM
+from gem_assets.mixing.laws.ngram import ngram_laws
+from gem_assets.mixing.laws.select import cross_validate
+from gem_assets.mixing.learn import LearnedMixture, learn_recipe
+from gem_assets.mixing.stage_zero import lexical_optimum
+from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
+from gem_assets.proxy.config import ConfirmationConfig, PoolConfig, ProxyConfig, TrainingConfig
+from gem_assets.proxy.counts import count_documents
+from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
+from gem_assets.proxy.pool import EvaluationSet, build_pool, target_windows
+from gem_assets.proxy.swarm import SwarmRows, SwarmSpec, run_swarm, seed_noise, swarm_jobs
+from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
+from gem_assets.sampling import document_ranks
+from gem_assets.sphere.baselines import spherical_kmeans_labels
+from gem_assets.sphere.config import TeacherConfig
+from gem_assets.sphere.teach import fit_teacher
+from resources.engine import EngineResource
+
+TARGETS = (
+    "code_c",
+    "encyclopedia",
+    "math_word_problem",
+    "business_textbook",
+    "language_proposal",
+    "political_speech",
+    "qa_forum",
+)
+NEWS = "ag_news"
+PARTITIONS = ("gem-12", "gem-24", "kmeans-12", "random-12")
+LEARNED = (NGRAM, "log_exposure", "effective_exposure", "bimix", "log_linear")
+SLOW = ("data_mixing_law", "lightgbm", "gp")
+SPLITS = 12
+TARGET_WINDOWS, DOMAIN_WINDOWS = 8, 4
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents to train on, encoded, with vectors to cluster and texts of the targets in two disjoint halves."""
+
+    tokenizer: ProxyTokenizer
+    documents: EncodedDocuments
+    ranks: NDArray[np.uint64]
+    vectors: NDArray[np.float32]
+    for_swarm: dict[str, list[str]]
+    for_confirmation: dict[str, list[str]]
+
+
+def settings(quick: bool) -> ProxyConfig:
+    """The models: small enough for slow cores; what was used is part of the result."""
+    proxies, larger = (16_384, 49_152) if quick else (49_152, 147_456)
+    return ProxyConfig(
+        pool=PoolConfig(windows=DOMAIN_WINDOWS),
+        training=TrainingConfig(tokens=proxies, evaluate_at=(1.0,)),
+        confirmation=ConfirmationConfig(
+            training=TrainingConfig(tokens=larger, batch=4, lr=3e-3, cool_down=0.2, evaluate_at=(1.0,))
+        ),
+    )
+
+
+def read_corpus(config: ProxyConfig) -> Corpus:
+    shared = shared_folder() / "corpora"
+    table = pq.read_table(shared / "multidomain" / "webmix_dev.parquet", columns=["doc_id", "text", "label"])
+    labels, texts = np.array(table["label"].to_pylist()), table["text"].to_pylist()
+    inside = ~np.isin(labels, TARGETS)
+    rows = np.flatnonzero(inside)
+    kept = [texts[i] for i in rows]
+    by_source = [[texts[i] for i in rows if labels[i] == name] for name in sorted(set(labels[inside].tolist()))]
+    tokenizer = ProxyTokenizer.train(spread_sample(by_source, config.tokenizer), config.tokenizer)
+    wanted = {name: [texts[i] for i in np.flatnonzero(labels == name)] for name in TARGETS}
+    wanted[NEWS] = pq.read_table(shared / "labeled" / "ag_news_test.parquet", columns=["text"])["text"].to_pylist()
+    ids = [hashlib.sha256(str(table["doc_id"][int(i)]).encode()).hexdigest()[:32] for i in rows]
+    column = pa.array(kept, pa.large_string())
+    return Corpus(
+        tokenizer=tokenizer,
+        documents=tokenizer.encode(kept),
+        ranks=document_ranks(pa.array(ids), config.seed),
+        vectors=fit_embedder(column, EmbeddingConfig()).transform(column),
+        for_swarm={name: found[0::2] for name, found in wanted.items()},
+        for_confirmation={name: found[1::2] for name, found in wanted.items()},
+    )
+
+
+def partition(corpus: Corpus, name: str) -> tuple[NDArray[np.int64], int]:
+    """Labels of one way to take the documents apart, and the number of its parts."""
+    kind, count = name.rsplit("-", 1)
+    k = int(count)
+    if kind == "gem":
+        return np.asarray(fit_teacher(corpus.vectors, TeacherConfig(k=k, seed=0)).labels_, np.int64), k
+    if kind == "kmeans":
+        return np.asarray(spherical_kmeans_labels(corpus.vectors, k, seed=0), np.int64), k
+    return np.random.default_rng(0).integers(0, k, len(corpus.documents)), k
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one partition gave."""
+
+    swarm: TrainedSwarm
+    rows: SwarmRows
+    learned: LearnedMixture
+    confirmation: Confirmation
+    report: dict[str, object]
+
+
+def run_partition(
+    corpus: Corpus,
+    name: str,
+    config: ProxyConfig,
+    work: Path,
+    *,
+    mixtures: int,
+    arms: Sequence[str],
+    engine: EngineResource,
+) -> Outcome:
+    """The whole pipeline for one partition; the same for clusters and for floors."""
+    labels, k = partition(corpus, name)
+    names = tuple(map(str, range(k)))
+    context = config.model.context
+    split = build_pool(corpus.documents, labels, corpus.ranks, corpus.tokenizer, names, config.pool, context=context)
+    data = {purpose: work / name / purpose for purpose in ("swarm", "confirmation")}
+    for purpose, texts in (("swarm", corpus.for_swarm), ("confirmation", corpus.for_confirmation)):
+        parts = [split.evaluation] if split.evaluation is not None else []
+        parts += [
+            target_windows(
+                target,
+                corpus.tokenizer.encode(found),
+                corpus.tokenizer,
+                context=context,
+                windows=TARGET_WINDOWS,
+            )
+            for target, found in sorted(texts.items())
+        ]
+        data[purpose].mkdir(parents=True, exist_ok=True)
+        split.pool.save(data[purpose])
+        EvaluationSet.concatenate(parts).save(data[purpose])
+    evaluation = EvaluationSet.load(data["swarm"])
+    started = time.process_time()
+    trained_on = np.ones(len(labels), bool)
+    trained_on[split.held_out] = False
+    counts = count_documents(
+        corpus.documents,
+        np.where(trained_on, labels, -1),
+        vocab=corpus.tokenizer.vocab,
+        domains=k,
+        tokenizer=corpus.tokenizer.digest,
+    )
+    lexical = LexicalProxy.of(counts, evaluation, config.counts, config.tau)
+    lengths = np.diff(corpus.documents.offsets)
+    tokens = np.bincount(labels[trained_on], weights=lengths[trained_on], minlength=k).astype(np.int64)
+    documents = np.bincount(labels[trained_on], minlength=k)
+    supply = ClusterSupply(np.arange(k), documents, tokens, tokens)
+    mixing = MixingConfig()
+    importance = dict.fromkeys(sorted(corpus.for_swarm), 1.0)
+    optimum = lexical_optimum(lexical, supply, mixing, importance)
+    stage0_s = time.process_time() - started
+    design = design_swarm(supply, mixing, mixtures, lexical_optimum=optimum.shares)
+    spec = SwarmSpec(config, data["swarm"], name, names)
+    rows = run_swarm(
+        swarm_jobs(design.labels, design.mixtures, config),
+        spec,
+        work / name / "rows",
+        map_shards=engine.shard_map,
+        progress=said(name, "proxies"),
+    )
+    swarm = trained_swarm(rows)
+    extra = {NGRAM: ngram_laws(lexical, swarm.table.targets)}
+    scores = held_out(swarm, extra, every_law=name == PARTITIONS[0])
+    learned = learn_recipe(
+        "learned",
+        swarm.table,
+        supply,
+        names={},
+        taxonomy_version=name,
+        tokenizer=corpus.tokenizer.digest,
+        config=mixing,
+        targets=importance,
+        candidates=LEARNED,
+        extra=extra,
+        splits=SPLITS,
+    )
+    baselines = baseline_mixtures(supply, mixing)
+    every = {"learned": learned.recipe.shares, "lexical": optimum.shares, **baselines}
+    confirmation = confirm(
+        {arm: every[arm] for arm in arms},
+        range(config.confirmation.seeds),
+        SwarmSpec(config.at_next_size(), data["confirmation"], name, names),
+        work / name / "rows",
+        importance,
+        map_shards=engine.shard_map,
+        progress=said(name, "models"),
+    )
+    noise = seed_noise(rows)
+    inside = np.isin(swarm.table.targets, swarm.in_domain)
+    evidence = learned.recipe.evidence
+    assert evidence is not None
+    zero, one = lexical.losses(swarm.table.mixtures), swarm.table.losses
+    report: dict[str, object] = {
+        "domains": k,
+        "largest_over_smallest": round(float(tokens.max() / max(tokens.min(), 1)), 2),
+        "proxies": len(rows),
+        "proxy_cpu_s": round(float(rows.seconds.mean()), 2),
+        "stage0_cpu_s": round(stage0_s, 2),
+        "held_out_spearman": scores,
+        "stage0_against_stage1": {
+            "targets": round(100 * mean_spearman(zero[:, ~inside], one[:, ~inside]), 1),
+            "in_domain": round(100 * mean_spearman(zero[:, inside], one[:, inside]), 1),
+            "mean_of_targets": round(
+                100 * mean_spearman(zero[:, ~inside].mean(1, keepdims=True), one[:, ~inside].mean(1, keepdims=True)), 1
+            ),
+        },
+        "seed_noise_over_spread": {
+            "targets": round(float(noise.ratio[~inside].mean()), 3),
+            "in_domain": round(float(noise.ratio[inside].mean()), 3),
+            "mean": round(noise.mean_within / noise.mean_between, 3),
+        },
+        "spread_between_mixtures": round(float(noise.between[~inside].mean()), 4),
+        "laws": sorted({f.name for f in learned.targets}),
+        "cv_spearman": round(evidence.cv_spearman or 0.0, 3),
+        "kl_to_prior": round(evidence.kl_to_prior or 0.0, 3),
+        "predicted_gain_over_proportional": round(
+            (evidence.predicted_loss or 0.0) - (evidence.predicted_loss_proportional or 0.0), 4
+        ),
+        "proxies_say": evidence.verdict,
+        "arms": {
+            arm: {
+                "target": confirmation.target[a].round(4).tolist(),
+                "in_domain": confirmation.in_domain[a].round(4).tolist(),
+                "against_proportional": confirmation.difference(arm, "proportional").round(4).tolist(),
+                "wins": confirmation.wins(arm),
+            }
+            for a, arm in enumerate(confirmation.arms)
+        },
+        "wins": confirmation.wins("learned"),
+        "seeds": len(confirmation.seeds),
+        "verdict": confirmation.verdict("learned"),
+    }
+    return Outcome(swarm, rows, learned, confirmation, report)
+
+
+def held_out(swarm: TrainedSwarm, extra: dict[str, dict[str, object]], *, every_law: bool) -> dict[str, object]:
+    """Mean over targets of the rank correlation x 100 of five-fold held-out predictions, by law.
+
+    The laws that are slow to fit are judged on the targets alone, and on clusters of GEM alone.
+    """
+    found: dict[str, object] = {}
+    for law in (*LEARNED, *(SLOW if every_law else ())):
+        groups = {"targets": swarm.other} | ({} if law in SLOW else {"in_domain": swarm.in_domain})
+        found[law] = {
+            group: round(
+                float(np.mean([100 * np.nan_to_num(correlation(swarm, law, target, extra)) for target in members])), 1
+            )
+            for group, members in groups.items()
+        }
+    return found
+
+
+def correlation(swarm: TrainedSwarm, law: str, target: str, extra: dict[str, dict[str, object]]) -> float:
+    entry = extra.get(law, {}).get(target)
+    return cross_validate(law, swarm.table.mixtures, swarm.table.loss_of(target), entry=entry).spearman
+
+
+def said(name: str, what: str):
+    last = [0.0]
+
+    def progress(done: int, total: int, left: float | None) -> None:
+        if time.monotonic() - last[0] > 30 or done == total:
+            last[0] = time.monotonic()
+            print(f"{name}: {done} of {total} {what}" + (f", {left:.0f} s left" if left else ""), flush=True)
+
+    return progress
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one partition and its floor, shorter models, 12 proxies")
+    parser.add_argument("--only", nargs="*", default=None, choices=PARTITIONS)
+    parser.add_argument("--work", type=Path, default=None, help="folder that keeps finished models")
+    asked = parser.parse_args()
+    config = settings(asked.quick)
+    chosen = asked.only or (("gem-12", "random-12") if asked.quick else PARTITIONS)
+    work = asked.work or Path(tempfile.gettempdir()) / f"gem-confirm-{'quick' if asked.quick else 'full'}"
+    corpus = read_corpus(config)
+    engine = EngineResource(kind="local", workers=len(os.sched_getaffinity(0)), shard_timeout_s=3600)
+    print(f"{len(corpus.documents):,} documents, {len(corpus.documents.tokens):,} tokens to train on", flush=True)
+    results: dict[str, dict[str, object]] = {}
+    for name in chosen:
+        arms = ("learned", "lexical", "proportional", "uniform") if name == PARTITIONS[0] else (
+            "learned", "proportional", "uniform"
+        )  # fmt: skip
+        outcome = run_partition(
+            corpus, name, config, work, mixtures=14 if asked.quick else 36, arms=arms, engine=engine
+        )
+        results[name] = outcome.report
+        print(f"{name}: {json.dumps(outcome.report)}", flush=True)
+    first = results[chosen[0]]
+    print(
+        json.dumps(
+            {
+                "proxy": f"{config.model.non_embedding} parameters x {config.training.tokens} tokens",
+                "model": f"{config.confirmation.model.non_embedding} parameters x "
+                f"{config.confirmation.training.tokens} tokens",
+                "partition": chosen[0],
+                "wins": first["wins"],
+                "seeds": first["seeds"],
+                "partitions": results,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

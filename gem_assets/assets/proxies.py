@@ -1,0 +1,248 @@
+"""``proxy_tokens``, ``cluster_counts`` and ``proxy_swarm``: what mixtures are judged by."""
+
+from typing import Any
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.partitions import snapshots
+from gem_assets.lineage.manifest import InputRef
+from gem_assets.proxy.config import CODE_VERSION
+from resources import EngineResource, SettingsResource, Stage, StoreResource
+
+SWARM_FOLDER = "proxy_swarm"
+# settings that do not change what a proxy of the swarm measures
+NOT_OF_THE_SWARM = {"confirmation", "targets", "together"}
+
+
+@dg.asset(
+    deps=["teacher_clusters", "student_model", every_snapshot("raw_shards"), every_snapshot("student_labels")],
+    group_name=GROUP_PROXIES,
+    kinds={"numpy", "huggingface"},
+    owners=OWNERS,
+    tags=refresh("fitted"),
+    code_version=CODE_VERSION,
+    description="What proxies read: a small tokenizer, one token stream a cluster, and fixed windows of held-out text "
+    "(and of the validation texts in `proxy.targets`) that every mixture is judged by. Kept as long as the clusters "
+    "are: a new snapshot must not make all evidence stale.",
+)
+def proxy_tokens(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    from pathlib import Path
+
+    from gem_assets.lineage.identity import digest
+    from gem_assets.proxy.prepare import load_texts, prepare_data
+
+    conf = settings.load().proxy
+    teacher, model = store.input("teacher_clusters"), store.input("student_model")
+    labels = store.inputs("student_labels", lance_table=store.label_table(model))
+    shards = [store.input("raw_shards", ref.partition) for ref in labels]
+    texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
+    stage = Stage(
+        store,
+        "proxy_tokens",
+        config={
+            "tokenizer": conf.tokenizer,
+            "pool": conf.pool,
+            "context": conf.model.context,
+            "targets": digest(texts) if texts else None,
+        },
+        code_version=CODE_VERSION,
+        inputs=[teacher, model, *labels, *shards],
+        libraries=("tokenizers",),
+        seed=conf.seed,
+    )
+    if stage.done is None:
+        k = int(store.artifact(teacher).manifest.counts["clusters"])
+        with stage.write() as draft, store.scratch() as scratch:
+            report = prepare_data(
+                store.table_scan(labels),
+                store.shards(shards),
+                tuple(map(str, range(k))),
+                conf,
+                draft.path,
+                scratch,
+                targets=texts,
+                map_shards=engine.shard_map,
+            )
+            draft.counts = {
+                "tokens": sum(report.domain_tokens),
+                "clusters": k,
+                "targets": len(report.targets),
+                "vocab": report.vocab,
+            }
+            draft.metrics = {
+                "tokenizer": report.tokenizer,
+                "without_window": list(report.without_target),
+                "bytes_per_token": report.bytes_per_token,
+                "domain_tokens": list(report.domain_tokens),
+            }
+    manifest = stage.artifact.manifest
+    metrics: dict[str, Any] = dict(manifest.metrics)
+    rows = [{"cluster": k, "tokens": n} for k, n in enumerate(metrics["domain_tokens"])]
+    return stage.result(
+        {
+            **manifest.counts,
+            "bytes_per_token": metrics["bytes_per_token"],
+            "clusters_without_window": ", ".join(metrics["without_window"]) or "none",
+            "tokens_by_cluster": table(rows),
+        }
+    )
+
+
+@dg.asset(
+    partitions_def=snapshots,
+    deps=["raw_shards", "student_labels", "proxy_tokens"],
+    group_name=GROUP_PROXIES,
+    kinds={"numpy", "parquet"},
+    owners=OWNERS,
+    tags=refresh("content"),
+    code_version=CODE_VERSION,
+    description="N-gram counts of every cluster in one snapshot: exact, sparse and additive, so that a new snapshot is "
+    "counted alone. They are all that the lexical proxy (stage 0) needs.",
+)
+def cluster_counts(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    from gem_assets.proxy.prepare import count_snapshot
+
+    snapshot = context.partition_key
+    order = max(2, settings.load().proxy.counts.order)
+    tokens, model = store.input("proxy_tokens"), store.input("student_model")
+    shards, labels = store.input("raw_shards", snapshot), store.input("student_labels", snapshot)
+    prepared = store.artifact(tokens)
+    stage = Stage(
+        store,
+        "cluster_counts",
+        partition=snapshot,
+        config={"order": order, "table": store.label_table(model)},
+        code_version=CODE_VERSION,
+        inputs=[tokens, shards, labels],
+        libraries=("tokenizers",),
+    )
+    if stage.done is None:
+        with stage.write() as draft, store.scratch() as scratch:
+            counts = count_snapshot(
+                store.table_scan([labels]),
+                store.shards([shards])[snapshot],
+                int(prepared.manifest.counts["clusters"]),
+                prepared.path,
+                draft.path,
+                scratch,
+                order=order,
+                map_shards=engine.shard_map,
+            )
+            draft.counts = {"tokens": int(counts.tokens.sum()), "ngrams": sum(len(keys) for keys in counts.keys)}
+            draft.metrics = {"order": order, "tokens_by_cluster": counts.tokens.tolist()}
+    manifest = stage.artifact.manifest
+    metrics: dict[str, Any] = dict(manifest.metrics)
+    rows = [{"cluster": k, "tokens": n} for k, n in enumerate(metrics["tokens_by_cluster"])]
+    return stage.result({**manifest.counts, "order": order, "tokens_by_cluster": table(rows)})
+
+
+@dg.asset(
+    deps=["proxy_tokens", every_snapshot("cluster_counts"), "domain_inventory", "teacher_clusters", "gis_taxonomy"],
+    group_name=GROUP_PROXIES,
+    kinds={"pytorch", "parquet"},
+    owners=OWNERS,
+    tags=refresh("by_hand"),
+    code_version=CODE_VERSION,
+    pool="proxy_swarm",
+    description="Mixtures and the losses that tiny transformers reach on them, as a growing table: keyed by mixture, "
+    "proxy configuration, clusters and seed, so a rerun trains only what is missing and a kill loses at most one proxy "
+    "a core. Uniform, proportional, UniMax and the stage-0 optimum are always among the mixtures.",
+)
+def proxy_swarm(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    from gem_assets.mixing.grow import (
+        PICTURE,
+        describe_swarm,
+        drawn_mixtures,
+        grown_design,
+        lexical_proxy,
+        merge_counts,
+        publish_swarm,
+        swarm_spec,
+        train_design,
+        wanted_targets,
+    )
+    from gem_assets.mixing.inventory import read_supply
+    from gem_assets.mixing.stage_zero import lexical_optimum
+    from gem_assets.proxy.pool import TokenPool
+    from gem_assets.report.mixture_pages import SWARM_PAGE, swarm_page
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
+    loaded = settings.load()
+    conf, mixing = loaded.proxy, loaded.mixing
+    tokens, inventory = store.input("proxy_tokens"), store.input("domain_inventory")
+    teacher, named = store.input("teacher_clusters"), store.input("gis_taxonomy")
+    counted = counts_of(store, tokens)
+    data, folder = store.artifact(tokens), store.cache(SWARM_FOLDER)
+    k = int(data.manifest.counts["clusters"])
+    supply = read_supply(store.artifact(inventory).path, k)
+    drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf)
+    stage = Stage(
+        store,
+        "proxy_swarm",
+        config={"proxy": conf.model_dump(mode="json", exclude=NOT_OF_THE_SWARM), "mixing": mixing, "drawn": drawing},
+        code_version=CODE_VERSION,
+        inputs=[tokens, inventory, teacher, *counted],
+        libraries=("torch", "numpy"),
+        seed=conf.seed,
+    )
+    if stage.done is None:
+        lexical = lexical_proxy(merge_counts([store.artifact(ref).path for ref in counted]), data.path, conf)
+        optimum = lexical_optimum(lexical, supply, mixing, wanted_targets(data.path))
+        design = grown_design(drawn, supply, mixing, optimum.shares, TokenPool.load(data.path))
+        report = stage.progress(context)
+        rows = train_design(
+            design,
+            swarm_spec(conf, data.path, str(teacher.identity), k),
+            folder,
+            map_shards=engine.shard_map,
+            progress=lambda done, total, left: report(
+                f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
+            ),
+        )
+        names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
+        with stage.write() as draft:
+            swarm, figures = publish_swarm(rows, lexical, names, draft.path)
+            (draft.path / SWARM_PAGE).write_text(swarm_page(draft.path, names), encoding="utf-8")
+            draft.counts = {"proxies": len(rows), "mixtures": len(swarm.labels), "failed": len(rows.failed)}
+            draft.metrics = {name: value for name, value in figures.items() if name not in draft.counts}
+    folder = stage.artifact.path
+    found = describe_swarm(folder)
+    return stage.result(
+        {
+            **found.figures,
+            "mixtures_by_loss": table(found.mixtures),
+            "shares_against_loss": picture(folder, PICTURE, "Loss of every proxy against the share of a cluster"),
+            "page": dg.MetadataValue.path(str(folder / SWARM_PAGE)),
+        }
+    )
+
+
+def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
+    """Pin the counts of every snapshot that was counted with the given tokenizer and windows.
+
+    Raises
+    ------
+    MissingInputError
+        When there is none.
+    """
+    from resources.store import MissingInputError
+
+    found = store.inputs("cluster_counts")
+    current = [
+        ref
+        for ref in found
+        if any(i.asset == "proxy_tokens" and i.identity == tokens.identity for i in store.artifact(ref).manifest.inputs)
+    ]
+    if not current:
+        raise MissingInputError(
+            "no snapshot has been counted with the current proxy_tokens; materialize cluster_counts of a snapshot"
+        )
+    return current

@@ -1,0 +1,67 @@
+"""``recipe_report``: all recipes that there are, side by side, on one page."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh, table
+from gem_assets.assets.learned_recipes import CLIMBED, COUNTED, FITTED
+from gem_assets.assets.recipes import DESCRIPTIONS
+from gem_assets.mixing.config import LEARNED_CODE_VERSION
+from resources import Stage, StoreResource
+
+LEARNED = (*COUNTED, *FITTED, *CLIMBED)
+STRATEGIES = (*DESCRIPTIONS, *LEARNED)
+
+
+@dg.asset(
+    deps=[
+        *(dg.AssetKey(["recipes", strategy]) for strategy in STRATEGIES),
+        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in LEARNED),
+    ],
+    group_name=GROUP_MIXTURES,
+    kinds={"html", "matplotlib"},
+    owners=OWNERS,
+    tags=refresh("by_hand"),
+    code_version=LEARNED_CODE_VERSION,
+    description="Every recipe that has been made, with its law, predictions, confirmation and verdict, and which one "
+    "to use: what was confirmed at the next model size, else proportional. Recipes that were not made are left out.",
+)
+def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    from gem_assets.mixing.gather import gather_recipes
+    from gem_assets.report.mixture_pages import (
+        RECIPES_PAGE,
+        comparison_page,
+        gains_picture,
+        shares_picture,
+    )
+    from gem_assets.report.plots import markdown_image
+
+    gathered = gather_recipes(store.artifacts)
+    stage = Stage(
+        store, "recipe_report", config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
+    )
+    if stage.done is None:
+        with stage.write() as draft:
+            (draft.path / RECIPES_PAGE).write_text(
+                comparison_page(gathered.comparison, gathered.recipes), encoding="utf-8"
+            )
+            gains = gains_picture(gathered.comparison)
+            if gains is not None:
+                (draft.path / "gains.png").write_bytes(gains)
+            (draft.path / "shares.png").write_bytes(shares_picture(gathered.recipes))
+            draft.counts = {"recipes": len(gathered.recipes), "confirmations": gathered.confirmed}
+            draft.metrics = {"recommended": gathered.comparison.recommended, "reason": gathered.comparison.reason}
+    folder, manifest = stage.artifact.path, stage.artifact.manifest
+    pictures = {
+        name: dg.MetadataValue.md(markdown_image((folder / f"{name}.png").read_bytes(), alt))
+        for name, alt in (("gains", "Loss of each recipe less that of proportional"), ("shares", "Token shares"))
+        if (folder / f"{name}.png").is_file()
+    }
+    return stage.result(
+        {
+            **manifest.counts,
+            **manifest.metrics,
+            "recipes_side_by_side": table(list(gathered.comparison.rows)),
+            **pictures,
+            "page": dg.MetadataValue.path(str(folder / RECIPES_PAGE)),
+        }
+    )

@@ -1,0 +1,151 @@
+"""``gem recipes``, ``gem confirm`` and ``gem swarm``: mixtures, and the evidence for them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.console import console, friendly, progress_report
+
+if TYPE_CHECKING:  # slow to import: loaded where a command runs
+    from gem_assets.run import RunSummary
+
+swarm_app = typer.Typer(help="Proxy runs: train them, or bring those of others.", no_args_is_help=True)
+app.add_typer(swarm_app, name="swarm")
+
+
+class MixtureStepError(RuntimeError):
+    """A step that the command asked for failed; the message names it and says why."""
+
+
+@app.command("recipes")
+@friendly
+def recipes(
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Also write the comparison as one self-contained HTML file.")
+    ] = None,
+) -> None:
+    """Compare the recipes of a data root: laws, predictions, confirmations, and which one to use."""
+    from gem_assets.cli.mixture_tables import recipe_table
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.mixing.gather import gather_recipes
+    from gem_assets.settings import load_settings
+
+    found = gather_recipes(ArtifactStore(load_settings(data_root).data_root))
+    if page is not None:
+        from gem_assets.report.mixture_pages import comparison_page
+
+        page.write_text(comparison_page(found.comparison, found.recipes), encoding="utf-8")
+    if as_json:
+        content = {
+            "recipes": found.comparison.rows,
+            "recommended": found.comparison.recommended,
+            "reason": found.comparison.reason,
+            "left_out": found.left_out,
+        }
+        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        return
+    out = console()
+    out.print(recipe_table(found.comparison))
+    for name in found.left_out:
+        out.print(f"{name} is of another taxonomy and left out; materialize it again", markup=False)
+    out.print(f"Use [bold]{found.comparison.recommended}[/]: {found.comparison.reason}.", soft_wrap=True)
+    if page is not None:
+        out.print(f"Page  {page}", markup=False, soft_wrap=True)
+
+
+@app.command("confirm")
+@friendly
+def confirm_recipe(
+    strategy: Annotated[str, typer.Argument(help="Learned recipe to put to the test: learned, lexical, regmix ...")],
+    data_root: DataRoot = None,
+) -> None:
+    """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
+    from gem_assets.mixing.learned import LEARNED_STRATEGIES
+
+    if strategy not in LEARNED_STRATEGIES:
+        raise typer.BadParameter(f"no learned recipe {strategy!r}; there are {', '.join(LEARNED_STRATEGIES)}")
+    _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"])
+    recipes(data_root=data_root)
+
+
+@swarm_app.command("run")
+@friendly
+def run_proxies(data_root: DataRoot = None) -> None:
+    """Train the proxies that are missing in the swarm of the current clusters."""
+    _materialize(data_root, ["proxy_swarm"])
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.mixing.grow import describe_swarm
+    from gem_assets.settings import load_settings
+
+    made = ArtifactStore(load_settings(data_root).data_root).current("proxy_swarm")
+    if made is None:
+        raise MixtureStepError("proxy_swarm ran and left no result; see the run's log")
+    for name, value in describe_swarm(made.path).figures.items():
+        console().print(f"{name}: {value}", markup=False)
+
+
+@swarm_app.command("import")
+@friendly
+def import_table(
+    ratios: Annotated[Path, typer.Argument(help="CSV of mixtures: run or index, and one column a domain.")],
+    metrics: Annotated[Path, typer.Argument(help="CSV of losses: run or index, and one column a target.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the checked table goes.")] = Path("swarm.parquet"),
+    on_fault: Annotated[
+        str, typer.Option("--on-fault", help="What happens to wrong rows: refuse the table, drop them, or flag them.")
+    ] = "refuse",
+    aggregate: Annotated[
+        list[str] | None,
+        typer.Option("--aggregate", help="A column that must be the mean of others: mean=part,part. May be repeated."),
+    ] = None,
+    domains: Annotated[
+        str | None, typer.Option("--domains", help="Domains that must be there, in the order wanted: a,b,c.")
+    ] = None,
+) -> None:
+    """Read a published swarm (RegMix or Olmix layout), check every row, and write it as one table."""
+    from gem_assets.mixing.swarm import import_swarm
+
+    modes: dict[str, Literal["refuse", "drop", "flag"]] = {"refuse": "refuse", "drop": "drop", "flag": "flag"}
+    if on_fault not in modes:
+        raise typer.BadParameter(f"--on-fault is refuse, drop or flag, not {on_fault!r}")
+    table = import_swarm(
+        ratios,
+        metrics,
+        domains=domains.split(",") if domains is not None else None,
+        aggregates=dict(_parts(text) for text in aggregate or []),
+        on_fault=modes[on_fault],
+    )
+    table.write(out)
+    console().print(
+        f"{len(table.runs)} runs, {len(table.domains)} domains, {len(table.targets)} targets in {out}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for what, faults in (("flagged", table.faults), ("left out", table.dropped)):
+        for fault in faults:
+            console().print(f"  {what}: {fault}", markup=False, soft_wrap=True)
+
+
+def _parts(text: str) -> tuple[str, list[str]]:
+    name, found, parts = text.partition("=")
+    if not found or not parts:
+        raise typer.BadParameter(f"--aggregate is name=part,part, not {text!r}")
+    return name.strip(), [part.strip() for part in parts.split(",")]
+
+
+def _materialize(data_root: Path | None, assets: list[str]) -> None:
+    from gem_assets.run import materialize_everything
+    from gem_assets.settings import load_settings
+
+    with progress_report() as report:
+        summary: RunSummary = materialize_everything(
+            load_settings(data_root), lambda done, total, what: report(what, done, total), only=assets, also=assets
+        )
+    if summary.failed:
+        step = summary.failed[0]
+        raise MixtureStepError(f"{step.asset} failed: {step.error}")

@@ -1,0 +1,84 @@
+"""Find the recipes of a data root that may stand side by side, with the confirmations that are still about them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.manifest import InputRef
+from gem_assets.mixing.comparison import PROPORTIONAL, Comparison, compare_recipes
+from gem_assets.mixing.confirm import Confirmation, describe_confirmation
+from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+
+RECIPES, CONFIRMATIONS = "recipes/", "recipe_confirmation/"
+
+
+class NoRecipesError(LookupError):
+    """There is no recipe to show; the message says what to make."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Recipes of one taxonomy, proportional first.
+
+    Attributes
+    ----------
+    left_out
+        Strategies whose current recipe is of another taxonomy than the newest proportional one.
+    confirmed
+        Confirmation runs among the inputs, whatever they found.
+    """
+
+    recipes: tuple[Recipe, ...]
+    comparison: Comparison
+    inputs: tuple[InputRef, ...]
+    left_out: tuple[str, ...]
+    confirmed: int
+
+
+def gather_recipes(store: ArtifactStore) -> Gathered:
+    """Read the current recipes, and the confirmations made of exactly those.
+
+    Raises
+    ------
+    NoRecipesError
+        When no recipe has been made.
+    """
+    recipes: dict[str, Recipe] = {}
+    inputs: dict[str, InputRef] = {}
+    folders: dict[str, Path] = {}
+    for asset in store.assets():
+        current = store.current(asset)
+        if current is None:
+            continue
+        if asset.startswith(RECIPES):
+            name = asset.removeprefix(RECIPES)
+            recipes[name] = Recipe.read(current.path / RECIPE_NAME)
+            inputs[asset] = current.ref()
+        elif asset.startswith(CONFIRMATIONS):
+            folders[asset.removeprefix(CONFIRMATIONS)] = current.path
+            inputs[asset] = current.ref()
+    if not recipes:
+        raise NoRecipesError(f"no recipe has been made in {store.root}; materialize recipes, or run gem demo")
+    version = recipes.get(PROPORTIONAL, next(iter(recipes.values()))).taxonomy_version
+    shown = {name: recipe for name, recipe in recipes.items() if recipe.taxonomy_version == version}
+    confirmations: dict[str, Confirmation] = {}
+    for name, folder in folders.items():
+        made_from = store.current(f"{CONFIRMATIONS}{name}")
+        of = (
+            next((ref.identity for ref in made_from.manifest.inputs if ref.asset == RECIPES + name), "")
+            if made_from
+            else ""
+        )
+        if name in shown and of == inputs[RECIPES + name].identity:
+            confirmations[name] = describe_confirmation(folder)
+    ordered = tuple(
+        shown[name] for name in sorted(shown, key=lambda n: (n != PROPORTIONAL, shown[n].evidence is not None, n))
+    )
+    used = {RECIPES + name for name in shown} | {CONFIRMATIONS + name for name in confirmations}
+    return Gathered(
+        recipes=ordered,
+        comparison=compare_recipes(ordered, confirmations),
+        inputs=tuple(inputs[asset] for asset in sorted(used)),
+        left_out=tuple(sorted(set(recipes) - set(shown))),
+        confirmed=len(confirmations),
+    )
