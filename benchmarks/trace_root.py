@@ -89,7 +89,7 @@ class HandMadeRoot:
         """Commit ``student_labels``: clusters (n,) of the snapshot's documents in the order of its shards."""
         shards = self.current("raw_shards", snapshot)
         table = f"labels__{model}"
-        columns = [f.name for f in LABEL_SCHEMA if f.name not in ("cluster", "confidence", "margin")]
+        columns = [name for name in LABEL_SCHEMA.names if name in DOCUMENT_SCHEMA.names]
 
         def batches() -> Iterator[pa.RecordBatch]:
             start = 0
@@ -101,6 +101,7 @@ class HandMadeRoot:
                     values["cluster"] = pa.array(own, pa.int16())
                     values["confidence"] = pa.array((own % 7 + 1) / 8, pa.float32())
                     values["margin"] = pa.array((own % 5 + 1) / 8, pa.float32())
+                    values["escalated"] = pa.array(np.zeros(len(own), dtype=bool))
                     yield pa.RecordBatch.from_arrays(
                         [values[f.name].cast(f.type) for f in LABEL_SCHEMA], schema=LABEL_SCHEMA
                     )
