@@ -61,6 +61,7 @@ def diff(
     """Compare two mixtures: shares, documents that entered and left, and why."""
     from gem_assets.cli.lineage_print import print_diff
     from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.lineage.blocklist import Blocklist
     from gem_assets.lineage.diff import diff_mixtures
     from gem_assets.lineage.mixtures import find_mixture
     from gem_assets.settings import load_settings
@@ -69,7 +70,8 @@ def diff(
     store = ArtifactStore(settings.data_root)
     old, new = find_mixture(store, before), find_mixture(store, after)
     with progress_report(quiet=as_json) as report:
-        found = diff_mixtures(store, old, new, trace_index(settings, report))
+        blocked = Blocklist(settings.data_root).documents()
+        found = diff_mixtures(store, old, new, trace_index(settings, report), blocked)
     if html is not None:
         from gem_assets.report.lineage_pages import diff_page
 

@@ -1,13 +1,16 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks.trace_root import LANDED, HandMadeRoot
 from gem_assets.cli import app
-from tests.lineage.conftest import build
+from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlockRequest
+from tests.lineage.conftest import build, pages
 from tests.report.test_pages import check_is_inert
 
 
@@ -54,6 +57,21 @@ def test_diff_prints_and_writes_json_and_a_page(made: HandMadeRoot, tmp_path: Pa
     code, _, err = gem(made, "diff", "balanced~5", "balanced")
     assert code == 1
     assert "2 versions" in err
+
+
+def test_a_document_on_the_takedown_list_leaves_as_a_takedown(made: HandMadeRoot):
+    first = made.current("raw_shards", "2026-01").path / "part-00000.parquet"
+    gone = pq.read_table(first, columns=["doc_id"]).column(0)[0].as_py()
+    entry = BlockEntry(kind="doc_id", value=gone)
+    at = datetime(2026, 11, 25, tzinfo=UTC)
+    Blocklist(made.root).append(BlockRequest(id="0" * 12, at=at, entries=(entry,), documents=(gone,)))
+    made.snapshot("2026-01", [pages("2026-01", range(1, 60))], landed=b"again")
+    made.label("2026-01", (np.arange(1, 60) % 3).astype(np.int16))
+    made.recipe("balanced", {0: 0.2, 1: 0.3, 2: 0.5}, 4000)
+    code, out, _ = gem(made, "diff", "balanced~1", "balanced", "--json")
+    assert code == 0
+    left = json.loads(out)["left"]
+    assert [(m["reason"], m["examples"][0]["doc_id"]) for m in left] == [("takedown", gone)]
 
 
 def test_lineage_shows_verifies_and_fails_on_a_flipped_byte(made: HandMadeRoot, tmp_path: Path):
