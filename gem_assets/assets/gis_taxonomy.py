@@ -9,6 +9,7 @@ from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 if TYPE_CHECKING:
+    from gem_assets.taxonomy.hierarchy import Hierarchy
     from gem_assets.taxonomy.refit import RefitRecord
 
 
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
     code_version=CODE_VERSION,
     description="The named taxonomy: documents are ranked inside their cluster by the Geometric Influence Score "
     "(confidence, centrality, local density), the best distinct ones are its exemplars, class TF-IDF gives its "
-    "keywords, and the name comes from those or from a language model where one is set.",
+    "keywords, and the name comes from those or from a language model where one is set. Clusters are grouped into "
+    "named parents by agglomeration on the sphere; names of clusters and parents stay through refits.",
 )
 def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import TEACHER, input_of, named_before
     from gem_assets.lineage.takedown import blocked_seed, blocklist_input
-    from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, namer_of, publish_taxonomy, refitted
+    from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, TREE_NAME, namer_of, publish_taxonomy, refitted
     from gem_assets.taxonomy.seed import seed_documents
-    from gem_assets.taxonomy.taxonomy import Taxonomy
+    from gem_assets.taxonomy.taxonomy import Taxonomy, namer_version
 
     conf = settings.load().taxonomy
     teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
@@ -39,7 +41,8 @@ def gis_taxonomy(
     stage = Stage(
         store,
         "gis_taxonomy",
-        config=conf,
+        # a reworded prompt gives other names, so it gives another identity too
+        config=conf if conf.namer is None else {**conf.model_dump(mode="json"), "named_by": namer_version(conf)},
         code_version=CODE_VERSION,
         inputs=[teacher, *([before] if before is not None else []), *blocklist_input(blocked)],
         libraries=("numpy", "scikit-learn"),
@@ -73,10 +76,27 @@ def gis_taxonomy(
             "namer": taxonomy.namer,
             **(refit_figures(taxonomy.refit) if taxonomy.refit is not None else {}),
             "clusters": table(taxonomy.to_table().to_pylist()),
-            "map": picture(folder, "map.png", "Seed documents by cluster, two principal components"),
+            **(parent_figures(taxonomy.hierarchy) if taxonomy.hierarchy is not None else {}),
+            "map": picture(folder, "map.png", "Seed documents between the centres of the clusters they resemble"),
+            **({"tree": picture(folder, TREE_NAME, "Clusters and their parents")} if taxonomy.hierarchy else {}),
             "page": dg.MetadataValue.path(str(folder / PAGE_NAME)),
         }
     )
+
+
+def parent_figures(hierarchy: "Hierarchy") -> dict[str, dg.MetadataValue]:
+    """Show the parents as a table, for the asset's page."""
+    rows = [
+        {
+            "parent": p.name,
+            "clusters": len(p.clusters),
+            "share": p.share,
+            "coherence": p.coherence,
+            "keywords": ", ".join(p.keywords),
+        }
+        for p in sorted(hierarchy.parents, key=lambda p: -p.share)
+    ]
+    return {"parents": table(rows)}
 
 
 def refit_figures(refit: "RefitRecord") -> dict[str, str | float | int]:

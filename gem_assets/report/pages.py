@@ -15,6 +15,7 @@ from gem_assets.mixing.recipe import Recipe, RecipeEntry
 from gem_assets.report.page_style import CSS
 from gem_assets.report.plots import effective_number
 from gem_assets.report.tables import compact, percent
+from gem_assets.taxonomy.hierarchy import Parent
 from gem_assets.taxonomy.taxonomy import Cluster, Taxonomy
 
 
@@ -54,8 +55,8 @@ def image(png: bytes, alt: str) -> str:
     return f'<div class="picture"><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></div>'
 
 
-def taxonomy_page(taxonomy: Taxonomy, map_png: bytes | None = None) -> str:
-    """Write the taxonomy as one page: figures, the map, and a card per cluster, largest first."""
+def taxonomy_page(taxonomy: Taxonomy, map_png: bytes | None = None, tree_png: bytes | None = None) -> str:
+    """Write the taxonomy as one page: figures, map, tree, and a card per cluster, by parent, largest first."""
     shares = [c.share for c in taxonomy.clusters]
     largest, smallest = max(shares, default=0.0), min(shares, default=0.0)
     coherence = sum(c.share * c.coherence for c in taxonomy.clusters)
@@ -66,13 +67,18 @@ def taxonomy_page(taxonomy: Taxonomy, map_png: bytes | None = None) -> str:
         (f"{largest / smallest:.1f}" if smallest > 0 else "∞", "largest / smallest"),
         (f"{coherence:.3f}", "mean cosine to centre"),
     ]
-    order = sorted(taxonomy.clusters, key=lambda c: (-c.share, c.id))
-    cards = "\n".join(_card(c, taxonomy, largest) for c in order)
+    parents = taxonomy.hierarchy.parents if taxonomy.hierarchy is not None else ()
+    if parents:
+        figures.insert(1, (str(len(parents)), "parents"))
+    pictures = [(map_png, "Map of the sample, coloured by cluster"), (tree_png, "Clusters and their parents as a tree")]
+    shown = "\n".join(image(png, alt) for png, alt in pictures if png is not None)
+    sections = [_section(p, taxonomy, largest) for p in sorted(parents, key=lambda p: (-p.share, p.id))]
+    if not parents:
+        sections = [f"<h2>Clusters</h2>\n{_cards(taxonomy.clusters, taxonomy, largest)}"]
     body = (
         "<h1>Taxonomy</h1>\n"
         f'<p class="muted">Clusters of the corpus, with what they hold. Names: {escape(taxonomy.namer)}.</p>\n'
-        f"{figure_row(figures)}\n{image(map_png, 'Map of the sample, coloured by cluster') if map_png else ''}\n"
-        f'<h2>Clusters</h2>\n<div class="cards">\n{cards}\n</div>'
+        f"{figure_row(figures)}\n{shown}\n" + "\n".join(sections)
     )
     return page("Taxonomy", body, f"Taxonomy {taxonomy.version}")
 
@@ -116,6 +122,20 @@ def recipe_page(recipes: Sequence[Recipe], bars_png: bytes | None = None) -> str
     )
     identities = ", ".join(f"{r.strategy} {r.identity[:12]}" for r in recipes)
     return page("Recipes", body, f"Taxonomy {versions[0]}; {identities}")
+
+
+def _section(parent: Parent, taxonomy: Taxonomy, largest: float) -> str:
+    own = [taxonomy.clusters[c] for c in parent.clusters]
+    return (
+        f'<h2 id="parent-{parent.id}">{escape(parent.name)} <span class="number">{_percent(parent.share)} in '
+        f"{len(own)} clusters · coherence {parent.coherence:.3f}</span></h2>\n"
+        f'<p class="small muted">{escape(parent.description)}</p>\n{_cards(own, taxonomy, largest)}'
+    )
+
+
+def _cards(clusters: Sequence[Cluster], taxonomy: Taxonomy, largest: float) -> str:
+    order = sorted(clusters, key=lambda c: (-c.share, c.id))
+    return '<div class="cards">\n' + "\n".join(_card(c, taxonomy, largest) for c in order) + "\n</div>"
 
 
 def _card(cluster: Cluster, taxonomy: Taxonomy, largest: float) -> str:

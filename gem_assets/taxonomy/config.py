@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 NAMER_KEY_VARIABLE = "GEM_NAMER_API_KEY"
 
@@ -55,6 +55,12 @@ class TaxonomyConfig(BaseModel):
     duplicate_cosine: float = Field(
         default=0.95, gt=0, le=1, description="Two exemplars are never closer to each other than this."
     )
+    duplicate_words: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="Two exemplars never share more of their words than this (Jaccard, first 2,000 characters).",
+    )
     keywords: int = Field(default=12, ge=3, le=100, description="Keywords per cluster.")
     keyword_documents: int = Field(
         default=2000, ge=10, description="Most documents of a cluster that are read for keywords."
@@ -64,5 +70,10 @@ class TaxonomyConfig(BaseModel):
     )
     name_words: int = Field(default=3, ge=1, le=6, description="Keywords in a plain name.")
     neighbours: int = Field(default=3, ge=0, le=50, description="Nearest other clusters listed per cluster.")
+    parents: int | None = Field(
+        default=None,
+        ge=0,
+        description="Groups of clusters in the level above them; 0 for none, null for about the square root of 2K.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the samples drawn above.")
     namer: NamerConfig | None = Field(default=None, description="Endpoint that writes names; none by default.")

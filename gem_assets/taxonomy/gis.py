@@ -11,12 +11,14 @@ first.
 Cost: one exact inner-product search inside each cluster, ``O(n_k · min(n_k, density_reference) · d)``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.taxonomy.config import TaxonomyConfig
+from gem_assets.taxonomy.tokens import tokenize
 
 try:
     import faiss as _faiss
@@ -25,6 +27,7 @@ except ImportError:  # the exact numpy search below gives the same neighbours, o
 
 DENSITY_FLOOR = 1e-6
 _BLOCK = 2048
+_COMPARED_CHARS = 2000
 
 
 def geometric_influence(
@@ -127,11 +130,15 @@ def select_exemplars(
     vectors: NDArray[np.float32],
     per_cluster: int,
     duplicate_cosine: float,
+    texts: Sequence[str] | None = None,
+    duplicate_words: float = 1.0,
 ) -> dict[int, list[int]]:
     """Pick the best documents of each cluster, no two of them near-duplicates.
 
-    Goes down the scores and skips a document whose cosine to one already taken exceeds ``duplicate_cosine``.
-    Ties go to the earlier row. A cluster of near-duplicates gives fewer documents than asked.
+    Goes down the scores and skips a document whose cosine to one already taken exceeds ``duplicate_cosine`` or, where
+    texts are given, whose words are the same as that one's in a share above ``duplicate_words`` (Jaccard similarity of
+    content words in the first 2,000 characters): pages from one template differ in a rare word, which can turn their
+    vectors far apart. Ties go to the earlier row. A cluster of near-duplicates gives fewer documents than asked.
 
     Returns
     -------
@@ -143,13 +150,23 @@ def select_exemplars(
         rows = np.flatnonzero((labels == k) & np.isfinite(scores))
         ranked = rows[np.argsort(-scores[rows], kind="stable")]
         taken: list[int] = []
+        said: list[frozenset[str]] = []
         for row in ranked:
             if len(taken) == per_cluster:
                 break
-            if not taken or float(np.max(vectors[taken] @ vectors[row])) <= duplicate_cosine:
-                taken.append(int(row))
+            if taken and float(np.max(vectors[taken] @ vectors[row])) > duplicate_cosine:
+                continue
+            words = _content_words(texts[int(row)]) if texts is not None else frozenset[str]()
+            if any(len(words & other) > duplicate_words * max(1, len(words | other)) for other in said):
+                continue
+            taken.append(int(row))
+            said.append(words)
         chosen[int(k)] = taken
     return chosen
+
+
+def _content_words(text: str) -> frozenset[str]:
+    return frozenset(t for t in tokenize(text[:_COMPARED_CHARS]) if t is not None)
 
 
 def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:

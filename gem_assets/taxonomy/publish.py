@@ -1,7 +1,7 @@
 """The taxonomy as an artifact: the JSON, its table, a page to read and a map to look at.
 
-Writes ``taxonomy.json``, ``taxonomy.parquet``, ``map.png`` (seed documents on two principal components) and
-``taxonomy.html``, one self-contained page.
+Writes ``taxonomy.json``, ``taxonomy.parquet``, ``map.png`` (seed documents between the centres of their clusters),
+``tree.png`` (clusters and their parents, where there are any) and ``taxonomy.html``, one self-contained page.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from gem_assets.report.pages import taxonomy_page
 from gem_assets.report.plots import cluster_map
+from gem_assets.report.tree import taxonomy_tree
 from gem_assets.sphere.crosswalk import Crosswalk
 from gem_assets.sphere.refit import Domains
 from gem_assets.taxonomy.config import TaxonomyConfig
@@ -21,6 +22,7 @@ from gem_assets.taxonomy.taxonomy import Taxonomy, build_taxonomy
 
 TAXONOMY_NAME = "taxonomy.json"
 PAGE_NAME = "taxonomy.html"
+TREE_NAME = "tree.png"
 
 
 def namer_of(config: TaxonomyConfig, cache: Path) -> Namer | None:
@@ -83,5 +85,9 @@ def publish_taxonomy(
     names = [cluster.name for cluster in taxonomy.clusters]
     picture = cluster_map(seed.vectors, seed.table.column("label").to_numpy(), names)
     (out / "map.png").write_bytes(picture)
-    (out / PAGE_NAME).write_text(taxonomy_page(taxonomy, picture), encoding="utf-8")
+    tree = None
+    if taxonomy.hierarchy is not None:
+        tree = taxonomy_tree(taxonomy.hierarchy, names, [cluster.share for cluster in taxonomy.clusters])
+        (out / TREE_NAME).write_bytes(tree)
+    (out / PAGE_NAME).write_text(taxonomy_page(taxonomy, picture, tree), encoding="utf-8")
     return taxonomy

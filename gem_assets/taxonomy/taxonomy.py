@@ -23,9 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gem_assets.lineage.identity import canonical_json
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.gis import geometric_influence, select_exemplars
+from gem_assets.taxonomy.hierarchy import Hierarchy, cluster_resultants
 from gem_assets.taxonomy.keywords import cluster_keywords
-from gem_assets.taxonomy.llm_namer import ClusterBrief, ClusterName, Namer
-from gem_assets.taxonomy.naming import plain_names, slugs, unique_name
+from gem_assets.taxonomy.llm_namer import PROMPT_VERSION, ClusterBrief, Namer
+from gem_assets.taxonomy.naming import slugs
+from gem_assets.taxonomy.naming_round import Named, give_names
+from gem_assets.taxonomy.parents import Leaf, build_hierarchy
 from gem_assets.taxonomy.refit import RefitRecord
 
 SNIPPET = 160
@@ -115,8 +118,12 @@ class Taxonomy(BaseModel):
         Identity under which the caller stores this taxonomy; recipes refer to it.
     documents
         Size of the sample behind the figures.
+    namer
+        ``keywords``, or the model and the version of the prompt that named what ``named_by`` says it named.
     refit
         What the last refit did to the clusters; None after a first fit.
+    hierarchy
+        Parents above the clusters; None where there are too few clusters or none are wanted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -129,6 +136,7 @@ class Taxonomy(BaseModel):
     namer: str
     clusters: tuple[Cluster, ...]
     refit: RefitRecord | None = None
+    hierarchy: Hierarchy | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -139,6 +147,10 @@ class Taxonomy(BaseModel):
             doubled = [v for v, count in Counter(values).items() if count > 1]
             if doubled:
                 raise ValueError(f"two clusters share the {what} {doubled[0]!r}")
+        if self.hierarchy is not None:
+            held = sorted(c for parent in self.hierarchy.parents for c in parent.clusters)
+            if held != list(range(len(self.clusters))):
+                raise ValueError("every cluster of a taxonomy must have one parent")
         return self
 
     @property
@@ -159,16 +171,20 @@ class Taxonomy(BaseModel):
             raise ValueError(f"{path} is not a valid taxonomy: {error}") from error
 
     def to_table(self) -> pa.Table:
-        """One row per cluster with the figures and the keywords as one string."""
+        """One row per cluster with its parent's name, the figures, and keywords and neighbours as one string each."""
+        above = self.hierarchy.parent_of() if self.hierarchy is not None else {}
+        names = self.names
         rows = [
             {
                 "cluster": c.id,
                 "name": c.name,
+                "parent": above[c.id].name if c.id in above else None,
                 "documents": c.documents,
                 "share": c.share,
                 "coherence": c.coherence,
                 "kappa": c.kappa,
                 "keywords": ", ".join(c.keywords),
+                "neighbours": ", ".join(f"{names[n.cluster]} {n.cosine:.2f}" for n in c.neighbours),
             }
             for c in self.clusters
         ]
@@ -176,11 +192,13 @@ class Taxonomy(BaseModel):
             [
                 ("cluster", pa.int16()),
                 ("name", pa.string()),
+                ("parent", pa.string()),
                 ("documents", pa.int64()),
                 ("share", pa.float64()),
                 ("coherence", pa.float64()),
                 ("kappa", pa.float64()),
                 ("keywords", pa.string()),
+                ("neighbours", pa.string()),
             ]
         )
         return pa.Table.from_pylist(rows, schema=schema)
@@ -231,7 +249,15 @@ def build_taxonomy(
     n_clusters = len(mu)
     rows = _checked_rows(sample, vectors, n_clusters)
     scores = geometric_influence(rows.vectors, rows.labels, rows.log_responsibility, rows.log_density, config)
-    chosen = select_exemplars(scores, rows.labels, rows.vectors, config.exemplars, config.duplicate_cosine)
+    chosen = select_exemplars(
+        scores,
+        rows.labels,
+        rows.vectors,
+        config.exemplars,
+        config.duplicate_cosine,
+        rows.texts,
+        config.duplicate_words,
+    )
     members = [_in_reading_order(rows, k) for k in range(n_clusters)]
     weighted = cluster_keywords({k: [rows.texts[i] for i in members[k]] for k in range(n_clusters)}, config)
     keywords = {k: [term for term, _ in weighted[k]] for k in range(n_clusters)}
@@ -244,9 +270,19 @@ def build_taxonomy(
         for k in range(n_clusters)
     ]
     lasting = list(range(n_clusters)) if domains is None else [int(d) for d in domains]
-    names = _names(briefs, keywords, config, namer, _known(previous, lasting))
+    names = give_names(briefs, _known(previous, lasting), namer, config.name_words)
     slug = slugs({k: names[k].name for k in names})
     directions = np.asarray(mu, np.float64)
+    resultants = cluster_resultants(rows.vectors, rows.labels, directions)
+    hierarchy = build_hierarchy(
+        [
+            Leaf(lasting[k], names[k].name, names[k].description, [rows.texts[i] for i in members[k]], resultants[k])
+            for k in range(n_clusters)
+        ],
+        config,
+        namer,
+        previous.hierarchy if previous is not None else None,
+    )
     cosines = directions @ directions.T
     clusters = [
         Cluster(
@@ -273,10 +309,16 @@ def build_taxonomy(
         documents=len(rows.labels),
         gis=config.gis,
         beta=config.beta,
-        namer=config.namer.model if namer is not None and config.namer is not None else "keywords",
+        namer=namer_version(config) if namer is not None else "keywords",
         clusters=tuple(clusters),
         refit=refit,
+        hierarchy=hierarchy,
     )
+
+
+def namer_version(config: TaxonomyConfig) -> str:
+    """Who names under these settings: ``keywords``, or the model with the version of its prompt."""
+    return f"{config.namer.model}, prompt {PROMPT_VERSION}" if config.namer is not None else "keywords"
 
 
 @dataclass(frozen=True)
@@ -290,13 +332,6 @@ class _Rows:
     log_responsibility: NDArray[np.float64]
     log_density: NDArray[np.float64]
     vectors: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Named:
-    name: str
-    description: str
-    named_by: Literal["keywords", "model", "previous"]
 
 
 def _checked_rows(sample: pa.Table, vectors: NDArray[np.float32], n_clusters: int) -> _Rows:
@@ -337,38 +372,14 @@ def _in_reading_order(rows: _Rows, cluster: int) -> NDArray[np.int64]:
     return np.flatnonzero(rows.labels == cluster)
 
 
-def _names(
-    briefs: Sequence[ClusterBrief],
-    keywords: dict[int, list[str]],
-    config: TaxonomyConfig,
-    namer: Namer | None,
-    known: dict[int, _Named],
-) -> dict[int, _Named]:
-    named = dict(known)
-    fresh = [b for b in briefs if b.cluster not in named]
-    answers: list[ClusterName | None] = list(namer(fresh)) if namer is not None and fresh else [None] * len(fresh)
-    for brief, answer in zip(fresh, answers, strict=True):
-        if answer is not None:
-            name = unique_name(answer.name, brief.cluster, [n.name for n in named.values()])
-            named[brief.cluster] = _Named(name, answer.description, "model")
-    rest = {b.cluster: keywords[b.cluster] for b in fresh if b.cluster not in named}
-    for k, name in plain_names(rest, config.name_words, taken=[n.name for n in named.values()]).items():
-        named[k] = _Named(name, _plain_description(keywords[k]), "keywords")
-    return named
-
-
-def _known(previous: Taxonomy | None, domains: Sequence[int]) -> dict[int, _Named]:
+def _known(previous: Taxonomy | None, domains: Sequence[int]) -> dict[int, Named]:
     """Names that an earlier taxonomy gave, by the index that their domain has now."""
     by_domain = {c.domain: c for c in previous.clusters} if previous is not None else {}
     return {
-        k: _Named(by_domain[d].name, by_domain[d].description, "previous")
+        k: Named(by_domain[d].name, by_domain[d].description, "previous")
         for k, d in enumerate(domains)
         if d in by_domain
     }
-
-
-def _plain_description(keywords: Sequence[str]) -> str:
-    return f"Texts about {', '.join(keywords[:8])}." if keywords else "No text in the sample."
 
 
 def _exemplar(rows: _Rows, row: int, score: float) -> Exemplar:

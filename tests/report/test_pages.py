@@ -139,3 +139,18 @@ def test_hostile_names_in_recipes_are_escaped():
 def test_page_title_and_footer_are_escaped():
     reader = check_is_inert(page(EVIL, "", EVIL))
     assert reader.text.count(EVIL) == 2
+
+
+def test_clusters_stand_under_their_parents():
+    taxonomy = build()
+    text = taxonomy_page(taxonomy)
+    reader = check_is_inert(text)
+    assert taxonomy.hierarchy is not None
+    for parent in taxonomy.hierarchy.parents:
+        section = text[text.index(f'id="parent-{parent.id}"') :].split("<h2")[0]
+        for cluster in taxonomy.clusters:
+            assert (f'id="cluster-{cluster.id}"' in section) == (cluster.id in parent.clusters)
+    assert all(parent.name in reader.text for parent in taxonomy.hierarchy.parents)
+    flat = taxonomy_page(taxonomy.model_copy(update={"hierarchy": None}))
+    assert "parent-" not in flat
+    assert all(f'id="cluster-{c.id}"' in flat for c in taxonomy.clusters)

@@ -147,3 +147,13 @@ def test_exemplars_are_distinct_members_in_order_of_score(seed, per_cluster, lim
         cosines = vectors[rows] @ vectors[rows].T
         assert np.all(cosines[np.triu_indices(len(rows), 1)] <= limit + 1e-6)
         assert scores[rows[0]] == scores[labels == k].max()
+
+
+def test_pages_of_one_template_count_as_duplicates_by_their_words():
+    vectors = unit(np.eye(4))
+    scores, labels = np.array([4.0, 3, 2, 1]), np.zeros(4, int)
+    page = "This command is an alias of {}. View documentation for the original command: tldr {}"
+    texts = [page.format("kcat", "kcat"), page.format("chromium", "chromium"), "a letter from the whale", ""]
+    assert select_exemplars(scores, labels, vectors, 3, 0.95, texts, 0.5) == {0: [0, 2, 3]}
+    assert select_exemplars(scores, labels, vectors, 3, 0.95, texts, 1.0) == {0: [0, 1, 2]}
+    assert select_exemplars(scores, labels, vectors, 3, 0.95) == {0: [0, 1, 2]}

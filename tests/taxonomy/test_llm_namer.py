@@ -7,8 +7,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
+from gem_assets.taxonomy import llm_namer
 from gem_assets.taxonomy.config import NAMER_KEY_VARIABLE, NamerConfig
-from gem_assets.taxonomy.llm_namer import ClusterBrief, ClusterName, LlmNamer, NamerWarning, parse_answer
+from gem_assets.taxonomy.llm_namer import (
+    PARENT_PROMPT,
+    SYSTEM_PROMPT,
+    ClusterBrief,
+    ClusterName,
+    LlmNamer,
+    NamerWarning,
+    parse_answer,
+)
 
 
 class Endpoint:
@@ -86,6 +95,32 @@ def test_another_model_or_other_text_is_asked_anew(serve, tmp_path):
     LlmNamer(NamerConfig(base_url=endpoint.url, model="other"), tmp_path)(BRIEFS[:1])
     LlmNamer(config_for(endpoint), tmp_path)([ClusterBrief(0, ("diabetes",), ("Other text.",))])
     assert len(endpoint.requests) == 3
+
+
+def test_a_parent_is_asked_about_by_its_topics_with_a_prompt_of_its_own(serve, tmp_path):
+    endpoint = serve(GOOD)
+    parent = ClusterBrief(0, ("diabetes", "insulin"), (), ("Type 2 Diabetes Care: treatment.", "Insulin Pumps"))
+    LlmNamer(config_for(endpoint), tmp_path)([BRIEFS[0], parent])
+    cluster, section = (request["messages"] for request in endpoint.requests)
+    assert cluster[0] == {"role": "system", "content": SYSTEM_PROMPT}
+    assert section[0] == {"role": "system", "content": PARENT_PROMPT}
+    assert "- Insulin Pumps" in section[1]["content"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_prompts_are_plain_text_without_leftovers_of_their_source():
+    for prompt in (SYSTEM_PROMPT, PARENT_PROMPT):
+        assert "\\" not in prompt
+        assert prompt == prompt.strip()
+        assert max(len(line) for line in prompt.splitlines()) < 120
+
+
+def test_another_version_of_the_prompt_is_asked_anew(serve, tmp_path, monkeypatch):
+    endpoint = serve(GOOD)
+    LlmNamer(config_for(endpoint), tmp_path)(BRIEFS[:1])
+    monkeypatch.setattr(llm_namer, "PROMPT_VERSION", "next")
+    LlmNamer(config_for(endpoint), tmp_path)(BRIEFS[:1])
+    assert len(endpoint.requests) == 2
 
 
 def test_key_comes_from_the_environment_and_is_kept_nowhere(serve, tmp_path, monkeypatch):

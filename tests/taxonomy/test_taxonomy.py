@@ -39,7 +39,8 @@ def world(seed=0, n=90, k=4, d=6):
 
 
 def build(**changes):
-    return build_taxonomy(*world(), TaxonomyConfig(), version="v1", **changes)
+    # the texts of this world are of one template each
+    return build_taxonomy(*world(), TaxonomyConfig(duplicate_words=1.0), version="v1", **changes)
 
 
 def test_clusters_are_described():
@@ -63,7 +64,8 @@ def test_clusters_are_described():
 def test_order_of_the_rows_leaves_no_trace(tmp_path):
     sample, vectors, mu, kappa = world()
     order = np.random.default_rng(5).permutation(sample.num_rows)
-    shuffled = build_taxonomy(sample.take(pa.array(order)), vectors[order], mu, kappa, TaxonomyConfig(), version="v1")
+    config = TaxonomyConfig(duplicate_words=1.0)
+    shuffled = build_taxonomy(sample.take(pa.array(order)), vectors[order], mu, kappa, config, version="v1")
     build().write(tmp_path / "a.json")
     shuffled.write(tmp_path / "b.json")
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
