@@ -7,6 +7,7 @@ part is refused, and so is one whose links lead elsewhere. A request whose Host 
 so that a page of another site cannot read along under a name that it points here.
 """
 
+import os
 import shutil
 import threading
 from contextlib import suppress
@@ -83,6 +84,11 @@ class PageServer:
             self._thread.join(5)
             self._thread = None
         server.server_close()
+
+
+def pages_url() -> str:
+    """Return the address that ``gem dev`` gave its processes; without one, that of its default port."""
+    return os.environ.get(PAGES_URL_VARIABLE) or f"http://{HOST}:{DEFAULT_PAGES_PORT}"
 
 
 def artifact_url(base: str, folder: Path, name: str) -> str:

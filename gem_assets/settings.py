@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gem_assets.audit.config import AuditConfig
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     mixing: MixingConfig = MixingConfig()
     ordering: OrderingConfig = OrderingConfig()
     proxy: ProxyConfig = ProxyConfig()
+    audit: AuditConfig = AuditConfig()
 
     @field_validator("data_root")
     @classmethod

@@ -28,6 +28,13 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
     return dg.MetadataValue.md(markdown_image((folder / name).read_bytes(), alt))
 
 
+def page_link(folder: Path, name: str) -> dg.MetadataValue:
+    """Link a file of an artifact as the page server of ``gem dev`` shows it."""
+    from gem_assets.page_server import artifact_url, pages_url
+
+    return dg.MetadataValue.url(artifact_url(pages_url(), folder, name))
+
+
 def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None = None) -> dg.MetadataValue:
     """Show rows as a table, columns in the order given (or as they come); values are reduced to what a cell shows.
 

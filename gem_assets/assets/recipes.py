@@ -33,6 +33,7 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
         from gem_assets.mixing.publish import describe_recipe, publish_recipe
+        from gem_assets.page_server import current_url, pages_url
         from gem_assets.taxonomy.publish import TAXONOMY_NAME
         from gem_assets.taxonomy.taxonomy import Taxonomy
 
@@ -66,6 +67,10 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
                 **stage.artifact.manifest.counts,
                 **stage.artifact.manifest.metrics,
                 **found.figures,
+                "audit": dg.MetadataValue.url(current_url(pages_url(), f"mixture_audit/{strategy}", "index.html")),
+                "eu_summary": dg.MetadataValue.url(
+                    current_url(pages_url(), f"mixture_audit/{strategy}", "eu_summary.md")
+                ),
                 "mixture": table(found.rows),
                 "bars": picture(folder, "mixture.png", "Token shares beside the proportional mixture"),
             }

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.assets.recipes import DESCRIPTIONS
+from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.ordering.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
@@ -98,51 +99,89 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
         kinds={"json", "parquet"},
         owners=OWNERS,
         tags=refresh("fan_in" if strategy == KEPT_CURRENT else "by_hand"),
-        code_version="1",
+        code_version=AUDIT_CODE_VERSION,
         description=f"The account of the {strategy} mixture: every document with how often it is shown, the Merkle "
-        "root over them, shares by language, source and licence as trained, and the lineage down to the landed files.",
+        "root over them, shares by language, source and licence as trained, the lineage down to the landed files, and "
+        "the audit pack: a page, data card, EU summary, Croissant, SPDX and OpenLineage.",
     )
-    def mixture_audit(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    def mixture_audit(
+        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+    ) -> dg.MaterializeResult:
         import pyarrow as pa
 
-        from gem_assets.lineage.audit import COLUMNS, AuditReport, publish_audit
+        from gem_assets.audit.openlineage import available
+        from gem_assets.audit.pack import read_facts, write_pack
+        from gem_assets.lineage.audit import COLUMNS, publish_audit
         from gem_assets.lineage.walk import walk
+        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.mixing.recipe import Recipe
         from gem_assets.student.label import LABEL_SCHEMA
 
+        conf = settings.load().audit
         order = store.input(f"training_order/{strategy}")
         made = store.artifact(order)
-        labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
         stage = Stage(
-            store, f"mixture_audit/{strategy}", config={}, code_version="1", inputs=[order], libraries=("duckdb",)
+            store,
+            f"mixture_audit/{strategy}",
+            config={**conf.model_dump(), "openlineage": available()},
+            code_version=AUDIT_CODE_VERSION,
+            inputs=[order],
+            libraries=("duckdb", "publicsuffixlist"),
         )
+        lineage = walk(store.artifacts, order.asset, identity=order.identity)
         if stage.done is None:
+            labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
+            recipe = next(ref for ref in made.manifest.inputs if ref.asset.startswith("recipes/"))
+            shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == "raw_shards"]
             schema = pa.schema([LABEL_SCHEMA.field(name) for name in COLUMNS])
             documents = pa.RecordBatchReader.from_batches(
                 schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))
             )
-            lineage = walk(store.artifacts, order.asset, identity=order.identity).to_dict()
             with stage.write() as draft:
-                report = publish_audit(sorted(made.path.glob("*.parquet")), documents, lineage, draft.path)
+                report = publish_audit(sorted(made.path.glob("*.parquet")), documents, lineage.to_dict(), draft.path)
+                write_pack(
+                    draft.path,
+                    lineage,
+                    Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
+                    conf,
+                    [path for paths in store.shards(shards).values() for path in paths],
+                )
                 draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
                 draft.metrics = report.model_dump(mode="json")
-        report = AuditReport.model_validate(stage.artifact.manifest.metrics)
+        facts, folder = read_facts(stage.artifact.path), stage.artifact.path
         return stage.result(
             {
-                "dagster/row_count": report.documents,
+                "dagster/row_count": facts.report.documents,
                 **stage.artifact.manifest.counts,
-                "merkle_root": report.merkle_root,
-                "most_repeated": report.most_repeated,
+                "page": page_link(folder, "index.html"),
+                **{name: page_link(folder, file) for name, file in FORMS.items() if (folder / file).is_file()},
+                "merkle_root": facts.report.merkle_root,
+                "most_repeated": facts.report.most_repeated,
+                "fetched": f"{facts.crawl.first} to {facts.crawl.last}" if facts.crawl.first else "no dates",
+                "a_person_must_state": ", ".join(facts.not_stated) or "all is stated",
+                "top_domains": table([domain.model_dump() for domain in facts.domains.largest]),
                 **{
                     f"by_{name}": table([group.model_dump() for group in groups])
-                    for name, groups in report.composition.items()
+                    for name, groups in facts.report.composition.items()
                 },
-                "files": dg.MetadataValue.path(str(stage.artifact.path)),
+                "clusters": table([cluster.model_dump() for cluster in facts.clusters]),
+                "lineage": dg.MetadataValue.md(f"```\n{lineage.text()}\n```"),
+                "files": dg.MetadataValue.path(str(folder)),
             }
         )
 
     return mixture_audit
 
 
+FORMS = {
+    "data_card": "data_card.md",
+    "eu_summary": "eu_summary.md",
+    "croissant": "croissant.json",
+    "spdx": "spdx.json",
+    "openlineage": "openlineage.jsonl",
+    "lineage_page": "lineage.html",
+    "domains": "domains.csv",
+}
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
 
 training_orders = [build_training_order(strategy) for strategy in DESCRIPTIONS]

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter
 
+from gem_assets.report.tables import compact
+
 FONT = "DejaVu Sans"  # ships with matplotlib, so pictures are the same everywhere
 INK = "#1b2733"
 MUTED = "#6b7785"
@@ -31,6 +33,7 @@ DPI = 144
 
 SEQUENTIAL = LinearSegmentedColormap.from_list("gem", ["#ffffff", "#d5ece8", "#7cc0b6", "#0f766e", "#063f3b"])
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g} %")
+COMPACT = FuncFormatter(lambda value, _: compact(value))
 
 _HEADER = 0.62  # inches above the axes for title and subtitle
 

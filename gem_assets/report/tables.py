@@ -81,10 +81,10 @@ def markdown_table(
         return "*(no rows)*"
     numeric = [all(isinstance(r.get(c), int | float | None) for r in head) for c in columns]
     lines = [
-        "| " + " | ".join(_escaped(c) for c in columns) + " |",
+        "| " + " | ".join(escape_markdown(c) for c in columns) + " |",
         "|" + "|".join(" ---: " if right else " --- " for right in numeric) + "|",
     ]
-    lines += ["| " + " | ".join(_escaped(cell(r.get(c))) for c in columns) + " |" for r in head]
+    lines += ["| " + " | ".join(escape_markdown(cell(r.get(c))) for c in columns) + " |" for r in head]
     if total > len(head):
         lines += ["", f"*{len(head):,} of {total:,} rows*"]
     return "\n".join(lines)
@@ -96,7 +96,8 @@ def _three_digits(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _escaped(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return text in one line that no Markdown reader takes for markup."""
     line = " ".join(text.split())
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
         line = line.replace(character, entity)

@@ -1,0 +1,116 @@
+"""The pictures of an audit: composition as trained, when documents were fetched, what the mixture was made from."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from gem_assets.report import style
+
+MOST_BARS = 8
+
+
+def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes:
+    """Shares of several columns beside each other, the largest values of each and the rest as one bar.
+
+    Parameters
+    ----------
+    panels
+        Title to (value, share of the whole), largest first.
+    """
+    shown = {title: _head(values) for title, values in panels.items() if values}
+    rows, columns = -(-len(shown) // 2), min(2, len(shown))
+    tallest = max((len(v) for v in shown.values()), default=1)
+    figure = style.new_figure(
+        1.0 + rows * (0.75 + 0.27 * tallest), "Composition", "as trained: every repetition counts"
+    )
+    grid = figure.subplots(max(rows, 1), max(columns, 1), squeeze=False)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, (title, values) in zip(grid.flat, shown.items(), strict=False):
+        places = np.arange(len(values))
+        shares = [share for _, share in values]
+        colors = [style.FAINT if name in ("others", "unknown") else style.ACCENT for name, _ in values]
+        axes.barh(places, shares, height=0.66, color=colors)
+        limit = max(shares, default=1.0) * 1.25
+        for place, share in zip(places, shares, strict=True):
+            style.write(axes, share + limit * 0.012, float(place), f"{100 * share:.1f} %", va="center", size=8)
+        axes.set_yticks(places, style.drawable([n for n, _ in values], 30), size=8.5, family=style.FONT)
+        axes.set_ylim(tallest - 0.4, -0.6)
+        axes.set_xlim(0, limit)
+        axes.set_xticks([])
+        axes.set_title(title, loc="left", size=9.5, color=style.INK, family=style.FONT)
+        style.clean_axes(axes, grid="")
+        axes.tick_params(axis="y", colors=style.INK)
+    return style.render(figure)
+
+
+def tokens_over_time(months: Sequence[tuple[str, int]]) -> bytes:
+    """Tokens as trained by the month in which their documents were fetched, months in order."""
+    figure = style.new_figure(2.7, "When it was fetched", "tokens as trained, by the date of their documents")
+    axes = figure.subplots()
+    places = np.arange(len(months))
+    axes.bar(places, [tokens for _, tokens in months], width=0.7, color=style.ACCENT)
+    every = max(1, -(-len(months) // 12))
+    axes.set_xticks(places[::every], [month for month, _ in months][::every])
+    axes.set_xlim(-0.6, max(len(months), 8) - 0.4)
+    style.clean_axes(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.yaxis.set_major_formatter(style.COMPACT)
+    return style.render(figure)
+
+
+def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, int]) -> bytes:
+    """What a mixture was made from: one box an asset, sources on the left, the mixture on the right.
+
+    Parameters
+    ----------
+    inputs
+        Asset to the assets that it read; without cycles, as manifests are.
+    counts
+        Asset to the number of artifacts of it, shown where there are several.
+    """
+    assets = sorted(set(inputs) | {name for names in inputs.values() for name in names})
+    depth: dict[str, int] = {}
+
+    def level(name: str) -> int:
+        if name not in depth:
+            depth[name] = 1 + max((level(child) for child in inputs.get(name, ()) if child != name), default=-1)
+        return depth[name]
+
+    columns: defaultdict[int, list[str]] = defaultdict(list)
+    for name in assets:
+        columns[level(name)].append(name)
+    tallest = max((len(names) for names in columns.values()), default=1)
+    figure = style.new_figure(1.1 + 0.62 * tallest, "Lineage", "from the landed files to the mixture", fitted=False)
+    axes = figure.add_axes((0.015, 0.03, 0.97, 1 - 0.85 / (1.1 + 0.62 * tallest)))
+    places: dict[str, tuple[float, float]] = {}
+    for x, names in columns.items():
+        # inputs first, so that a box stands near what it reads
+        names.sort(key=lambda n: (np.mean([places[c][1] for c in inputs.get(n, ()) if c in places] or [0.0]), n))
+        for i, name in enumerate(names):
+            places[name] = (float(x), (i + 0.5) * tallest / len(names))
+    for name, read in sorted(inputs.items()):
+        for child in sorted(set(read) - {name}):
+            (x0, y0), (x1, y1) = places[child], places[name]
+            axes.annotate("", (x1 - 0.44, y1), (x0 + 0.44, y0),
+                          arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 1.1, "shrinkA": 0,
+                                      "shrinkB": 0, "connectionstyle": "arc3,rad=0.0"})  # fmt: skip
+    for name, (x, y) in places.items():
+        several = f"  ×{counts[name]}" if counts.get(name, 1) > 1 else ""
+        label = name.replace("/", "/\n") if len(name) > 15 else name
+        style.write(axes, x, y, f"{label}{several}", ha="center", va="center", size=7.3,
+                    bbox={"boxstyle": "round,pad=0.45", "facecolor": style.WASH, "edgecolor": style.ACCENT,
+                          "linewidth": 0.8})  # fmt: skip
+    axes.set_xlim(-0.55, max(columns, default=0) + 0.55)
+    axes.set_ylim(tallest + 0.1, -0.1)
+    axes.set_axis_off()
+    return style.render(figure)
+
+
+def _head(values: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    if len(values) <= MOST_BARS:
+        return list(values)
+    head = list(values[: MOST_BARS - 1])
+    return [*head, ("others", sum(share for _, share in values[MOST_BARS - 1 :]))]
