@@ -157,7 +157,7 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
                 **{name: page_link(folder, file) for name, file in FORMS.items() if (folder / file).is_file()},
                 "merkle_root": facts.report.merkle_root,
                 "most_repeated": facts.report.most_repeated,
-                "fetched": f"{facts.crawl.first} to {facts.crawl.last}" if facts.crawl.first else "no dates",
+                "dates": f"{facts.crawl.first} to {facts.crawl.last}" if facts.crawl.first else "no dates",
                 "a_person_must_state": ", ".join(facts.not_stated) or "all is stated",
                 "top_domains": table([domain.model_dump() for domain in facts.domains.largest]),
                 **{

@@ -1,8 +1,8 @@
 """When the documents of a mixture were fetched, as far as their records say.
 
-The dates are those that came with the records (WARC-Date, a date column), joined by document id from the ingested
-shards; only the two columns are read. They also date the forms that demand a date of creation: no clock is read, so the
-same mixture gives the same bytes whenever it is written.
+The dates are those that came with the records (WARC-Date; of parquet and JSONL whatever the date column holds), joined
+by document id from the ingested shards; only the two columns are read. They also date the forms that demand a date of
+creation: no clock is read, so the same mixture gives the same bytes whenever it is written.
 """
 
 from collections.abc import Sequence

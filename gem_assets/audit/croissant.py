@@ -23,7 +23,7 @@ from gem_assets.report.tables import percent
 CROISSANT_NAME = "croissant.json"
 CONFORMS_TO: Final = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
 ENCODINGS: Final = {
-    ".parquet": "application/vnd.apache.parquet",
+    ".parquet": "application/x-parquet",
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".csv": "text/csv",
@@ -61,7 +61,7 @@ def croissant(account: Account, files: list[str]) -> dict[str, Any]:
     report, crawl = facts.report, facts.crawl
     parts = [_pack_file(account, name) for name in sorted(files)]
     orders, order_set = _order_files(account)
-    frame = [day for day in (crawl.first, crawl.last) if day is not None]
+    frame = [first_day(date) for date in (crawl.first, crawl.last) if date is not None]
     document: dict[str, Any] = {
         "@context": _context(),
         "@type": "sc:Dataset",
@@ -92,7 +92,8 @@ def croissant(account: Account, files: list[str]) -> dict[str, Any]:
         "rai:dataCollectionMissingData": "; ".join(
             f"{s.snapshot}: {s.quarantined:,} of {s.read:,} records could not be read" for s in facts.snapshots
         ),
-        **({"rai:dataCollectionTimeframe": [first_day(day) for day in frame]} if frame else {}),
+        # the second spelling is the one that mlcroissant reads
+        **{f"rai:{term}": frame for term in ("dataCollectionTimeframe", "dataCollectionTimeFrame") if frame},
         "rai:dataPreprocessingProtocol": preprocessing(account),
         "rai:dataManipulationProtocol": manipulation(account),
         "rai:machineAnnotationTools": [f"cluster labels: {facts.labeller}", "language: detector of raw_shards"],

@@ -35,7 +35,7 @@ def data_card(account: Account) -> str:
                 f"- Documents: {report.documents:,}, shown {report.exposures:,} times (at most {report.most_repeated} "
                 "times each)",
                 f"- Tokens as trained: {report.tokens:,} of {facts.tokenizer}; bytes as trained: {report.n_bytes:,}",
-                f"- Fetched: {period} ({percent(crawl.dated_share)} of the tokens have a date)",
+                f"- Dates of the records: {period} ({percent(crawl.dated_share)} of the tokens have a date)",
                 f"- Merkle root: `{report.merkle_root}`",
                 f"- Recipe `{facts.recipe_identity[:16]}`, taxonomy `{facts.taxonomy_version[:16]}`, training order "
                 f"`{facts.order_identity[:16]}`",

@@ -73,6 +73,7 @@ def eu_summary(account: Account) -> dict[str, Any]:
         "processing": {
             "rights_reservation": config.text("rights_reservation"),
             "documents_removed_on_request": facts.blocked,
+            "takedown_entries_applied": facts.takedown_requests,
             "illegal_content": config.text("illegal_content"),
             "personal_data": config.text("personal_data"),
             "records": [snapshot.model_dump() for snapshot in facts.snapshots],
@@ -105,7 +106,7 @@ def eu_markdown(account: Account) -> str:
         "- Modality: text",
         f"- Size: {size_band(report.tokens)} ({report.tokens:,} tokens of {facts.tokenizer}, {report.n_bytes:,} bytes, "
         f"{report.documents:,} documents)",
-        f"- Latest date of acquisition: {crawl.last or 'not known: no document has a date'}",
+        f"- Latest date of acquisition, by the dates of the records: {crawl.last or 'no document has a date'}",
         "",
         "Languages:",
         "",
@@ -126,7 +127,7 @@ def eu_markdown(account: Account) -> str:
         "### Crawled and scraped",
         "",
         f"- Acquisition: {_text(config, 'acquisition')}",
-        f"- Period: {period}; {percent(crawl.dated_share)} of the tokens have a date",
+        f"- Period, by the dates of the records: {period}; {percent(crawl.dated_share)} of the tokens have a date",
         f"- Registrable domains: {domains.domains:,}; the largest tenth by bytes as trained, {domains.listed:,}, "
         f"follow (a small or medium-sized provider lists {domains.listed_small_provider:,}); all are in `domains.csv`",
         f"- {percent(domains.bytes_with_address / max(report.n_bytes, 1))} of the bytes have a web address",
@@ -139,7 +140,8 @@ def eu_markdown(account: Account) -> str:
         "## 3. Processing",
         "",
         f"- Reservations of rights: {_text(config, 'rights_reservation')}",
-        f"- Documents refused because of a takedown: {facts.blocked:,}",
+        f"- Documents refused because of a takedown: {facts.blocked:,}, after {facts.takedown_requests:,} entries of "
+        "the takedown list",
         f"- Illegal content: {_text(config, 'illegal_content')}",
         f"- Personal data: {_text(config, 'personal_data')}",
         "",

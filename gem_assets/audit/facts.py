@@ -17,6 +17,7 @@ from gem_assets.audit.crawl import CrawlPeriod, crawl_period
 from gem_assets.audit.domains import DomainShare, count_domains, listed, shares_of
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, AuditReport
 from gem_assets.lineage.manifest import Manifest
+from gem_assets.lineage.takedown import BLOCKED_BY
 from gem_assets.lineage.walk import LANDING, Lineage
 from gem_assets.mixing.recipe import Recipe
 
@@ -81,6 +82,10 @@ class AuditFacts(BaseModel):
         The training order that was accounted for, and the recipe's own identity.
     report
         Totals, Merkle root and composition by language, source and licence.
+    takedown_requests
+        Entries of the takedown list that met a record of the snapshots.
+    not_stated
+        Keys of the statements that no person has made yet.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -96,6 +101,7 @@ class AuditFacts(BaseModel):
     domains: DomainFacts
     crawl: CrawlPeriod
     snapshots: list[SnapshotFacts]
+    takedown_requests: int
     near_duplicates_removed: bool
     quality_filters: list[str]
     labeller: str
@@ -197,6 +203,7 @@ def gather(folder: Path, lineage: Lineage, recipe: Recipe, config: AuditConfig, 
         ),
         crawl=crawl_period(folder / DOCUMENTS_NAME, shards, report.tokens),
         snapshots=[_snapshot(manifest) for manifest in corpus],
+        takedown_requests=len({str(entry) for m in corpus for entry in _entries(m)}),
         near_duplicates_removed=any(_near(manifest) for manifest in corpus),
         quality_filters=sorted({name for m in corpus for name in _reasons(m) if name != "blocked"}),
         labeller=next((f"{m.key} {m.identity[:16]}" for m in manifests if m.asset == MODEL), "none"),
@@ -239,6 +246,12 @@ def _snapshot(manifest: Manifest) -> SnapshotFacts:
 def _reasons(manifest: Manifest) -> dict[str, int]:
     found = manifest.metrics.get("filtered_by_reason")
     return {str(name): int(cast("int", n)) for name, n in found.items()} if isinstance(found, dict) else {}
+
+
+def _entries(manifest: Manifest) -> list[object]:
+    """Entries of the takedown list that met a record of this snapshot."""
+    found = manifest.metrics.get(BLOCKED_BY)
+    return list(found) if isinstance(found, list) else []
 
 
 def _near(manifest: Manifest) -> bool:

@@ -53,7 +53,7 @@ def index_page(account: Account, files: Sequence[str]) -> str:
         (str(len(report.composition["lang"])), "languages"),
         (str(len(facts.snapshots)), "snapshots"),
     ]
-    period = f"fetched {crawl.first} to {crawl.last}" if crawl.first else "no document has a date"
+    period = f"dated {crawl.first} to {crawl.last}" if crawl.first else "no document has a date"
     body = [
         f"<h1>Audit of the {escape(facts.strategy)} mixture</h1>",
         f'<p class="muted">Merkle root {escape(report.merkle_root)}<br>{escape(period)}; tokens of '

@@ -2,6 +2,7 @@
 
 # pyright: reportUnusedImport=false
 from gem_assets.cli import (
+    audit_commands,  # noqa: F401  registers its commands
     doctor_commands,  # noqa: F401  registers its commands
     export_commands,  # noqa: F401  registers its commands
     lineage_commands,  # noqa: F401  registers its commands

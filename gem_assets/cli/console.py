@@ -2,9 +2,11 @@
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, ParamSpec, Protocol
 
 import typer
@@ -63,6 +65,22 @@ def progress_report(*, quiet: bool = False) -> Generator[Report]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bars:
         yield _BarReport(bars)
+
+
+@contextmanager
+def quiet_stderr(log: Path) -> Generator[None]:
+    """Send everything written to standard error into a log file, from this process and its workers."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with log.open("ab") as target:
+            os.dup2(target.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 class _BarReport:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from gem_assets.cli.console import on_file, progress_report
+from gem_assets.cli.console import on_file, progress_report, quiet_stderr
 from gem_assets.dagster_home import running_server
 from gem_assets.settings import Settings, load_settings
 
@@ -59,7 +59,7 @@ def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Console) -> None
         out.print("The demo's snapshots are there already; each step keeps what is up to date (--fresh starts over)")
     out.print("Running the asset graph")
     log = settings.dagster_home / LOG
-    with _quiet_stderr(log):
+    with quiet_stderr(log):
         summary = _run(settings)
         from gem_assets.cli.summary import print_summary
     print_summary(settings, made, summary, seconds=time.monotonic() - started, log=log, out=out)
@@ -165,19 +165,3 @@ def _own_stdout() -> Generator[Console]:
         return
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as copy:
         yield on_file(copy)
-
-
-@contextlib.contextmanager
-def _quiet_stderr(log: Path) -> Generator[None]:
-    """Send everything written to standard error into a log file, from this process and its workers."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with log.open("ab") as target:
-            os.dup2(target.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)

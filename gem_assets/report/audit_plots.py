@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from gem_assets.report import style
 
 MOST_BARS = 8
+OTHERS, UNKNOWN = "others", "unknown"
 
 
 def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes:
@@ -31,11 +32,14 @@ def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes
     for axes, (title, values) in zip(grid.flat, shown.items(), strict=False):
         places = np.arange(len(values))
         shares = [share for _, share in values]
-        colors = [style.FAINT if name in ("others", "unknown") else style.ACCENT for name, _ in values]
-        axes.barh(places, shares, height=0.66, color=colors)
-        limit = max(shares, default=1.0) * 1.25
-        for place, share in zip(places, shares, strict=True):
-            style.write(axes, share + limit * 0.012, float(place), f"{100 * share:.1f} %", va="center", size=8)
+        told = max((share for name, share in values if name != OTHERS), default=1.0)
+        # a rest that dwarfs every single value is written, not drawn
+        drawn = [0.0 if name == OTHERS and share > 3 * told else share for name, share in values]
+        colors = [style.FAINT if name in (OTHERS, UNKNOWN) else style.ACCENT for name, _ in values]
+        axes.barh(places, drawn, height=0.66, color=colors)
+        limit = max(drawn, default=1.0) * 1.25
+        for place, width, share in zip(places, drawn, shares, strict=True):
+            style.write(axes, width + limit * 0.012, float(place), f"{100 * share:.1f} %", va="center", size=8)
         axes.set_yticks(places, style.drawable([n for n, _ in values], 30), size=8.5, family=style.FONT)
         axes.set_ylim(tallest - 0.4, -0.6)
         axes.set_xlim(0, limit)
@@ -47,8 +51,10 @@ def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes
 
 
 def tokens_over_time(months: Sequence[tuple[str, int]]) -> bytes:
-    """Tokens as trained by the month in which their documents were fetched, months in order."""
-    figure = style.new_figure(2.7, "When it was fetched", "tokens as trained, by the date of their documents")
+    """Tokens as trained by the month that the records of their documents state, months in order."""
+    figure = style.new_figure(
+        2.7, "Dates of the documents", "tokens as trained, by month or year as the records state it"
+    )
     axes = figure.subplots()
     places = np.arange(len(months))
     axes.bar(places, [tokens for _, tokens in months], width=0.7, color=style.ACCENT)
@@ -110,7 +116,10 @@ def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, in
 
 
 def _head(values: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    if len(values) <= MOST_BARS:
-        return list(values)
-    head = list(values[: MOST_BARS - 1])
-    return [*head, ("others", sum(share for _, share in values[MOST_BARS - 1 :]))]
+    """Keep the largest values and what is unknown; the rest becomes one."""
+    known = [(name, share) for name, share in values if name != UNKNOWN]
+    unknown = [(name, share) for name, share in values if name == UNKNOWN]
+    room = MOST_BARS - len(unknown)
+    if len(known) <= room:
+        return known + unknown
+    return [*known[: room - 1], (OTHERS, sum(share for _, share in known[room - 1 :])), *unknown]
