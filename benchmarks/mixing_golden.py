@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import yaml
 from numpy.typing import NDArray
 
 from gem_assets.mixing.heuristics import unimax_shares
@@ -59,6 +60,11 @@ def correlations(laws: Sequence[Law], table: SwarmTable) -> Floats:
     return np.array([100 * spearman(law.predict(table.mixtures), table.losses[:, i]) for i, law in enumerate(laws)])
 
 
+def squared_errors(laws: Sequence[Law], table: SwarmTable) -> Floats:
+    """Mean squared error of each target's law on a table."""
+    return np.array([np.mean((law.predict(table.mixtures) - table.losses[:, i]) ** 2) for i, law in enumerate(laws)])
+
+
 def regmix_trees(golden: Path) -> list[TreesLaw]:
     """RegMix's regressor per target, stopped on the test runs as in the published notebook."""
     train, test = swarm(golden, "train", "1m"), swarm(golden, "test", "1m")
@@ -72,6 +78,27 @@ def regmix_optimum(golden: Path, trees: Sequence[TreesLaw]) -> Proposal:
     """Average of the best 128 of 100,000 simulated mixtures for the Pile-CC loss."""
     law = trees[swarm(golden, "train", "1m").targets.index(PILE_CC)]
     return simulate(law.predict, PILE_PRIOR)
+
+
+def published_mixes(golden: Path, trees: Sequence[TreesLaw]) -> dict[str, float]:
+    """Loss on Pile-CC that the trees predict for the mixtures of the published 1B runs.
+
+    Two of them are mixtures of 22 domains of which the 17 are left; their shares are scaled to sum 1.
+    """
+    table = swarm(golden, "train", "1m")
+    law = trees[table.targets.index(PILE_CC)]
+    found: dict[str, float] = {}
+    for path in sorted((golden / "regmix" / "config_1b").glob("*.yaml")):
+        shares = yaml.safe_load(path.read_text())["train"]
+        row = np.array([float(shares.get(domain, 0.0)) for domain in table.domains])
+        found[path.stem] = float(law.predict(row[None] / row.sum())[0])
+    return found
+
+
+def size_correlation(golden: Path) -> float:
+    """Rank correlation of 1M with 60M losses of the same 256 mixtures, mean over the targets."""
+    small, large = swarm(golden, "test", "1m"), swarm(golden, "test", "60m")
+    return float(np.mean([spearman(small.loss_of(t), large.loss_of(t)) for t in small.targets]))
 
 
 def effective_exposure(golden: Path, runs: int, subsets: int = 3) -> float:
@@ -161,6 +188,7 @@ def main() -> None:
     trees = regmix_trees(golden)
     optimum = regmix_optimum(golden, trees)
     print(f"RegMix trees and simulation: {time.perf_counter() - started:.1f} s", flush=True)
+    print("predicted Pile-CC loss of published mixtures:", published_mixes(golden, trees), flush=True)
     laws = loglinear_laws(golden)
     path = {weight: loglinear_kl(laws, weight) for weight in (0.0, 0.005, 0.05, 0.1, 0.5)}
     for weight, proposal in path.items():
@@ -172,6 +200,8 @@ def main() -> None:
     figures = {
         "regmix_1m_spearman": float(correlations(trees, swarm(golden, "test", "1m")).mean()),
         "regmix_60m_spearman": float(correlations(trees, swarm(golden, "test", "60m")).mean()),
+        "regmix_1m_mse": float(np.mean(squared_errors(trees, swarm(golden, "test", "1m")))),
+        "regmix_1m_60m_spearman": size_correlation(golden),
         "regmix_optimum_max_error": float(np.abs(optimum.shares - PILE_CC_OPTIMUM).max()),
         "effective_exposure_n64": exposure[64],
         "loglinear_kl_pred": path[0.05].predicted,

@@ -41,6 +41,18 @@ def test_regmix_simulated_optimum(trees, shared_golden):
     assert optimum.predicted == pytest.approx(5.12804, abs=1e-5)
 
 
+def test_regmix_errors_and_published_mixtures(trees, shared_golden):
+    errors = mixing_golden.squared_errors(trees, mixing_golden.swarm(shared_golden, "test", "1m"))
+    assert errors.mean() == pytest.approx(0.0105, abs=5e-5)
+    found = mixing_golden.published_mixes(shared_golden, trees)
+    expected = {"regmix": 5.126, "pile_cc_only": 5.146, "doremi": 5.148, "human": 5.421}
+    assert found == pytest.approx(expected, abs=6e-4)
+
+
+def test_small_models_rank_mixtures_as_larger_ones(shared_golden):
+    assert mixing_golden.size_correlation(shared_golden) == pytest.approx(0.9937, abs=1e-4)
+
+
 def test_loglinear_with_divergence(loglinear):
     proposal = mixing_golden.loglinear_kl(loglinear)
     assert proposal.predicted == pytest.approx(4.5627, abs=5e-4)
