@@ -284,7 +284,7 @@ def main() -> None:
         found = measure()
         figures |= found
         print(f"{name}: {found} in {time.process_time() - start:.1f} CPU-s", flush=True)
-    print(json.dumps({key: round(value, 5) for key, value in figures.items()}))
+    print(json.dumps({key: float(f"{value:.4g}") for key, value in figures.items()}))
 
 
 if __name__ == "__main__":
