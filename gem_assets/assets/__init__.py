@@ -6,6 +6,7 @@ from gem_assets.assets.embedding_space import embedding_space
 from gem_assets.assets.embeddings import embeddings
 from gem_assets.assets.gis_taxonomy import gis_taxonomy
 from gem_assets.assets.learned_recipes import learned_recipes, recipe_confirmations
+from gem_assets.assets.method_recipes import method_confirmations, method_recipes
 from gem_assets.assets.proxies import cluster_counts, proxy_swarm, proxy_tokens
 from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
 from gem_assets.assets.recipe_report import recipe_report
@@ -33,6 +34,8 @@ ALL_ASSETS = [
     proxy_swarm,
     *learned_recipes,
     *recipe_confirmations,
+    *method_recipes,
+    *method_confirmations,
     recipe_report,
     *training_orders,
     *mixture_audits,

@@ -4,12 +4,13 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh, table
 from gem_assets.assets.learned_recipes import CLIMBED, COUNTED, FITTED
+from gem_assets.assets.method_recipes import METHOD_STRATEGIES, METHODS
 from gem_assets.assets.recipes import DESCRIPTIONS
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from resources import Stage, StoreResource
 
-LEARNED = (*COUNTED, *FITTED, *CLIMBED)
-STRATEGIES = (*DESCRIPTIONS, *LEARNED)
+LEARNED = (*COUNTED, *FITTED, *CLIMBED, *METHODS)
+STRATEGIES = (*DESCRIPTIONS, *COUNTED, *FITTED, *CLIMBED, *METHOD_STRATEGIES)
 
 
 @dg.asset(

@@ -67,9 +67,11 @@ def confirm_recipe(
 ) -> None:
     """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
     from gem_assets.mixing.learned import LEARNED_STRATEGIES
+    from gem_assets.mixing.methods.recipes import METHOD_STRATEGIES
 
-    if strategy not in LEARNED_STRATEGIES:
-        raise typer.BadParameter(f"no learned recipe {strategy!r}; there are {', '.join(LEARNED_STRATEGIES)}")
+    known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES)
+    if strategy not in known:
+        raise typer.BadParameter(f"no learned recipe {strategy!r}; there are {', '.join(known)}")
     _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"])
     recipes(data_root=data_root)
 

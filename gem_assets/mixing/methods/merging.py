@@ -76,17 +76,23 @@ class MergedProxies:
 
     def predict(self, mixtures: Floats, evaluation: EvaluationSet) -> Floats:
         """Losses of the merged models of mixtures ``(m, K)`` on every target, ``(m, J)``, nats a token."""
-        merged = average_parameters(self.units_, mixtures)
         counts = np.bincount(evaluation.target)
-        out = np.empty((len(merged), len(counts)))
-        kept = self._trainer.model.flat.clone()
+        losses = self._window_losses(average_parameters(self.units_, mixtures), evaluation)
+        return np.array([np.bincount(evaluation.target, row) / counts for row in losses])
+
+    def log_likelihoods(self, evaluation: EvaluationSet) -> Floats:
+        """Log-likelihood of every window under each domain's own model, ``(w, K)``, nats: what MixMin needs."""
+        return -self._window_losses(self.units_, evaluation).T * evaluation.context
+
+    def _window_losses(self, weights: np.ndarray, evaluation: EvaluationSet) -> Floats:
+        """Mean loss of every window under models ``(m, P)``, ``(m, w)``."""
+        kept, rows = self._trainer.model.flat.clone(), list[Floats]()
         with one_thread(), torch.no_grad():
-            for i, row in enumerate(merged):
+            for row in weights:
                 self._trainer.model.flat.copy_(torch.from_numpy(row.astype(np.float32)))
-                losses = self._trainer.losses(evaluation.windows, averaged=False).mean(1)
-                out[i] = np.bincount(evaluation.target, losses) / counts
+                rows.append(self._trainer.losses(evaluation.windows, averaged=False).mean(1))
             self._trainer.model.flat.copy_(kept)
-        return out
+        return np.array(rows)
 
     def _steps(self, trainer: ProxyTrainer, stream: AdaptiveStream, shares: Floats, steps: int) -> None:
         for _ in range(steps):

@@ -47,7 +47,7 @@ def test_random_walks_are_runs(walks):
     assert all(w.mixtures[:, 2].max() == 0 for w in without)
 
 
-@pytest.mark.parametrize("improvement", [0, 120])
+@pytest.mark.parametrize("improvement", [0, 60])
 def test_the_policy_comes_near_the_optimum(walks, optimum, improvement):
     found = DataMixingAgent(IMPORTANCE, imitation_steps=150, improvement_steps=improvement).fit(walks)
     steered = found.run(Decay())

@@ -1,0 +1,257 @@
+"""Methods as recipes, from what the graph holds: token streams, windows and the inventory.
+
+    doremi, aioli, skillit, doge, dga, tikmix    one online run of a proxy each          (``online.hooks``)
+    mixmin                                       one proxy a cluster, mixed by likelihood (``mixmin``)
+    end_upsampling                               two recipes, one after the other         (``upsampling``)
+
+Periods of the online methods are set by the length of the run, since published ones are for 5,000 steps and more. Each
+run yields one trajectory and no prediction, so nothing here can be cross-validated: the verdict says that, and a
+confirmation run is what tells. On proxies of half a million parameters DoReMi was measured to beat none of its starting
+points, whatever its settings; these recipes are for larger models.
+
+Writes what every recipe writes and ``evidence.json``.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gem_assets.mixing.caps import apply_caps
+from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.learned import EVIDENCE_NAME, MixtureFrame
+from gem_assets.mixing.methods.merging import MergedProxies
+from gem_assets.mixing.methods.mixmin import mixmin
+from gem_assets.mixing.methods.upsampling import FRACTION, upsampled_recipe
+from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook, TiKMiXHook
+from gem_assets.mixing.online.simplex import as_weights
+from gem_assets.mixing.online.trainer import OnlineMethod, OnlineResult, train_online, train_reference
+from gem_assets.mixing.propose import divergence
+from gem_assets.mixing.publish import write_recipe
+from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.proxy.config import ProxyConfig
+from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
+
+ONLINE = ("doremi", "aioli", "skillit", "doge", "dga", "tikmix")
+MIXMIN = "mixmin"
+END_UPSAMPLING = "end_upsampling"
+METHOD_STRATEGIES = (*ONLINE, MIXMIN)
+
+#: eta times the steps of DoReMi: what keeps its weights from wandering on short runs.
+_DOREMI_DRIFT = 15.0
+_SHOWN = 20
+_UNPROVEN = "not judged: one run of a tiny model has nothing to cross-validate; confirm it or use proportional"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class MethodData:
+    """Streams of the clusters that hold text, and windows.
+
+    Attributes
+    ----------
+    pool
+        Of the active clusters alone.
+    active : int64 array, shape (A,)
+        Their positions among all clusters.
+    evaluation, importance
+        Windows, and the weight of each target ``(J,)``.
+    """
+
+    pool: TokenPool
+    active: NDArray[np.int64]
+    evaluation: EvaluationSet
+    importance: Floats
+
+    @classmethod
+    def load(cls, folder: Path, importance: Mapping[str, float], context: int) -> "MethodData":
+        """Read a prepared folder; a cluster with less text than one window is left out.
+
+        Raises
+        ------
+        PoolError
+            When fewer than two clusters are left.
+        """
+        whole, evaluation = TokenPool.load(folder), EvaluationSet.load(folder)
+        active = np.flatnonzero(whole.sizes > context)
+        if len(active) < 2:
+            raise PoolError(f"{len(active)} clusters hold a window of {context} tokens; there is nothing to mix")
+        pool = TokenPool.of([whole.domain(int(k)) for k in active], whole.vocab, whole.tokenizer)
+        weights = np.array([importance.get(name, 0.0) for name in evaluation.names])
+        return cls(pool, active, evaluation, as_weights(weights))
+
+
+def make_hook(name: str, data: MethodData, natural: Floats, config: ProxyConfig) -> OnlineMethod:
+    """Build an online method with periods that fit the run.
+
+    Parameters
+    ----------
+    name
+        One of :data:`ONLINE`.
+    natural
+        Natural shares of the active clusters ``(A,)``: DoReMi's reference and start.
+    """
+    count, steps, targets = data.pool.domains, config.steps, data.importance
+    match name:
+        case "doremi":
+            reference = train_reference(data.pool, natural, config, seed=config.seed + 1)
+            return DoReMiHook(reference, natural, eta=min(1.0, _DOREMI_DRIFT / steps))
+        case "aioli":
+            # four rounds, half of each spent on measuring
+            period = max(steps // 4, count + 1)
+            return AioliHook(
+                count, round_steps=period, sweeps=1, play_steps=max(1, period // (2 * count)), seed=config.seed
+            )
+        case "skillit":
+            return SkillItHook(count, graph_steps=max(4, steps // 16), every=max(1, steps // 10))
+        case "doge":
+            return DoGEHook(count, every=max(1, steps // 32), windows=2, targets=targets)
+        case "dga":
+            return DGAHook(count, every=max(1, steps // 32), windows=2, targets=targets)
+        case "tikmix":
+            return TiKMiXHook(count, stage_steps=max(1, steps // 5), windows=4, targets=targets)
+        case _:
+            raise ValueError(f"no online method {name!r}; there are {', '.join(ONLINE)}")
+
+
+def publish_method_recipe(
+    strategy: str,
+    folder: Path,
+    importance: Mapping[str, float],
+    frame: MixtureFrame,
+    config: ProxyConfig,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+) -> Recipe:
+    """Run one method and write its recipe into ``out``.
+
+    Parameters
+    ----------
+    strategy
+        One of :data:`METHOD_STRATEGIES`.
+    folder
+        Prepared tokens and windows.
+    importance
+        Weight of the targets by name. Aioli and Skill-It always follow all of them, DoReMi none: its objective is the
+        excess loss on the clusters themselves.
+    frame
+        Inventory and caps; the shares are capped here.
+
+    Raises
+    ------
+    PoolError
+        When clusters, windows and configuration do not fit each other.
+    DivergedError
+        When training diverges.
+    """
+    data = MethodData.load(folder, importance, config.model.context)
+    if len(frame.supply.clusters) <= int(data.active.max()):
+        raise PoolError(f"the tokens are of {int(data.active.max()) + 1} clusters, the inventory of fewer")
+    natural = frame.supply.token_shares[data.active]
+    if not natural.sum() > 0:
+        raise PoolError(
+            "none of the clusters that tokens were prepared of has text left; materialize proxy_tokens again"
+        )
+    natural = as_weights(natural)
+    if strategy == MIXMIN:
+        found, tables, notes = _mixmin(data, config)
+    else:
+        run = train_online(data.pool, data.evaluation, make_hook(strategy, data, natural, config), config,
+                           progress=progress)  # fmt: skip
+        found, tables, notes = run.mixture, _told(run), _cost_notes(run)
+    shares = np.zeros(len(frame.supply.clusters))
+    # a cluster whose text has gone since the tokens were prepared cannot be given a share
+    shares[data.active] = np.where(natural > 0, found, 0.0)
+    shares = apply_caps(shares, frame.caps)
+    wanted = [n for n, w in zip(data.evaluation.names, data.importance, strict=True) if w > 0]
+    recipe = frame.recipe(
+        strategy,
+        shares,
+        RecipeEvidence(
+            method=strategy,
+            target=None if strategy == "doremi" else ", ".join(wanted),
+            kl_to_prior=divergence(shares, frame.supply.token_shares),
+            verdict=_UNPROVEN,
+            notes=notes,
+        ),
+    )
+    _write(recipe, frame, out, tables)
+    return recipe
+
+
+def publish_end_upsampling(base: Recipe, final: Recipe, frame: MixtureFrame, out: Path) -> Recipe:
+    """Write the recipe that spends the last part of the tokens on another one's shares.
+
+    Raises
+    ------
+    ValueError
+        When the recipes are of other clusters than the inventory.
+    """
+    clusters = tuple(int(c) for c in frame.supply.clusters)
+    for recipe in (base, final):
+        if tuple(e.cluster for e in recipe.entries) != clusters or recipe.taxonomy_version != frame.taxonomy_version:
+            raise ValueError(f"recipe {recipe.strategy} is of other clusters than the inventory; materialize it again")
+    recipe = upsampled_recipe(
+        END_UPSAMPLING,
+        base.shares,
+        final.shares,
+        frame.supply,
+        names=frame.names,
+        taxonomy_version=frame.taxonomy_version,
+        tokenizer=frame.tokenizer,
+        repetition_cap=frame.config.repetition_cap,
+        token_budget=frame.budget,
+        fraction=FRACTION,
+        seed=frame.config.seed,
+    )
+    phases = [
+        {"phase": n, "fraction": p.fraction, "largest_share": max(p.shares)}
+        for n, p in enumerate(recipe.phases, start=1)
+    ]
+    _write(recipe, frame, out, {"phases": phases})
+    return recipe
+
+
+def _mixmin(data: MethodData, config: ProxyConfig) -> tuple[Floats, dict[str, list[dict[str, Any]]], tuple[str, ...]]:
+    """One model a cluster, all from one seed model; the mixture of their predictions that fits the windows best."""
+    units = MergedProxies(config).fit(data.pool)
+    logs = units.log_likelihoods(data.evaluation)
+    rows = data.importance[data.evaluation.target] > 0
+    lengths = np.full(int(rows.sum()), float(data.evaluation.context))
+    shares = mixmin(logs[rows], lengths)
+    own = (-logs[rows] / data.evaluation.context).mean(axis=0)
+    tables = [{"cluster": int(k), "share": float(p), "loss_of_its_model": float(loss)}
+              for k, p, loss in zip(data.active, shares, own, strict=True)]  # fmt: skip
+    return shares, {"models": tables}, (f"{data.pool.domains} models, {units.tokens_:,} tokens in all",)
+
+
+def _told(run: OnlineResult) -> dict[str, list[dict[str, Any]]]:
+    steps = np.unique(np.linspace(0, len(run.trajectory) - 1, _SHOWN).astype(int))
+    rows = [
+        {
+            "step": int(i) + 1,
+            "largest_share": float(run.trajectory[i].max()),
+            "distance_to_answer": 0.5 * float(np.abs(run.trajectory[i] - run.mixture).sum()),
+        }
+        for i in steps
+    ]
+    return {"trajectory": rows, "costs": [asdict(run.costs)]}
+
+
+def _cost_notes(run: OnlineResult) -> tuple[str, ...]:
+    costs = run.costs
+    return (
+        f"{run.tokens:,} tokens trained on; beside that {costs.branch_steps} steps taken back, {costs.gradients} "
+        f"gradients of single clusters or targets, {costs.evaluations} evaluations, {costs.forwards} forward passes",
+    )
+
+
+def _write(recipe: Recipe, frame: MixtureFrame, out: Path, tables: Mapping[str, list[dict[str, Any]]]) -> None:
+    write_recipe(recipe, frame.supply, out)
+    (out / EVIDENCE_NAME).write_text(json.dumps(tables, indent=1, sort_keys=True) + "\n", encoding="utf-8")
