@@ -110,6 +110,13 @@ def test_manifests_name_every_input_by_content(store):
     assert labels.lance[0].rows == labels.counts["documents"]
 
 
+def test_the_order_comes_with_its_guidelines_and_pictures(store):
+    order = store.artifact(store.input("training_order/balanced"))
+    assert {"curve.png", "shares.png", "guidelines.json"} <= {file.path for file in order.manifest.outputs}
+    figures = [row["figure"].split(":")[0] for row in order.manifest.metrics["guidelines"]]
+    assert set(figures) == {"boundary", "cyclic", "continuity", "local diversity"}
+
+
 @pytest.mark.slow
 def test_running_again_writes_nothing(built, store):
     settings, first = built

@@ -129,5 +129,6 @@ def _print_document(document: "TracedDocument", out: Console) -> None:
         if not exposure.orders:
             table.add_row(name, f"{exposure.expected:.3f}", "–", "no training order")
         for order in exposure.orders:
-            table.add_row(name, f"{order.expected:.3f}", f"{order.times}", positions_text(order.positions, order.rows))
+            made = name if order.current or not exposure.current else f"{name} (old order)"
+            table.add_row(made, f"{order.expected:.3f}", f"{order.times}", positions_text(order.positions, order.rows))
     out.print(table)

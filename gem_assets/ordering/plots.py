@@ -42,7 +42,7 @@ def order_curve(review: OrderReview, strategy: str, score: str) -> bytes:
 
 
 def shares_along(review: OrderReview, names: dict[int, str] | None = None) -> bytes:
-    """Token share of each cluster in every hundredth of the run, stacked; level bands are shares that hold."""
+    """Token share of each cluster in every window of the run, stacked; level bands are shares that hold."""
     spread = float((review.shares.max(axis=0) - review.shares.min(axis=0)).max())
     figure = style.new_figure(
         4.6,

@@ -11,6 +11,15 @@ from gem_assets.ordering.draw import Supply
 from gem_assets.ordering.plan import RunPlan
 
 _WINDOWS = 100
+_LEAST_DOCUMENTS, _LEAST_OF_A_CLUSTER = 200, 20
+
+
+def window_count(rows: int, clusters: int) -> int:
+    """Windows in which shares along a run can be looked at: 100, fewer where they would hold too few documents.
+
+    Shares hold to one document of each cluster, so a window of a few documents shows their lengths and not the mixture.
+    """
+    return max(1, min(_WINDOWS, rows // max(_LEAST_DOCUMENTS, _LEAST_OF_A_CLUSTER * clusters)))
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,8 @@ class OrderReport:
     share_error
         Largest absolute difference between a cluster's token share and the recipe's.
     window_share_error
-        The same over 100 consecutive windows of the run against each window's phase; windows that two phases share
-        are left out.
+        The same over consecutive windows of the run (100, fewer in a short run: :func:`window_count`) against each
+        window's phase; windows that two phases share are left out.
     phase_starts
         Position of the first document of each phase.
     metadata_until
@@ -102,7 +111,8 @@ class RunTally:
         self._tokens = np.zeros(k, dtype=np.int64)
         self._rows = np.zeros(k, dtype=np.int64)
         self._repeats = np.zeros(k, dtype=np.int64)
-        self._windows = np.zeros((_WINDOWS, k))
+        rows = int((plan.targets * supply.documents / np.maximum(supply.tokens, 1)).sum())
+        self._windows = np.zeros((window_count(rows, k), k))
         self._phase_rows = np.zeros(p, dtype=np.int64)
         self._metadata_rows = 0
         self._budget = float(plan.targets.sum())
@@ -119,8 +129,9 @@ class RunTally:
         k = len(self._tokens)
         before = float(self._tokens.sum())
         middle = before + np.cumsum(n_tokens) - n_tokens / 2
-        window = np.minimum((middle / self._budget * _WINDOWS).astype(np.int64), _WINDOWS - 1)
-        self._windows += np.bincount(window * k + index, weights=n_tokens, minlength=_WINDOWS * k).reshape(_WINDOWS, k)
+        count = len(self._windows)
+        window = np.minimum((middle / self._budget * count).astype(np.int64), count - 1)
+        self._windows += np.bincount(window * k + index, weights=n_tokens, minlength=count * k).reshape(count, k)
         self._tokens += np.bincount(index, weights=n_tokens, minlength=k).astype(np.int64)
         self._rows += np.bincount(index, minlength=k)
         np.maximum.at(self._repeats, index, epoch.astype(np.int64) + 1)
@@ -161,7 +172,7 @@ class RunTally:
         )
 
     def _window_error(self) -> float:
-        edges = np.linspace(0, 1, _WINDOWS + 1)
+        edges = np.linspace(0, 1, len(self._windows) + 1)
         worst = 0.0
         for p, (low, high) in enumerate(zip(self.plan.bounds, self.plan.bounds[1:], strict=False)):
             inside = (edges[:-1] >= low - 1e-9) & (edges[1:] <= high + 1e-9)

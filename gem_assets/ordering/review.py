@@ -4,7 +4,8 @@ Orders of up to 2 million documents are measured whole; of longer ones evenly sp
 that memory stays at some 100 MB. Shares are summed over every row. One pass over four narrow columns.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 
 from gem_assets.ordering.diagnostics import Diagnostics, diagnose, rank_scale
 from gem_assets.ordering.external import read_batches
+from gem_assets.ordering.report import window_count
 from gem_assets.ordering.training_order import order_files
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,7 +23,6 @@ IntArray = npt.NDArray[np.int64]
 
 _MOST = 2_000_000
 _STRETCH = 4096
-_WINDOWS = 100
 _COLUMNS = ["position", "score", "cluster", "n_tokens"]
 
 
@@ -40,7 +41,8 @@ class OrderReview:
     clusters
         (K,) cluster ids.
     shares
-        (100, K) token share of each cluster in consecutive hundredths of the order's documents.
+        (W, K) token share of each cluster in consecutive stretches of the order: hundredths of its documents, fewer
+        and longer ones where a hundredth would hold too few documents of each cluster to have shares.
     progress, rank, cluster
         (m,) of each sampled document: place in the run (0 to 1), rank inside its cluster (0 to 1), position of its
         cluster in ``clusters``.
@@ -83,16 +85,17 @@ def review_order(folder: Path, batch: int = 10, most: int = _MOST) -> OrderRevie
     files = order_files(folder)
     rows = sum(pq.read_metadata(path).num_rows for path in files)
     every = 1 if rows <= most else -(-rows // most)
+    windows = max(2, window_count(rows, _clusters_in(files)))
     taken: list[tuple[IntArray, FloatArray, IntArray]] = []
     sums: dict[int, FloatArray] = {}
     for path in files:
         for part in read_batches(path, _COLUMNS):
             position, score, cluster, tokens = (part.column(name).to_numpy() for name in _COLUMNS)
-            window = position * _WINDOWS // rows
+            window = position * windows // rows
             for c in np.unique(cluster).tolist():
                 mine = cluster == c
-                counted = np.bincount(window[mine], weights=tokens[mine], minlength=_WINDOWS)
-                sums[c] = sums.get(c, np.zeros(_WINDOWS)) + counted
+                counted = np.bincount(window[mine], weights=tokens[mine], minlength=windows)
+                sums[c] = sums.get(c, np.zeros(windows)) + counted
             keep = position // _STRETCH % every == 0
             taken.append((position[keep], score[keep], cluster[keep].astype(np.int64)))
     position = np.concatenate([t[0] for t in taken])
@@ -118,6 +121,11 @@ def review_order(folder: Path, batch: int = 10, most: int = _MOST) -> OrderRevie
         rank=rank,
         cluster=np.searchsorted(clusters, cluster),
     )
+
+
+def _clusters_in(files: Sequence[Path]) -> int:
+    """Clusters of an order, from its report."""
+    return len(json.loads((files[0].parent / "report.json").read_text(encoding="utf-8"))["clusters"])
 
 
 def _seams(position: IntArray) -> IntArray:

@@ -193,7 +193,7 @@ def _exposures(exposure: Exposure) -> list[list[str]]:
         return [[name, escape(exposure.name), f"{exposure.expected:.3f}", "<span class='muted'>no order</span>", ""]]
     return [
         [
-            name,
+            name + ("" if order.current or not exposure.current else " <span class='muted'>(old order)</span>"),
             escape(exposure.name),
             f"{order.expected:.3f}",
             f"{order.times}",
