@@ -1,5 +1,7 @@
 # make demo    real text from this machine through the whole graph, then a summary
 # make test    the whole test suite
+# make test-crash  every fault, many trials each (half an hour); the table goes to build/faults.md
+# make audit   known vulnerabilities of the pinned packages
 # make dev     the Dagster UI on the demo's data
 # make lint    ruff and pyright
 # make bench   every figure that the docs state
@@ -20,7 +22,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint bench clean
+.PHONY: help demo dev test test-crash lint audit bench clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -33,6 +35,17 @@ dev: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(PYTEST_ARGS)
+
+test-crash: $(VENV)/.installed-dev
+	@mkdir -p build
+	GEM_CRASH=full GEM_STATEFUL_EXAMPLES=200 GEM_FAULT_TABLE=$(CURDIR)/build/faults.md \
+		$(BIN)/python -m pytest -p no:xdist -o timeout=3600 tests/crash tests/stateful $(PYTEST_ARGS)
+
+# an environment of its own, so that no pin moves
+audit: $(BIN)/python
+	@test -x build/audit/bin/pip-audit || { $(BIN)/python -m venv build/audit && \
+		build/audit/bin/pip install --quiet --disable-pip-version-check pip-audit; }
+	@$(BIN)/python .ci/audit.py build/audit/bin/pip-audit constraints.txt
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -11,11 +11,29 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class ShardHungError(RuntimeError):
+    """A shard took longer than it may and was stopped; what else was in work may run again."""
+
+    def __init__(self, message: str, item: object) -> None:
+        super().__init__(message)
+        self.item = item
+
+    def __reduce__(self) -> tuple[type["ShardHungError"], tuple[str, object]]:
+        """Let it cross process borders with its item."""
+        return type(self), (str(self), self.item)
+
+
 class ShardMap(Protocol):
     """Apply a picklable function to every item; results come back in the order of the items."""
 
     def __call__(self, fn: Callable[[T], R], items: Sequence[T], label: str, /) -> Iterator[R]:
-        """Map; ``label`` says in logs and errors what the work is."""
+        """Map; ``label`` says in logs and errors what the work is.
+
+        Raises
+        ------
+        ShardHungError
+            When an item takes longer than the map allows; it names the item.
+        """
         ...
 
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+from gem_assets.mapping import ShardHungError
 from gem_assets.worker import Answer, serve
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class ShardError(RuntimeError):
     """A shard failed; the message names it, the cause is chained."""
 
 
-class ShardTimeoutError(ShardError):
+class ShardTimeoutError(ShardError, ShardHungError):
     """A shard took longer than allowed and was stopped."""
 
 
@@ -95,7 +96,8 @@ def too_slow(label: str, item: object, timeout_s: float) -> ShardTimeoutError:
     """Return the error for a shard that was stopped."""
     return ShardTimeoutError(
         f"{label}: shard {item} was stopped after {timeout_s:g} s. Raise shard_timeout_s (GEM_SHARD_TIMEOUT_S) if it "
-        "is large, else take it out of the landing folder"
+        "is large, else take it out of the landing folder",
+        item,
     )
 
 

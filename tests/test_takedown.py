@@ -1,6 +1,7 @@
 """A takedown on a whole small graph: out of everything in force, accounted for, and nothing else touched."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,36 @@ def plain_passages() -> list[dict[str, str]]:
     return [{**row, "url": row["url"].replace("#", "/")} for row in passages()]
 
 
+SECRET = "sk-this-key-must-not-be-written-anywhere"
+
+
+class Lines(logging.Handler):
+    """Everything that is logged, at any level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def logged():
+    lines, root = Lines(), logging.getLogger()
+    level = root.level
+    root.addHandler(lines)
+    root.setLevel(logging.DEBUG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEM_NAMER_API_KEY", SECRET)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        yield lines.lines
+    root.removeHandler(lines)
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, logged):
     """Three snapshots; the second repeats a text of the first at another address; a takedown of the first's address."""
     root = tmp_path_factory.mktemp("takedown")
     write_small_settings(root)
@@ -108,6 +137,26 @@ def test_the_records_still_add_up(world):
     assert counts.metrics["filtered_by_reason"]["blocked"] == 1
     total = sum(counts.counts[name] for name in ("kept", "duplicates", "filtered", "quarantined"))
     assert counts.counts["read"] == total == 100
+
+
+def test_no_text_of_a_document_is_logged(world, logged):
+    assert logged
+    everything = "\n".join(logged)
+    assert [row["url"] for row in plain_passages() if row["text"][:40] in everything] == []
+
+
+def test_no_secret_is_written(world, logged):
+    assert SECRET not in "\n".join(logged)
+    files = [path for path in world["root"].rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_artifacts_are_data_and_never_pickles(world):
+    files = [path for path in (world["root"] / "artifacts").rglob("*") if path.is_file()]
+    kinds = {path.suffix for path in files if path.name not in ("CURRENT", "HISTORY", ".lock")}
+    assert kinds <= {".json", ".jsonl", ".parquet", ".safetensors", ".npy", ".npz", ".png", ".html"}
+    assert [path for path in files if path.read_bytes()[:1] == b"\x80" and path.suffix != ".safetensors"] == []
 
 
 def test_a_later_crawl_does_not_bring_it_back(world, tmp_path):

@@ -7,8 +7,10 @@ what it borrowed, and no new entry of the blocklist concerns one of its rows, it
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
+from gem_assets.corpus.fragments import HUNG
 from gem_assets.corpus.ingest import ingest_snapshot
 from gem_assets.corpus.known import KnownContent, NothingKnown, ParquetKnown
 from gem_assets.corpus.landing import SUCCESS, LandingError, fingerprint, landed_digests, validate_snapshot_name
@@ -16,6 +18,7 @@ from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangl
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.lineage.blocklist import Matcher
+from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import FileRef, InputRef
 from gem_assets.lineage.takedown import BLOCKED_BY, applied_entries, blocklist_input, unapplied
 from gem_assets.settings import Settings
@@ -53,7 +56,8 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
         and not unapplied(current, entries)
     ):
         borrowed = borrowed_inputs(current.path / DUPLICATES_FILE)
-        stage = stage_with([*borrowed, *blocklist_input(applied_entries(current))])
+        hung = hung_input(current.manifest.metrics.get(HUNG), settings.shard_timeout_s)
+        stage = stage_with([*borrowed, *hung, *blocklist_input(applied_entries(current))])
         if stage.done is not None:
             return stage
 
@@ -70,7 +74,8 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
             blocked=blocked if entries else None,
         )
         _refuse_empty(report, snapshot)
-        stage = stage_with([*borrowed_inputs(scratch / DUPLICATES_FILE), *blocklist_input(blocked.hits)])
+        hung = hung_input(report.hung, settings.shard_timeout_s)
+        stage = stage_with([*borrowed_inputs(scratch / DUPLICATES_FILE), *hung, *blocklist_input(blocked.hits)])
         if stage.done is None:
             with stage.write() as draft:
                 for path in sorted(scratch.iterdir()):
@@ -82,6 +87,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
                     "filtered_by_reason": report.filtered,
                     "skipped_by_type": report.skipped,
                     **({BLOCKED_BY: sorted(blocked.hits)} if blocked.hits else {}),
+                    **({HUNG: report.hung} if report.hung else {}),
                 }
     return stage
 
@@ -118,6 +124,12 @@ def borrowed_inputs(duplicates: Path) -> list[InputRef]:
         InputRef(asset="raw_shards", partition=keeper, data_version=borrowing_version(digests), rows=len(digests))
         for keeper, digests in borrowed_texts(duplicates).items()
     ]
+
+
+def hung_input(files: Any, timeout_s: float) -> list[InputRef]:
+    """Pin the files that were given up, with the time that they were given: a longer one has them read again."""
+    version = digest({"files": files, "shard_timeout_s": timeout_s})
+    return [InputRef(asset="hung_files", data_version=version, rows=len(files))] if files else []
 
 
 def _stage(store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, found: list[InputRef]) -> Stage:

@@ -32,6 +32,7 @@ from gem_assets.corpus.words import find_words, ngram_hashes
 CANDIDATE_SCHEMA: Final = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in ("snapshot", "dup_count")])
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])
 
+HUNG: Final = "hung"
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20
 _LONGEST_LANG: Final = 35
@@ -114,6 +115,13 @@ def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTal
         dict(sorted(fragment.quarantined.items())),
         dict(sorted(skipped.items())),
     )
+
+
+def give_up_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
+    """Put a file that hangs its reader into quarantine as a whole, over whatever a stopped reader left of it."""
+    with _Fragment(Path(scratch), job.index, config) as fragment:
+        fragment.quarantine(Quarantined(job.relative, 0, HUNG, "the reader was stopped each time"))
+    return FileTally(job.index, job.relative, 1, 0, {}, {HUNG: 1}, {})
 
 
 def _items(job: FileJob, config: CorpusConfig) -> Iterator[RawDocument | Quarantined | Skipped]:

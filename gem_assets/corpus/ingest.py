@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from gem_assets.corpus.candidates import BLOCKED, NO_OWNERS, Blocked, Candidates, Owners, ask_owners
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup import KEPT, Verdicts
-from gem_assets.corpus.fragments import FileJob, FileTally, extract_file, fragment_path, read_fragment
+from gem_assets.corpus.fragments import (
+    HUNG,
+    FileJob,
+    FileTally,
+    extract_file,
+    fragment_path,
+    give_up_file,
+    read_fragment,
+)
 from gem_assets.corpus.known import KnownContent
 from gem_assets.corpus.landing import SUCCESS, LandingError, landed_files, validate_snapshot_name
 from gem_assets.corpus.report import FileReport, IngestReport, check_accounts
@@ -34,7 +42,10 @@ from gem_assets.corpus.schema import (
 )
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
 from gem_assets.corpus.tokens import token_counter
-from gem_assets.mapping import ShardMap, serial_map
+from gem_assets.mapping import ShardHungError, ShardMap, serial_map
+
+TRIES = 2
+"""How often a file may hang its reader before it is quarantined."""
 
 
 def ingest_snapshot(
@@ -86,8 +97,7 @@ def ingest_snapshot(
     scratch.mkdir()
     try:
         jobs = [FileJob(i, str(f.path), f.relative, f.problem) for i, f in enumerate(landed_files(folder))]
-        extract = partial(extract_file, scratch=str(scratch), config=config)
-        tallies = list(map_shards(extract, jobs, f"{snapshot}: reading"))
+        tallies = _read_all(jobs, scratch, config, map_shards, f"{snapshot}: reading")
         candidates = Candidates(scratch, tallies, blocked)
         owners = ask_owners(known, candidates.digests) if config.duplicates_across_snapshots else NO_OWNERS
         verdicts = candidates.judge(owners, config)
@@ -98,6 +108,26 @@ def ingest_snapshot(
     report = _report(snapshot, tallies, files, output, owners, tokenizer)
     check_accounts(report)
     return report
+
+
+def _read_all(
+    jobs: Sequence[FileJob], scratch: Path, config: CorpusConfig, map_shards: ShardMap, label: str
+) -> list[FileTally]:
+    """Read every file; one whose reader had to be stopped ``TRIES`` times is given up and quarantined."""
+    extract = partial(extract_file, scratch=str(scratch), config=config)
+    done: dict[int, FileTally] = {}
+    strikes: Counter[int] = Counter()
+    while waiting := [job for job in jobs if job.index not in done]:
+        try:
+            for tally in map_shards(extract, waiting, label):
+                done[tally.index] = tally
+        except ShardHungError as error:
+            if not isinstance(error.item, FileJob):
+                raise
+            strikes[error.item.index] += 1
+            if strikes[error.item.index] >= TRIES:
+                done[error.item.index] = give_up_file(error.item, scratch=str(scratch), config=config)
+    return [done[job.index] for job in jobs]
 
 
 class _Output:
@@ -237,4 +267,5 @@ def _report(
         files=files,
         foreign_owners=owners.counts(),
         foreign_digest=owners.digest(),
+        hung=[tally.relative for tally in tallies if HUNG in tally.quarantined],
     )

@@ -37,6 +37,8 @@ class IngestReport(BaseModel):
     foreign_digest
         SHA-256 over those texts and their owners, sorted; '' without any. Together with the inputs it decides what
         was dropped as a duplicate across snapshots.
+    hung
+        Files whose reader had to be stopped again and again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +59,7 @@ class IngestReport(BaseModel):
     files: list[FileReport]
     foreign_owners: dict[str, int]
     foreign_digest: str
+    hung: list[str] = []
 
     @property
     def n_duplicates(self) -> int:

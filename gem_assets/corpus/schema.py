@@ -97,6 +97,7 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "unreadable_file": "the operating system does not let us read it",
     "reader_error": "the reader failed in a way we did not foresee; detail names the exception class",
     "decompression_bomb": "expands beyond the ratio or size limit; reading stopped there",
+    "hung": "reading took longer than shard_timeout_s, again and again; nothing of the file was taken",
     "damaged_gzip": "the compressed stream is broken",
     "truncated_gzip": "the compressed stream ends too early",
     "damaged_zstd": "the compressed stream is broken",

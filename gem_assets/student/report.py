@@ -100,7 +100,8 @@ class AgreementReport:
         return {
             "n_documents": self.n_documents,
             "agreement": self.agreement,
-            "confident_agreement": self.confident_agreement,
+            # a manifest holds no nan; with a margin that no document reaches, nothing is confident and right
+            "confident_agreement": 0.0 if np.isnan(self.confident_agreement) else self.confident_agreement,
             "low_margin_share": self.low_margin_share,
             "margin_threshold": self.margin_threshold,
             "share_drift": self.share_drift,
