@@ -49,8 +49,14 @@ EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtr
 
 
 def land(root: Path) -> None:
-    """Two snapshots: one repeats texts of the other, and holds damaged files."""
+    """Two snapshots: one repeats texts of the other, and holds damaged files.
+
+    Without near duplicates: a snapshot that is read again after a later one leaves to it what it had dropped as nearly
+    the same, so that the same texts are kept, but by others.
+    """
     write_small_settings(root)
+    with (root / "gem.toml").open("a", encoding="utf-8") as handle:
+        handle.write("[corpus.near]\nenabled = false\n")
     rows = passages()
     land_parquet(root, "2026-01", rows[:70])
     land_jsonl(root, "2026-02", rows[60:120], damaged=True)

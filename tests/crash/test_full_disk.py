@@ -41,7 +41,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_artifact_that_does_not_fit_leaves_the_old_one(disk):
+def test_artifact_that_does_not_fit_leaves_the_old_one(disk, ledger):
     store = ArtifactStore(disk)
     one = commit(store, "one")
 
@@ -57,9 +57,10 @@ def test_artifact_that_does_not_fit_leaves_the_old_one(disk):
     two = commit(store, "two")
     assert store.current("a").identity == two
     assert store.collect_orphans() == []
+    ledger.record("full disk (3 MB tmpfs), artifact commit")
 
 
-def test_disk_that_is_full_to_the_last_byte_refuses_the_commit_and_keeps_the_old_one(disk):
+def test_disk_that_is_full_to_the_last_byte_refuses_the_commit_and_keeps_the_old_one(disk, ledger):
     store = ArtifactStore(disk)
     one = commit(store, "one")
     filler = disk / "filler"
@@ -74,10 +75,11 @@ def test_disk_that_is_full_to_the_last_byte_refuses_the_commit_and_keeps_the_old
     assert store.current("a").identity == one
     commit(store, "two")
     assert [x.identity for x in store.history("a")] == [one, digest({"text": "two"})]
+    ledger.record("full disk (3 MB tmpfs), artifact commit")
 
 
 @pytest.mark.parametrize("as_reader", [False, True])
-def test_snapshot_that_does_not_fit_leaves_the_table_as_it_was(disk, as_reader):
+def test_snapshot_that_does_not_fit_leaves_the_table_as_it_was(disk, ledger, as_reader):
     tables = LanceTables(disk / "tables")
     tables.replace_snapshot("t", rows("s1", 100), "s1")
     big = rows("s2", 40_000)
@@ -92,6 +94,7 @@ def test_snapshot_that_does_not_fit_leaves_the_table_as_it_was(disk, as_reader):
     assert sorted(p.name for p in (disk / "tables").iterdir()) == [".t.lock", "t.lance"]
     assert tables.replace_snapshot("t", rows("s2", 10), "s2").version == 2
     assert [f for f in examine(StoreResource(root=str(disk))) if f.severity == "error"] == []
+    ledger.record("full disk (3 MB tmpfs), table commit")
 
 
 _UNPRIVILEGED = """
@@ -117,7 +120,7 @@ for write in (lambda: commit(store, "two"), lambda: tables.replace_snapshot("t",
 """
 
 
-def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(tmp_path):
+def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(tmp_path, ledger):
     root = tmp_path / "data"
     commit(ArtifactStore(root), "one")
     LanceTables(root / "tables").replace_snapshot("t", rows("s1", 5), "s1")
@@ -143,3 +146,4 @@ def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(
             path.chmod(mode & 0o7777)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True {'s1': 5} 5", "refused True", "refused True"]
+    ledger.record("permission denied on a whole data root", trials=2)

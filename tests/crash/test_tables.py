@@ -11,6 +11,7 @@ import pytest
 
 from resources.lance import LanceTables
 from resources.lance_files import orphan_files
+from tests.crash.ledger import trials
 from tests.crash.power import cut
 from tests.crash.table_writer import expected
 from tests.resources.tables import rows
@@ -57,22 +58,24 @@ def check(root: Path, last: int) -> int:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(tmp_path):
+def test_killed_at_random_moments(tmp_path, ledger):
     """Commits that were acknowledged stand; the one in progress is there whole or not at all."""
     chance = random.Random(0)
     root, number = tmp_path / "db", 0
-    for trial in range(10):
+    moments = trials(quick=10, full=50)
+    for trial in range(moments):
         last = run_and_kill(root, number, acks=chance.randint(2, 4), delay=chance.uniform(0, 0.05))
         if trial % 2:
             cut(root, root.with_suffix(".synced"))
         number = check(root, last)
     tables = LanceTables(root)
+    ledger.record("SIGKILL of a table writer at a random moment, every other one with a power cut", trials=moments)
     assert tables.count("t") == sum(expected(n)[1] for n in (number - 1, number - 2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("power", ["on", "cut"])
-def test_killed_before_each_fsync(tmp_path, power):
+def test_killed_before_each_fsync(tmp_path, ledger, power):
     """The commit has a fixed number of steps to the disk; each is a place to die."""
     root, number = tmp_path / "db", 0
     for step in range(1, 11):
@@ -82,6 +85,7 @@ def test_killed_before_each_fsync(tmp_path, power):
         if power == "cut" and step == 1:
             assert lost, "data files that were not forced to the disk yet have to be among the losses"
     orphans = orphan_files(Path(LanceTables(root).path("t")))
+    ledger.record(f"SIGKILL of a table writer before each fsync, power {power}", trials=10, repaired=1)
     assert orphans, "a writer killed before its commit leaves files that no version names"
 
 
