@@ -14,7 +14,7 @@ from gem_assets.assets import ALL_ASSETS  # noqa: E402
 from gem_assets.checks import ALL_CHECKS  # noqa: E402
 from gem_assets.settings import resolve_data_root  # noqa: E402
 from resources import EngineResource, SettingsResource, StoreResource  # noqa: E402
-from sensors import automation, landing_sensor, takedown_sensor, with_policy  # noqa: E402
+from sensors import automation, drift_sensor, landing_sensor, takedown_sensor, with_policy  # noqa: E402
 
 
 def code_location(data_root: str | Path | None = None) -> dg.Definitions:
@@ -23,7 +23,7 @@ def code_location(data_root: str | Path | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=ALL_ASSETS,
         asset_checks=ALL_CHECKS,
-        sensors=[landing_sensor, takedown_sensor, automation],
+        sensors=[landing_sensor, drift_sensor, takedown_sensor, automation],
         resources={
             "settings": SettingsResource(data_root=root),
             "store": StoreResource(root=root),

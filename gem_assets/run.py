@@ -3,7 +3,7 @@
 The landing sensor is evaluated once, then every asset is materialized with its checks, snapshot by snapshot where it
 is partitioned, on the instance under the data root; ``gem dev`` later shows the same history. A snapshot whose ingest
 fails is reported and left out, exactly as on the daemon. Nothing is forced: what is current already is not computed
-again.
+again, and what is fitted is not refitted because a snapshot came in.
 """
 
 import os
@@ -44,6 +44,9 @@ class RunSummary:
 
 
 Progress = Callable[[int, int, str], None]
+#: Assets with one result a snapshot, and what their snapshots are made of.
+SNAPSHOT_ASSETS = ("landing", "raw_shards", "embeddings", "student_labels", "cluster_counts", "drift_statistics")
+TEACHER = "teacher_clusters"
 
 
 def materialize_everything(
@@ -82,7 +85,7 @@ def materialize_everything(
         steps: list[Step] = []
         broken: set[str] = set()
         for number, (asset, snapshot) in enumerate(plan):
-            if snapshot in broken:
+            if snapshot in broken or (only is None and _is_kept(defs, settings, asset)):
                 continue
             if progress is not None:
                 progress(number, len(plan), f"{asset.to_user_string()}{f' [{snapshot}]' if snapshot else ''}")
@@ -95,6 +98,43 @@ def materialize_everything(
         if progress is not None:
             progress(len(plan), len(plan), "done")
     return RunSummary(tuple(steps), time.monotonic() - started, snapshots)
+
+
+def refit_everything(settings: Settings, progress: Progress | None = None) -> RunSummary:
+    """Refit the teacher on all snapshots that there are, and make again what follows from it.
+
+    The embedding space stays, so that old and new vectors remain comparable.
+    """
+    from gem_assets.definitions import code_location
+
+    graph: Any = code_location(settings.data_root).resolve_asset_graph()
+    chosen, waiting = {TEACHER}, [dg.AssetKey(TEACHER)]
+    while waiting:
+        for child in graph.get(waiting.pop()).child_keys:
+            if child.to_user_string() not in chosen:
+                chosen.add(child.to_user_string())
+                waiting.append(child)
+    return materialize_everything(settings, progress, sorted(chosen))
+
+
+def _is_kept(defs: dg.Definitions, settings: Settings, asset: dg.AssetKey) -> bool:
+    """Tell whether a fitted asset stays: it exists, and differs from a new fit only by snapshots it has not seen."""
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.plan import differences
+    from resources.probe import probe
+
+    definition = defs.get_assets_def(asset)
+    if definition.tags_by_key[asset].get("gem/refresh") != "fitted":
+        return False
+    name = asset.to_user_string()
+    current = ArtifactStore(settings.data_root).current(name)
+    if current is None:
+        return False
+    stage = probe(definition, settings).stage
+    if stage is None or stage.identity == current.identity:
+        return False
+    reasons = differences(current.manifest, stage.wanted, SNAPSHOT_ASSETS)
+    return all(reason.kind == "snapshots" for reason in reasons)
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
@@ -124,21 +164,25 @@ def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None
             instance.report_runless_asset_event(event)
 
 
+def asset_order(defs: dg.Definitions, also: Sequence[str] = ()) -> list[Any]:
+    """Return the nodes of the assets that run by themselves, and those of ``also``, each after what it depends on."""
+    graph: Any = defs.resolve_asset_graph()
+    nodes = [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+    return [
+        node
+        for node in nodes
+        if node.is_materializable and (node.tags.get("gem/refresh") != "by_hand" or node.key.to_user_string() in also)
+    ]
+
+
 def _plan(
     defs: dg.Definitions, snapshots: tuple[str, ...], also: Sequence[str]
 ) -> Iterator[tuple[dg.AssetKey, str | None]]:
-    graph: Any = defs.resolve_asset_graph()
-    for level in graph.toposorted_asset_keys_by_level:
-        for key in sorted(level):
-            node: Any = graph.get(key)
-            tags: dict[str, str] = node.tags
-            by_hand = tags.get("gem/refresh") == "by_hand" and key.to_user_string() not in also
-            if not node.is_materializable or by_hand:
-                continue
-            if node.is_partitioned:
-                yield from ((key, snapshot) for snapshot in snapshots)
-            else:
-                yield key, None
+    for node in asset_order(defs, also):
+        if node.is_partitioned:
+            yield from ((node.key, snapshot) for snapshot in snapshots)
+        else:
+            yield node.key, None
 
 
 def _materialize(defs: dg.Definitions, instance: dg.DagsterInstance, asset: dg.AssetKey, snapshot: str | None) -> Step:

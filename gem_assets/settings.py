@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gem_assets.audit.config import AuditConfig
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.recrawls import RecrawlConfig
+from gem_assets.drift.config import DriftConfig
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
@@ -47,12 +49,14 @@ class Settings(BaseSettings):
         default=3600.0, gt=0, description="Seconds after which a shard counts as hung and is named in an error."
     )
     corpus: CorpusConfig = CorpusConfig()
+    recrawls: RecrawlConfig = RecrawlConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     teacher: TeacherConfig = TeacherConfig()
     cluster_report: ClusterReportConfig = ClusterReportConfig()
     student: StudentConfig = StudentConfig()
     labels: LabelConfig = LabelConfig()
     taxonomy: TaxonomyConfig = TaxonomyConfig()
+    drift: DriftConfig = DriftConfig()
     mixing: MixingConfig = MixingConfig()
     ordering: OrderingConfig = OrderingConfig()
     proxy: ProxyConfig = ProxyConfig()

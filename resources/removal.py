@@ -15,7 +15,7 @@ from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.lineage.manifest import check_partition
 from resources.store import StoreResource
 
-SNAPSHOT_ASSETS = ("cluster_counts", "student_labels", "embeddings", "raw_shards")
+SNAPSHOT_ASSETS = ("drift_statistics", "cluster_counts", "student_labels", "embeddings", "raw_shards")
 
 
 class RemovalError(ValueError):

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from gem_assets.lineage.artifacts import Artifact, Draft
 from gem_assets.lineage.identity import identity, library_versions
 from gem_assets.lineage.manifest import InputRef, LanceRef, input_versions, stage_name
+from gem_assets.plan import Wanted, wanted_of
 from resources.progress import reporter
 from resources.store import StoreResource
 
@@ -85,6 +86,12 @@ class Stage:
         )
 
     @property
+    def wanted(self) -> Wanted:
+        """What the result is made from, to be compared with a manifest."""
+        libraries, inputs = library_versions(self.libraries), input_versions(self.inputs)
+        return wanted_of(self.config, self.code_version, self.seed, libraries, inputs)
+
+    @property
     def name(self) -> str:
         """``asset`` or ``asset[partition]``."""
         return stage_name(self.asset, self.partition)
@@ -96,6 +103,7 @@ class Stage:
         A result whose rows are no longer in its table (the table stepped back from a torn version) does not count.
         """
         if self._artifact is None:
+            self.store.looked_up(self)
             store = self.store.artifacts
             found = store.get(self.asset, self.identity, self.partition)
             self._lost_rows = found is not None and not self._tables_stand(found)

@@ -101,6 +101,9 @@ class StoreResource(dg.ConfigurableResource):
             )
         return wanted
 
+    def looked_up(self, stage: object) -> None:
+        """Hear of a stage that looks for its result; ``resources.probe`` listens here."""
+
     def artifact(self, ref: InputRef) -> Artifact:
         """Return the artifact that was pinned, even if another one is current by now.
 

@@ -1,7 +1,8 @@
 """What makes the graph move: the landing and takedown sensors and the automation conditions."""
 
 from sensors.conditions import automation, with_policy
+from sensors.drift import drift_sensor
 from sensors.landing import landing_sensor
 from sensors.takedown import takedown_sensor
 
-__all__ = ["automation", "landing_sensor", "takedown_sensor", "with_policy"]
+__all__ = ["automation", "drift_sensor", "landing_sensor", "takedown_sensor", "with_policy"]

@@ -28,7 +28,9 @@ from sensors.takedown import OrderHeld, SeedTakenDown, TakenDown
 AC: Any = dg.AutomationCondition
 
 REFRESH_TAG = "gem/refresh"
-SNAPSHOT_ASSETS = dg.AssetSelection.assets("landing", "raw_shards", "embeddings", "student_labels", "cluster_counts")
+SNAPSHOT_ASSETS = dg.AssetSelection.assets(
+    "landing", "raw_shards", "embeddings", "student_labels", "cluster_counts", "drift_statistics"
+)
 # a request concerns a few snapshots; which ones is a level of its own, see sensors/takedown.py
 BLOCKLIST = dg.AssetSelection.assets("blocklist")
 

@@ -17,6 +17,7 @@ from resources import EngineResource, SettingsResource, StoreResource
 
 CORE = (
     "raw_shards",
+    "page_history",
     "embedding_space",
     "embeddings",
     "teacher_clusters",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gem_assets.cli.planning import make_plan
 from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
 from resources import StoreResource
@@ -121,6 +122,7 @@ def test_the_order_comes_with_its_guidelines_and_pictures(store):
 def test_running_again_writes_nothing(built, store):
     settings, first = built
     before = contents(settings.data_root)
+    assert make_plan(settings).tasks == ()
     versions = {name: store.tables.versions(name) for name in store.tables.tables()}
     again = materialize_everything(settings)
     assert [s for s in again.steps if not s.succeeded] == []
@@ -136,8 +138,20 @@ def test_a_new_snapshot_refits_nothing(built, store):
     before = {name: store.input(name).identity for name in fitted}
     documents = counts(store, "domain_inventory")["documents"]
     rows = [{**row, "url": row["url"] + "x", "text": row["text"][::-1]} for row in passages()[:40]]
+    incoming = land_parquet(settings.data_root.parent / "incoming", "2026-03", rows)
+    imagined = make_plan(settings, "2026-03", [incoming])
     land_parquet(settings.data_root, "2026-03", rows)
-    summary = materialize_everything(settings, only=("raw_shards", "embeddings", "student_labels", "domain_inventory"))
+    plan = make_plan(settings)
+    steps = [(task.asset, task.partition) for task in plan.tasks]
+    assert steps == [(task.asset, task.partition) for task in imagined.tasks]
+    assert {step for step in steps if step[1]} == {
+        (asset, "2026-03") for asset in ("raw_shards", "embeddings", "student_labels", "drift_statistics")
+    }
+    assert {asset for asset, partition in steps if partition is None} >= {"domain_inventory", "recipes/balanced"}
+    assert not set(fitted) & {asset for asset, _ in steps}
+    assert set(plan.kept) == {"embedding_space", "teacher_clusters"}
+    assert all(task.automatic and task.reasons and task.documents and task.seconds for task in plan.tasks)
+    summary = materialize_everything(settings, only=[asset for asset, _ in steps])
     assert [s for s in summary.steps if not s.succeeded] == []
     assert {name: store.input(name).identity for name in fitted} == before
     assert counts(store, "domain_inventory")["documents"] == documents + counts(store, "raw_shards", "2026-03")["kept"]

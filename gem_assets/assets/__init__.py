@@ -2,11 +2,13 @@
 
 from gem_assets.assets.cluster_report import cluster_report
 from gem_assets.assets.domain_inventory import domain_inventory
+from gem_assets.assets.drift import drift, drift_statistics
 from gem_assets.assets.embedding_space import embedding_space
 from gem_assets.assets.embeddings import embeddings
 from gem_assets.assets.gis_taxonomy import gis_taxonomy
 from gem_assets.assets.learned_recipes import learned_recipes, recipe_confirmations
 from gem_assets.assets.method_recipes import method_confirmations, method_recipes
+from gem_assets.assets.page_history import page_history
 from gem_assets.assets.proxies import cluster_counts, proxy_swarm, proxy_tokens
 from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
 from gem_assets.assets.recipe_report import recipe_report
@@ -20,11 +22,14 @@ ALL_ASSETS = [
     landing,
     blocklist,
     raw_shards,
+    page_history,
     embedding_space,
     embeddings,
     teacher_clusters,
     student_model,
     student_labels,
+    drift_statistics,
+    drift,
     gis_taxonomy,
     cluster_report,
     domain_inventory,

@@ -8,34 +8,42 @@ from resources import Stage, StoreResource
 
 
 @dg.asset(
-    deps=["gis_taxonomy", every_snapshot("student_labels")],
+    deps=["gis_taxonomy", "page_history", every_snapshot("student_labels")],
     group_name=GROUP_MIXTURES,
     kinds={"arrow", "parquet"},
     owners=OWNERS,
     tags=refresh("fan_in"),
     code_version=CODE_VERSION,
     description="Documents, tokens and bytes per cluster, snapshot and language, over every snapshot that is labelled. "
-    "A snapshot that failed is listed, not fatal.",
+    "A snapshot that failed is listed, not fatal; versions of a page that `recrawls.use` leaves out are not counted.",
 )
 def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    from gem_assets.corpus.recrawls import RECRAWL_COLUMNS, Selection, describe_recrawls
     from gem_assets.mixing.inventory import describe_inventory, publish_inventory
     from gem_assets.taxonomy.publish import TAXONOMY_NAME
     from gem_assets.taxonomy.taxonomy import Taxonomy
 
-    named, model = store.input("gis_taxonomy"), store.input("student_model")
+    named, model, pages = store.input("gis_taxonomy"), store.input("student_model"), store.input("page_history")
     labels = store.inputs("student_labels", lance_table=store.label_table(model))
     stage = Stage(
         store,
         "domain_inventory",
         config={},
         code_version=CODE_VERSION,
-        inputs=[named, *labels],
+        inputs=[named, pages, *labels],
     )
     names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
     if stage.done is None:
-        columns = ["cluster", "snapshot", "lang", "n_tokens", "n_bytes"]
+        columns = ["doc_id", "cluster", "snapshot", "lang", "n_tokens", "n_bytes"]
+        selection = Selection.read(store.artifact(pages).path)
         with stage.write() as draft:
-            draft.counts = publish_inventory(store.table_scan(labels)(columns), names, draft.path)
+            found = publish_inventory(selection.used(store.table_scan(labels)(columns)), names, draft.path)
+            draft.counts = {
+                **found,
+                "superseded_documents": selection.documents,
+                "superseded_tokens": selection.tokens,
+                "superseded_bytes": selection.n_bytes,
+            }
             draft.metrics = {"tokenizer": store.tokenizer()}
     folder = stage.artifact.path
     return stage.result(
@@ -43,6 +51,7 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
             **stage.artifact.manifest.counts,
             "snapshots": len(labels),
             "not_labelled": ", ".join(store.absent("student_labels")) or "none",
+            "recrawls": table(describe_recrawls(store.artifact(pages).path), RECRAWL_COLUMNS),
             "clusters": table(describe_inventory(folder, names)),
             "over_snapshots": picture(folder, "snapshots.png", "Token share of each cluster, by snapshot"),
         }

@@ -17,7 +17,7 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=["training_order", strategy],
-        deps=[dg.AssetKey(["recipes", strategy]), "student_model", every_snapshot("student_labels")],
+        deps=[dg.AssetKey(["recipes", strategy]), "student_model", "page_history", every_snapshot("student_labels")],
         group_name=GROUP_MIXTURES,
         kinds={"parquet", "duckdb"},
         owners=OWNERS,
@@ -31,6 +31,7 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
     def training_order(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
+        from gem_assets.corpus.recrawls import Selection
         from gem_assets.mixing.publish import RECIPE_NAME
         from gem_assets.mixing.recipe import Recipe
         from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME, publish_order
@@ -40,20 +41,21 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
         root, conf = settings.load().data_root, settings.load().ordering
         columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
         recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
+        pages = store.input("page_history")
         labels = store.inputs("student_labels", lance_table=store.label_table(model))
         stage = Stage(
             store,
             f"training_order/{strategy}",
             config=conf,
             code_version=CODE_VERSION,
-            inputs=[recipe, *labels, *pin_scores(scores, root)],
+            inputs=[recipe, pages, *labels, *pin_scores(scores, root)],
             libraries=("duckdb", "numpy"),
             seed=conf.draw_seed,
         )
         if stage.done is None:
             with stage.write() as draft:
                 published = publish_order(
-                    store.table_scan(labels)(columns),
+                    Selection.read(store.artifact(pages).path).used(store.table_scan(labels)(columns)),
                     Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
                     conf,
                     draft.path,

@@ -1,5 +1,6 @@
 """Great Expectations suites as asset checks, one file a stage."""
 
+from gem_assets.checks.drift import drift_is_small
 from gem_assets.checks.embeddings import space_is_spread, vectors_are_unit
 from gem_assets.checks.gis_taxonomy import names_are_usable
 from gem_assets.checks.mixtures import inventory_adds_up, recipe_checks
@@ -15,6 +16,7 @@ ALL_CHECKS = [
     fit_is_certified,
     student_agrees,
     labels_are_sound,
+    drift_is_small,
     names_are_usable,
     inventory_adds_up,
     *recipe_checks,

@@ -18,7 +18,8 @@ def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
     import pandas as pd
 
     inventory = store.artifact(store.input("domain_inventory"))
-    shards = [store.input("raw_shards", ref.partition) for ref in inventory.manifest.inputs if ref.partition]
+    labelled = [ref for ref in inventory.manifest.inputs if ref.asset == "student_labels"]
+    shards = [store.input("raw_shards", ref.partition) for ref in labelled]
     corpus = [store.artifact(ref).manifest.counts for ref in shards]
     frame = pd.DataFrame(
         {
@@ -27,7 +28,8 @@ def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
             "corpus": [sum(c[q] for c in corpus) for q in ("kept", "tokens", "bytes")],
         }
     )
-    frame["difference"] = frame["inventory"] - frame["corpus"]
+    frame["left_out"] = [inventory.manifest.counts[f"superseded_{q}"] for q in ("documents", "tokens", "bytes")]
+    frame["difference"] = frame["inventory"] + frame["left_out"] - frame["corpus"]
     return validate_frame(
         frame,
         [

@@ -7,6 +7,7 @@ from gem_assets.cli import (
     export_commands,  # noqa: F401  registers its commands
     lineage_commands,  # noqa: F401  registers its commands
     mixture_commands,  # noqa: F401  registers its commands
+    plan_commands,  # noqa: F401  registers its commands
     snapshot_commands,  # noqa: F401  registers its commands
     takedown_commands,  # noqa: F401  registers its commands
 )

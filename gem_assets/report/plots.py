@@ -392,6 +392,27 @@ def shares_over_snapshots(
     return style.render(figure)
 
 
+def drift_lines(
+    snapshots: Sequence[str], figures: Mapping[str, Sequence[float]], limits: Mapping[str, tuple[float, float]]
+) -> bytes:
+    """Figures over snapshots, one panel each, with the values from which they warn and ask for a refit."""
+    figure = style.new_figure(6.2, "Drift from the teacher's snapshots", "dashed: warns · solid: asks for a refit")
+    panels = figure.subplots(len(figures), 1, sharex=True, squeeze=False)[:, 0]
+    steps = np.arange(len(snapshots))
+    for axes, (name, values) in zip(panels, figures.items(), strict=True):
+        warn, refit = limits[name]
+        axes.axhline(warn, color=style.MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
+        axes.axhline(refit, color=style.INK, linewidth=1.0)
+        axes.plot(steps, np.asarray(values, np.float64), color=style.ACCENT, linewidth=2, marker="o", markersize=4)
+        style.clean_axes(axes)
+        style.label_axes(axes, "", name.replace("_", " "))
+        axes.set_ylim(min(0.0, *values, 0.0) * 1.1, 1.15 * max(refit, *values, 0.0))
+    every = max(1, math.ceil(len(snapshots) / 8))
+    ticks = list(range(0, len(snapshots), every))
+    panels[-1].set_xticks(ticks, style.drawable([snapshots[t] for t in ticks], 16), size=8.5, family=style.FONT)
+    return style.render(figure)
+
+
 def markdown_image(png: bytes, alt: str) -> str:
     """Return a picture as Markdown with the bytes inline, for pages that load nothing from elsewhere."""
     safe = alt.replace("\\", "").replace("[", "(").replace("]", ")").replace("\n", " ")

@@ -1,0 +1,96 @@
+"""``drift_statistics`` and ``drift``: how far snapshots have moved from what the teacher was fitted on."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.partitions import snapshots
+from gem_assets.drift.config import CODE_VERSION
+from resources import SettingsResource, Stage, StoreResource
+
+ROW_COLUMNS = [
+    "snapshot", "lang", "level", "documents", "divergence", "likelihood_drop", "unsure_share", "unsure_rise",
+]  # fmt: skip
+
+
+@dg.asset(
+    partitions_def=snapshots,
+    deps=["embeddings", "student_labels", "teacher_clusters"],
+    group_name=GROUP_LABELS,
+    kinds={"parquet", "numpy"},
+    owners=OWNERS,
+    tags=refresh("content"),
+    code_version=CODE_VERSION,
+    description="Sums of one snapshot, per language: labels by cluster, labels below the margin, log-likelihoods of a "
+    "sample under the teacher. Measured once a snapshot, so drift over many costs no second pass.",
+)
+def drift_statistics(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.drift.statistics import publish_statistics
+    from gem_assets.sphere.gem import GemTeacher
+    from gem_assets.sphere.seed_fit import MODEL_FOLDER
+
+    conf, snapshot = settings.load().drift, context.partition_key
+    teacher = store.input("teacher_clusters")
+    labels, vectors = store.input("student_labels", snapshot), store.input("embeddings", snapshot)
+    stage = Stage(
+        store,
+        "drift_statistics",
+        partition=snapshot,
+        config=conf.model_dump(include={"margin", "sample"}),
+        code_version=CODE_VERSION,
+        inputs=[teacher, labels, vectors],
+        libraries=("numpy", "scipy"),
+    )
+    if stage.done is None:
+        with stage.write() as draft:
+            draft.counts = publish_statistics(
+                store.table_scan([labels])(["doc_id", "lang", "cluster", "margin"]),
+                store.table_scan([vectors]),
+                GemTeacher.load(store.artifact(teacher).path / MODEL_FOLDER),
+                conf,
+                draft.path,
+            )
+    return stage.result(stage.artifact.manifest.counts)
+
+
+@dg.asset(
+    deps=["teacher_clusters", every_snapshot("drift_statistics")],
+    group_name=GROUP_LABELS,
+    kinds={"json", "parquet"},
+    owners=OWNERS,
+    tags=refresh("fan_in"),
+    code_version=CODE_VERSION,
+    description="Every snapshot against those that the teacher was fitted on: divergence of label shares, fall of the "
+    "log-likelihood, rise of unsure labels, per language too. Past `drift.*.refit` the drift sensor asks for a refit.",
+)
+def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> dg.MaterializeResult:
+    from gem_assets.drift.report import PICTURE_NAME, DriftReport, publish_drift
+
+    conf, teacher = settings.load().drift, store.input("teacher_clusters")
+    statistics = [
+        ref
+        for ref in store.inputs("drift_statistics")
+        if any(made.identity == teacher.identity for made in store.artifact(ref).manifest.inputs)
+    ]
+    stage = Stage(
+        store, "drift", config=conf, code_version=CODE_VERSION, inputs=[teacher, *statistics], libraries=("numpy",)
+    )
+    if stage.done is None:
+        fit = store.artifact(teacher).manifest
+        fitted_on = [str(ref.partition) for ref in fit.inputs if ref.asset == "embeddings"]
+        folders = {str(ref.partition): store.artifact(ref).path for ref in statistics}
+        with stage.write() as draft:
+            report = publish_drift(folders, fitted_on, fit.counts["clusters"], str(teacher.identity), conf, draft.path)
+            draft.metrics = {"level": report.level, "teacher": report.teacher}
+            draft.counts = {"snapshots": len(folders)}
+    folder = stage.artifact.path
+    report = DriftReport.read(folder)
+    return stage.result(
+        {
+            "level": report.level,
+            "snapshots": len(statistics),
+            "rows": table([row.model_dump() for row in report.rows if row.judged], ROW_COLUMNS),
+            "over_snapshots": picture(folder, PICTURE_NAME, "Drift of each snapshot against the teacher's"),
+        }
+    )

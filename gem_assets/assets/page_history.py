@@ -1,0 +1,41 @@
+"""``page_history``: the same page in several snapshots."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_CORPUS, OWNERS, every_snapshot, refresh, table
+from gem_assets.corpus.recrawls import CODE_VERSION
+from resources import SettingsResource, Stage, StoreResource
+
+
+@dg.asset(
+    deps=[every_snapshot("raw_shards")],
+    group_name=GROUP_CORPUS,
+    kinds={"duckdb", "parquet"},
+    owners=OWNERS,
+    tags=refresh("fan_in"),
+    code_version=CODE_VERSION,
+    description="Pages followed through the snapshots by URL and content digest: first seen, unchanged, edited, gone. "
+    "Also which versions of a page mixtures leave out, by `recrawls.use` (latest, all, first).",
+)
+def page_history(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.corpus.recrawls import RECRAWL_COLUMNS, describe_recrawls, publish_history
+    from gem_assets.corpus.shards import DUPLICATES_FILE
+
+    conf = settings.load().recrawls
+    shards = store.inputs("raw_shards")
+    stage = Stage(store, "page_history", config=conf, code_version=CODE_VERSION, inputs=shards, libraries=("duckdb",))
+    if stage.done is None:
+        places = {str(ref.partition): store.artifact(ref).path / DUPLICATES_FILE for ref in shards}
+        with stage.write() as draft, store.scratch() as scratch:
+            report = publish_history(store.shards(shards), places, conf, draft.path, scratch)
+            draft.counts = {"pages": report.pages, "versions": report.versions, "superseded": report.superseded}
+    return stage.result(
+        {
+            **stage.artifact.manifest.counts,
+            "use": conf.use,
+            "snapshots": len(shards),
+            "recrawls": table(describe_recrawls(stage.artifact.path), RECRAWL_COLUMNS),
+        }
+    )

@@ -1,0 +1,49 @@
+"""Check of ``drift``: no snapshot has moved too far from what the teacher was fitted on."""
+
+import dagster as dg
+
+from gem_assets.checks.validation import validate_frame
+from resources import SettingsResource, StoreResource
+
+
+@dg.asset_check(
+    asset="drift",
+    description="Figures of every snapshot that was not part of the teacher's fit stay below `drift.*.warn`. Past "
+    "`drift.*.refit` the check is an error: refit the teacher (`gem refit`).",
+)
+def drift_is_small(settings: SettingsResource, store: StoreResource) -> dg.AssetCheckResult:
+    import great_expectations.expectations as gxe
+    import pandas as pd
+
+    from gem_assets.drift.report import METRICS, DriftReport
+
+    conf = settings.load().drift
+    report = DriftReport.read(store.artifact(store.input("drift")).path)
+    judged = [row for row in report.rows if row.judged]
+    frame = pd.DataFrame(
+        [
+            {
+                "snapshot": row.snapshot,
+                "lang": row.lang,
+                "divergence": 0.0 if row.reference else max(0.0, row.divergence - row.expected_divergence),
+                "likelihood_drop": 0.0 if row.reference else row.likelihood_drop,
+                "unsure_rise": 0.0 if row.reference else row.unsure_rise,
+                "level": row.level if row.lang == "all" or row.level == "steady" else "warn",
+            }
+            for row in judged
+        ],
+        columns=["snapshot", "lang", *METRICS, "level"],
+    )
+    bounds = [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=name, max_value=getattr(conf, name).warn, strict_max=True, severity="warning"
+        )
+        for name in METRICS
+    ]
+    worst = gxe.ExpectColumnValuesToNotBeInSet(column="level", value_set=["refit"])
+    return validate_frame(
+        frame,
+        [*bounds, worst],
+        "drift",
+        {"level": report.level, "beyond": ", ".join(f"{r.snapshot} {r.lang}: {r.level}" for r in report.beyond)},
+    )

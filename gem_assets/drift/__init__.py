@@ -1,0 +1,1 @@
+"""Drift: how far new snapshots have moved from what the teacher was fitted on."""

@@ -1,0 +1,55 @@
+"""Settings of the drift check."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CODE_VERSION = "1"
+
+
+class Threshold(BaseModel):
+    """From where a figure warns, and from where it asks for a refit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    warn: float = Field(ge=0, allow_inf_nan=False, description="From here on the check warns.")
+    refit: float = Field(ge=0, allow_inf_nan=False, description="From here on a refit is asked for.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.warn > self.refit:
+            raise ValueError(f"warn {self.warn} has to be at most refit {self.refit}")
+        return self
+
+
+class DriftConfig(BaseModel):
+    """What is measured of a snapshot, and how much of it is too much.
+
+    The reference are the snapshots that the teacher was fitted on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    margin: float = Field(
+        default=0.2, gt=0, lt=1, description="Probability lead of the first cluster below which a label is unsure."
+    )
+    sample: int = Field(
+        default=20_000, ge=100, description="Documents of a snapshot whose likelihood under the teacher is measured."
+    )
+    least_documents: int = Field(
+        default=200, ge=1, description="Smaller snapshots and languages are shown and never judged."
+    )
+    divergence: Threshold = Field(
+        default=Threshold(warn=0.05, refit=0.15),
+        description="Jensen–Shannon divergence of label shares from the reference, in bits.",
+    )
+    likelihood_drop: Threshold = Field(
+        default=Threshold(warn=0.25, refit=0.75),
+        description="Fall of the mean log-likelihood below the reference, in its standard deviations.",
+    )
+    unsure_rise: Threshold = Field(
+        default=Threshold(warn=0.05, refit=0.15), description="Rise of the share of unsure labels above the reference."
+    )
+    refit: Literal["by_hand", "automatic"] = Field(
+        default="by_hand", exclude=True, description="Whether the drift sensor asks for a refit run by itself."
+    )

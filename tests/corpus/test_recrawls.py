@@ -1,0 +1,108 @@
+"""Pages over snapshots: counts, history by content digest, and what each policy leaves out."""
+
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gem_assets.corpus.recrawls import RecrawlConfig, Selection, describe_recrawls, publish_history
+from gem_assets.corpus.schema import DUPLICATE_SCHEMA
+
+KEPT = pa.schema([(name, pa.string()) for name in ("doc_id", "snapshot", "url", "content_digest")])
+PLACES = pa.schema([DUPLICATE_SCHEMA.field(name).with_nullable(True) for name in DUPLICATE_SCHEMA.names])
+
+
+def ingested(folder, crawls):
+    """Write what ingest leaves of crawls: each text once, where it was seen first, and a place for each repetition."""
+    owner, documents, duplicates = {}, {}, {}
+    for name, pages in crawls.items():
+        kept, places = [], []
+        for url, text in pages:
+            digest = sha256(text.encode()).hexdigest()
+            if digest in owner:
+                places.append({"snapshot": name, "url": url, "content_digest": digest, "kept_snapshot": owner[digest]})
+            else:
+                owner[digest] = name
+                kept.append({"doc_id": digest[:32], "snapshot": name, "url": url, "content_digest": digest})
+        (folder / name).mkdir(parents=True)
+        documents[name], duplicates[name] = [folder / name / "part-0.parquet"], folder / name / "duplicates.parquet"
+        pq.write_table(pa.Table.from_pylist(kept, KEPT), documents[name][0])
+        pq.write_table(pa.Table.from_pylist(places, PLACES), duplicates[name])
+    return documents, duplicates
+
+
+def followed(tmp_path, crawls, use="all"):
+    out = tmp_path / use
+    out.mkdir()
+    report = publish_history(*ingested(tmp_path / f"in-{use}", crawls), RecrawlConfig(use=use), out, tmp_path)
+    return out, report
+
+
+CRAWLS = {
+    "01": [("a", "one"), ("b", "two"), ("c", "three"), (None, "nameless")],
+    "02": [("a", "one"), ("b", "two, edited"), ("d", "four")],
+    "03": [("a", "one, edited"), ("b", "two"), ("c", "three"), ("e", "four")],
+}
+
+
+def test_pages_are_counted_by_what_became_of_them(tmp_path):
+    out, report = followed(tmp_path, CRAWLS)
+    rows = [tuple(row.values()) for row in describe_recrawls(out)]
+    # snapshot, pages, first seen, unchanged, edited, returned, gone, without url
+    assert rows == [("01", 3, 3, 0, 0, 0, 0, 1), ("02", 3, 1, 1, 1, 0, 1, 0), ("03", 4, 1, 1, 2, 1, 1, 0)]
+    assert (report.pages, report.superseded) == (5, 0)
+    history = pq.read_table(out / "pages.parquet").to_pylist()
+    assert [(h["first_snapshot"], h["last_snapshot"], h["snapshots"]) for h in history if h["url"] == "b"] == [
+        ("01", "03", 2),
+        ("02", "02", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("use", "left_out"),
+    [("all", []), ("latest", ["one", "two, edited"]), ("first", ["one, edited", "two, edited"])],
+)
+def test_policies_leave_out_versions_that_no_page_shows_in_the_wanted_place(tmp_path, use, left_out):
+    out, report = followed(tmp_path, CRAWLS, use)
+    wanted = sorted(sha256(text.encode()).hexdigest()[:32] for text in left_out)
+    assert pq.read_table(out / "superseded.parquet").column("doc_id").to_pylist() == wanted
+    assert report.superseded == len(left_out)
+
+
+def test_selection_lets_the_rest_through_and_counts_what_it_leaves_out(tmp_path):
+    out, _ = followed(tmp_path, CRAWLS, "latest")
+    texts = ["one", "two", "two, edited", "nameless"]
+    batch = pa.RecordBatch.from_pydict(
+        {"doc_id": [sha256(t.encode()).hexdigest()[:32] for t in texts], "n_tokens": [1, 2, 3, 4], "n_bytes": [10] * 4}
+    )
+    selection = Selection.read(out)
+    (used,) = selection.used([batch])
+    assert used.column("n_tokens").to_pylist() == [2, 4]
+    assert (selection.documents, selection.tokens, selection.n_bytes) == (2, 4, 20)
+
+
+def test_no_snapshot_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="ingest one first"):
+        publish_history({}, {}, RecrawlConfig(), tmp_path, tmp_path)
+
+
+def test_a_real_site_over_six_states(shared_corpora, tmp_path):
+    rows = pq.read_table(shared_corpora / "snapshots" / "tldr_recrawls.parquet", columns=["snapshot", "url", "text"])
+    crawls = {}
+    for row in rows.to_pylist():
+        crawls.setdefault(row["snapshot"], []).append((row["url"], row["text"]))
+    out, report = followed(tmp_path, crawls, "latest")
+    seen, before, expected = {}, {}, []
+    for name in sorted(crawls):
+        now = dict(crawls[name])
+        assert len(now) == len(crawls[name])
+        kinds = [None if url not in seen else seen[url] == text for url, text in now.items()]
+        expected.append((name, len(now), kinds.count(None), kinds.count(True), kinds.count(False)))
+        assert describe_recrawls(out)[len(expected) - 1]["gone"] == len(before.keys() - now.keys())
+        seen |= now
+        before = now
+    assert [tuple(row.values())[:5] for row in describe_recrawls(out)] == expected
+    texts = {text for pages in crawls.values() for _, text in pages}
+    assert report.pages == len(seen)
+    assert report.superseded == len(texts - set(seen.values()))
