@@ -167,7 +167,8 @@ def test_a_refit_keeps_ids_and_names_and_a_second_call_finds_nothing_to_do(built
 
     settings, _ = built
     before, first = taxonomy(), store.input("teacher_clusters")
-    summary = materialize_everything(settings, only=("teacher_clusters", "gis_taxonomy"))
+    follow = ("teacher_clusters", "gis_taxonomy", "carried_evidence")
+    summary = materialize_everything(settings, only=follow)
     assert [s for s in summary.steps if not s.succeeded] == []
     second = store.artifact(store.input("teacher_clusters"))
     assert first.identity in [ref.identity for ref in second.manifest.inputs if ref.asset == "teacher_clusters"]
@@ -177,6 +178,7 @@ def test_a_refit_keeps_ids_and_names_and_a_second_call_finds_nothing_to_do(built
     assert after.refit.previous == before.version
     assert after.refit.kept > 0.9
     assert {c.domain: c.name for c in after.clusters} == {c.domain: c.name for c in before.clusters}
+    assert counts(store, "carried_evidence")["recipes"] >= len(RECIPES)
     stored = contents(settings.data_root)
-    materialize_everything(settings, only=("teacher_clusters", "gis_taxonomy"))
+    materialize_everything(settings, only=follow)
     assert contents(settings.data_root) == stored

@@ -1,5 +1,6 @@
 """The asset graph, one file a stage."""
 
+from gem_assets.assets.carried_evidence import carried_evidence
 from gem_assets.assets.cluster_report import cluster_report
 from gem_assets.assets.domain_inventory import domain_inventory
 from gem_assets.assets.drift import drift, drift_statistics
@@ -34,6 +35,7 @@ ALL_ASSETS = [
     cluster_report,
     domain_inventory,
     *recipes,
+    carried_evidence,
     proxy_tokens,
     cluster_counts,
     proxy_swarm,

@@ -51,3 +51,17 @@ def named_before(store: StoreResource, teacher: InputRef) -> InputRef | None:
         if of is not None and of.identity != teacher.identity:
             return found.ref()
     return None
+
+
+def made_on(store: StoreResource, prefix: str, base: InputRef) -> list[InputRef]:
+    """Return the newest result of each asset whose name begins with ``prefix`` that was made from ``base``."""
+    found: list[InputRef] = []
+    for asset in store.artifacts.assets():
+        if not asset.startswith(prefix):
+            continue
+        for artifact in reversed(store.artifacts.history(asset)):
+            made_from = input_of(artifact, base.asset)
+            if made_from is not None and made_from.identity == base.identity:
+                found.append(artifact.ref())
+                break
+    return found

@@ -103,6 +103,15 @@ class RecipeEvidence(BaseModel):
     kl_to_prior: Annotated[float | None, Field(ge=0)] = None
     verdict: str | None = None
     notes: tuple[str, ...] = ()
+    carried_from: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{64}$",
+            # absent unless carried, so that recipes keep the identities that they had without it
+            exclude_if=lambda value: value is None,
+            description="identity of the recipe over other clusters whose shares and evidence were carried over",
+        ),
+    ] = None
 
 
 class Recipe(BaseModel):

@@ -1,0 +1,59 @@
+"""``carried_evidence``: recipes and swarm of the taxonomy before a refit, in the clusters after it."""
+
+import dagster as dg
+
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh
+from gem_assets.mixing.config import CODE_VERSION
+from resources import Stage, StoreResource
+
+
+@dg.asset(
+    deps=["gis_taxonomy", "domain_inventory", "teacher_clusters"],
+    group_name=GROUP_MIXTURES,
+    kinds={"json", "parquet"},
+    owners=OWNERS,
+    tags=refresh("fan_in"),
+    code_version=CODE_VERSION,
+    description="After a refit: every recipe of the taxonomy before, and its swarm table, carried through the crosswalk of "
+    "shared documents and marked as carried. Empty after a first fit.",
+)
+def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    from gem_assets.assets.refitting import TAXONOMY, TEACHER, input_of, made_on
+    from gem_assets.mixing.carry import SWARM_FILE, publish_carried
+    from gem_assets.mixing.publish import RECIPE_NAME
+    from gem_assets.sphere.crosswalk import Crosswalk
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
+    teacher, named, inventory = store.input(TEACHER), store.input(TAXONOMY), store.input("domain_inventory")
+    last, before = (input_of(store.artifact(ref), ref.asset) for ref in (teacher, named))
+    recipes = made_on(store, "recipes/", before) if before is not None else []
+    swarms = made_on(store, "proxy_swarm", last) if last is not None else []
+    stage = Stage(
+        store,
+        "carried_evidence",
+        config={},
+        code_version=CODE_VERSION,
+        inputs=[teacher, named, inventory, *recipes, *swarms],
+        libraries=("numpy",),
+    )
+    if stage.done is None:
+        taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
+        with stage.write() as draft:
+            draft.counts = {"recipes": 0, "swarm_runs": 0}
+            if recipes or swarms:
+                walk = Crosswalk.read(store.artifact(teacher).path)
+                draft.counts = publish_carried(
+                    {ref.asset.split("/")[1]: store.artifact(ref).path / RECIPE_NAME for ref in recipes},
+                    store.artifact(swarms[0]).path / SWARM_FILE if swarms else None,
+                    walk,
+                    store.artifact(inventory).path,
+                    taxonomy.names,
+                    taxonomy.version,
+                    draft.path,
+                )
+                draft.metrics = {"kept": walk.kept, "from": before.identity if before is not None else None}
+    manifest = stage.artifact.manifest
+    return stage.result(
+        {**manifest.counts, **manifest.metrics, "files": dg.MetadataValue.path(str(stage.artifact.path))}
+    )
