@@ -14,8 +14,8 @@ from resources import Stage, StoreResource
     owners=OWNERS,
     tags=refresh("fan_in"),
     code_version=CODE_VERSION,
-    description="After a refit: every recipe of the taxonomy before, and its swarm table, carried through the crosswalk of "
-    "shared documents and marked as carried. Empty after a first fit.",
+    description="After a refit: recipes of the taxonomy before and its swarm table, carried through the crosswalk "
+    "of shared documents and marked as carried. Empty after a first fit.",
 )
 def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import TAXONOMY, TEACHER, input_of, made_on
