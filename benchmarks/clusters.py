@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labelled_corpora import CORPORA, Corpus, load_corpus
 from benchmarks.shared_data import shared_folder
-from gem_assets.sphere.baselines import METHODS, ImportedTaxonomy, baseline
+from gem_assets.sphere.baselines import METHODS, STARTS, ImportedTaxonomy, baseline
 from gem_assets.sphere.metrics import (
     agreement,
     anisotropy,
@@ -75,18 +75,18 @@ def summary(runs: list[Measures]) -> dict[str, list[float | None]]:
 
 
 def compare(
-    corpus: Corpus, k: int, methods: tuple[str, ...], seeds: int, say: Callable[[str], None]
+    corpus: Corpus, k: int, methods: tuple[str, ...], seeds: int, starts: int, say: Callable[[str], None]
 ) -> dict[str, object]:
     presence = word_presence(corpus.texts)
     table: Table = {}
     gem_labels = np.zeros(len(corpus.vectors), np.int32)
     for method in methods:
         began = time.process_time()
-        labelings = [baseline(method, k, seed=seed).fit(corpus.vectors).labels_ for seed in range(seeds)]
+        labelings = [baseline(method, k, seed=seed, starts=starts).fit(corpus.vectors).labels_ for seed in range(seeds)]
         seconds = (time.process_time() - began) / seeds
         table[method] = summary([measure(corpus, presence, labels, k) for labels in labelings])
         table[method]["reseeding"] = [stability(labelings), None]
-        table[method]["halves"] = [half_stability(partial(_named, method, k), corpus.vectors), None]
+        table[method]["halves"] = [half_stability(partial(_named, method, k, starts), corpus.vectors), None]
         table[method]["cpu_s"] = [seconds, None]
         if method == "gem":
             gem_labels = labelings[0]
@@ -109,8 +109,8 @@ def compare(
     }
 
 
-def _named(method: str, k: int, seed: int):
-    return baseline(method, k, seed=seed)
+def _named(method: str, k: int, starts: int, seed: int):
+    return baseline(method, k, seed=seed, starts=starts)
 
 
 def _padded(row: dict[str, list[float | None]]) -> list[list[float | None]]:
@@ -130,6 +130,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=8_000, help="most documents of a corpus")
     parser.add_argument("--clusters", type=int, help="clusters, instead of as many as labels")
+    parser.add_argument("--starts", type=int, default=STARTS, help="short fits of which a mixture continues the best")
     parser.add_argument("--only", nargs="*", help="names of corpora")
     given = parser.parse_args(arguments)
     seeds, rows = (2, 2_000) if given.quick else (given.seeds, given.rows)
@@ -142,7 +143,7 @@ def main(arguments: list[str]) -> None:
             continue
         corpus = load_corpus(folder, name, file, column, rows)
         results[name] = compare(
-            corpus, given.clusters or corpus.classes, methods, seeds, lambda line: print(line, flush=True)
+            corpus, given.clusters or corpus.classes, methods, seeds, given.starts, lambda line: print(line, flush=True)
         )
     differences = {
         name: {
@@ -151,7 +152,11 @@ def main(arguments: list[str]) -> None:
         }
         for name, result in results.items()
     }
-    print(json.dumps({"corpora": results, "gem_minus_spherical_kmeans": differences, "seeds": seeds}))
+    print(
+        json.dumps(
+            {"corpora": results, "gem_minus_spherical_kmeans": differences, "seeds": seeds, "starts": given.starts}
+        )
+    )
 
 
 def _difference(table: Table, measured: str) -> float | None:

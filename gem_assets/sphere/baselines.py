@@ -24,6 +24,8 @@ from gem_assets.sphere.start import subsample
 METHODS = ("random", "kmeans", "spherical_kmeans", "movmf", "vmf_fixed_prior", "balanced_ot", "gem")
 #: lambda of balanced transport, as a multiple of the teacher's own.
 TRANSPORT_FACTOR = 100.0
+#: Short fits of a mixture, as the teacher's settings have it.
+STARTS = 6
 
 
 class Clustering(Protocol):
@@ -40,8 +42,15 @@ class Clustering(Protocol):
         ...
 
 
-def baseline(method: str, k: int, *, seed: int = 0) -> Clustering:
+def baseline(method: str, k: int, *, seed: int = 0, starts: int = STARTS) -> Clustering:
     """A method of :data:`METHODS` with ``k`` clusters.
+
+    Parameters
+    ----------
+    method, k, seed
+        What, how many clusters, and the seed of all its draws.
+    starts
+        Short fits of which the mixtures continue the best; k-means and the random partition have one.
 
     Raises
     ------
@@ -53,13 +62,13 @@ def baseline(method: str, k: int, *, seed: int = 0) -> Clustering:
     if method in ("kmeans", "spherical_kmeans"):
         return Centroids(k, spherical=method == "spherical_kmeans", seed=seed)
     if method == "movmf":
-        return LearnedPrior(k, seed=seed)
+        return LearnedPrior(k, seed=seed, starts=starts)
     if method == "vmf_fixed_prior":
-        return GemTeacher(k, 0.0, seed=seed)
+        return GemTeacher(k, 0.0, seed=seed, n_init=starts)
     if method == "balanced_ot":
-        return BalancedTransport(k, seed=seed)
+        return BalancedTransport(k, seed=seed, starts=starts)
     if method == "gem":
-        return GemTeacher(k, seed=seed)
+        return GemTeacher(k, seed=seed, n_init=starts)
     raise ValueError(f"unknown method {method!r}; known are {', '.join(METHODS)}")
 
 
@@ -116,8 +125,8 @@ class Centroids:
 class LearnedPrior:
     """Mixture of von Mises–Fisher clusters whose weights are learnt by EM (movMF): large clusters attract more."""
 
-    def __init__(self, k: int, *, seed: int = 0, max_iter: int = 100, tol: float = 1e-5) -> None:
-        self._config = TeacherConfig(k=k, lam=0.0, seed=seed, max_iter=max_iter, tol=tol)
+    def __init__(self, k: int, *, seed: int = 0, starts: int = STARTS, max_iter: int = 100, tol: float = 1e-5) -> None:
+        self._config = TeacherConfig(k=k, lam=0.0, seed=seed, n_init=starts, max_iter=max_iter, tol=tol)
 
     def fit(self, x: NDArray[np.floating]) -> Self:
         """EM from the teacher's own start."""
@@ -153,13 +162,14 @@ class LearnedPrior:
 class BalancedTransport:
     """Teacher with lambda so large that shares are equal: entropic transport onto equal columns."""
 
-    def __init__(self, k: int, *, seed: int = 0) -> None:
+    def __init__(self, k: int, *, seed: int = 0, starts: int = STARTS) -> None:
         self._k = k
         self._seed = seed
+        self._starts = starts
 
     def fit(self, x: NDArray[np.floating]) -> Self:
         """Fit at the teacher's lambda, then from there at a hundred times as much."""
-        first = GemTeacher(self._k, seed=self._seed).fit(x)
+        first = GemTeacher(self._k, seed=self._seed, n_init=self._starts).fit(x)
         lam = TRANSPORT_FACTOR * first.lam_
         self.teacher_ = GemTeacher(self._k, lam, seed=self._seed, anchor=0.0).fit(x, previous=first)
         self.labels_ = self.teacher_.labels_
