@@ -36,6 +36,8 @@ SPARSE_SHARE = 0.25
 #: The sample is this share of the rows, and not taken when it would hold fewer rows than this for each cluster.
 SAMPLE_SHARE = 0.1
 SAMPLE_PER_CLUSTER = 50
+#: The sample is held in memory, whatever the rows are: it has at most this many rows, or those it needs for K.
+SAMPLE_MOST = 1_000_000
 #: Clusters up to which all the short fits asked for are made; fewer beyond, at least one.
 STARTS_UP_TO = 48
 #: Factor on lambda and number of raises, by rule.
@@ -189,6 +191,7 @@ class Fit:
         count = int(SAMPLE_SHARE * x.shape[0])
         if count < max(SAMPLE_PER_CLUSTER * c.k, 2 * c.init_rows):
             return theta, ratio
+        count = min(count, max(SAMPLE_MOST, SAMPLE_PER_CLUSTER * c.k))
         rows = np.asarray(x[draw_rows(x.shape[0], count, c.seed + 1)], dtype=np.float32)
         plan = self._plan(ratio, churn_tol=2 * c.churn_tol)
         # sizes on a sample scatter: a cluster of m rows by 1 / sqrt(m)

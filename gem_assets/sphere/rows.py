@@ -109,7 +109,7 @@ class StackedRows:
 Rows = NDArray[np.floating] | StackedRows
 
 
-def check_rows(x: Rows, ids: Sequence[str] | None = None, *, block: int = 65_536) -> None:
+def check_rows(x: Rows, ids: Sequence[str] | None = None, *, block: int = 16_384) -> None:
     """Refuse rows that are not unit vectors.
 
     Parameters

@@ -113,6 +113,9 @@ def test_squared_distance_is_at_most_the_divergence() -> None:
         p, q = rng.dirichlet(np.full(k, 0.5), 4000), rng.dirichlet(np.full(k, 0.5), 4000)
         divergence = np.sum(p * np.log(np.maximum(p, 1e-300) / np.maximum(q, 1e-300)), axis=1)
         assert np.all(np.sum((p - q) ** 2, axis=1) <= divergence + 1e-12)
+    # the constant 1 cannot be lowered: two clusters, near the even split
+    p, q = np.array([0.5 + 1e-4, 0.5 - 1e-4]), np.array([0.5, 0.5])
+    assert np.sum((p - q) ** 2) / np.sum(p * np.log(p / q)) == pytest.approx(1, abs=1e-6)
 
 
 def test_lambda_zero_is_plain_em_and_a_large_one_makes_shares_equal() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from gem_assets.sphere import fitting, kernels
+from gem_assets.sphere import fitting, kernels, products
 from gem_assets.sphere.engines import DenseEngine
 from gem_assets.sphere.esteps import uniform
 from gem_assets.sphere.gem import GemTeacher
@@ -32,9 +32,9 @@ def some_theta(x: np.ndarray, k: int, seed: int = 0, kappa: float = 300.0) -> Th
 def test_no_cluster_inside_the_window_is_missed(bfloat16: bool, d: int, k: int, seed: int, window: float) -> None:
     x = mixture(128, d, 6, seed=seed)
     theta = some_theta(x, k, seed)
-    products = Products(x, [slice(0, 128)], bfloat16)
-    prepared = products.prepare(theta.directions(), theta.constants() + theta.b)
-    ends, columns = kernels.find_candidates(prepared.block(slice(0, 128)), prepared.error, products.rounding, window)
+    scores = Products(x, [slice(0, 128)], bfloat16)
+    prepared = scores.prepare(theta.directions(), theta.constants() + theta.b)
+    ends, columns = kernels.find_candidates(prepared.block(slice(0, 128)), prepared.error, scores.rounding, window)
     exact = x.astype(np.float64) @ theta.directions().T + theta.constants() + theta.b
     for i in range(128):
         needed = np.flatnonzero(exact[i] >= exact[i].max() - window)
@@ -83,11 +83,13 @@ def test_the_certificate_is_that_of_all_scores_in_float64() -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_sparse_fit_agrees_with_the_dense_one() -> None:
-    x = mixture(8000, 48, 60, skew=0.5, spread=0.9)
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_a_whole_sparse_fit_agrees_with_the_dense_one(bfloat16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "native_bfloat16", lambda: bfloat16)
+    x = mixture(4000, 48, 40, skew=0.5, spread=0.7)
     options = {**FAST, "churn_tol": 0.0, "tol": 1e-6, "max_iter": 300, "lam": 30_000.0}
-    dense = GemTeacher(40, path="dense", **options).fit(x)
-    sparse = GemTeacher(40, path="sparse", **options).fit(x)
+    dense = GemTeacher(24, path="dense", **options).fit(x)
+    sparse = GemTeacher(24, path="sparse", **options).fit(x)
     assert sparse.objective_[-1] == pytest.approx(dense.objective_[-1], rel=1e-6)
     assert np.mean(sparse.labels_ == dense.labels_) >= 0.999
     assert np.all(np.diff(sparse.objective_) >= -1e-7 * abs(sparse.objective_[-1]))

@@ -64,6 +64,19 @@ def test_fitted_kappa_maximises_the_likelihood(d: int, length: float, nudge: flo
     assert likelihood(kappa) >= likelihood(kappa * nudge) - 1e-9 * max(1.0, abs(likelihood(kappa)))
 
 
+@given(d=st.integers(16, 4096), log_kappa=st.floats(-2, 4.3))
+@settings(max_examples=200, deadline=None)
+def test_mean_length_lies_between_the_bounds_of_amos(d: int, log_kappa: float) -> None:
+    kappa, nu = 10.0**log_kappa, d / 2 - 1
+
+    def bound(a: float, b: float) -> float:
+        return kappa / (a + np.sqrt(kappa**2 + b**2))
+
+    found = float(mean_length(kappa, d))
+    assert found >= bound(nu + 0.5, nu + 1.5) * (1 - 1e-9)
+    assert found <= min(bound(nu, nu + 2), bound(nu + 0.5, np.sqrt((nu + 0.5) * (nu + 1.5)))) * (1 + 1e-9)
+
+
 def test_kappa_is_clipped_and_degenerate_lengths_are_survived() -> None:
     np.testing.assert_array_equal(fit_kappa([0.0, 1.0, 1.5], 64, 2.0, 500.0), [2.0, 500.0, 500.0])
 
