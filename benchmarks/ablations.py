@@ -43,6 +43,7 @@ from gem_assets.taxonomy.gis import geometric_influence
 
 K = 24
 CHOSEN = ("webmix", "web topics")
+TABLES = ("ladder", "k_sweep", "lambda_sweep", "selection")
 KS = (12, 16, 24, 32, 36, 48)
 RATIOS = (0.0, 0.5, 1.0, 2.0, PAPER_RATIO, 50.0)
 EXEMPLARS = 10
@@ -191,31 +192,34 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=6_000, help="most documents of a corpus")
     parser.add_argument("--starts", type=int, default=STARTS, help="short fits of which a mixture continues the best")
+    parser.add_argument("--only", nargs="*", default=CHOSEN, help="names of corpora")
+    parser.add_argument("--tables", nargs="*", default=TABLES, choices=TABLES, help="tables to make")
     parser.add_argument("--train-per-cluster", type=int, default=50)
     parser.add_argument("--out", type=Path, help="folder for the pictures of the K sweep")
     given = parser.parse_args(arguments)
     seeds, rows, ks = (1, 2_000, KS[:3:2]) if given.quick else (given.seeds, given.rows, KS)
     folder = shared_folder() / "corpora"
-    results: dict[str, dict[str, object]] = {"ladder": {}, "k_sweep": {}, "lambda_sweep": {}, "selection": {}}
+    results: dict[str, dict[str, object]] = {table: {} for table in TABLES}
     for name, file, column in CORPORA:
-        if name not in (CHOSEN[:1] if given.quick else CHOSEN):
+        if name not in given.only or (given.quick and name != CHOSEN[0]):
             continue
         bench = Bench(load_corpus(folder, name, file, column, rows), seeds, given.starts)
-        found = ladder(bench)
-        show(f"{name}: ladder, K = {K}", found)
-        results["ladder"][name] = found
-        points = sweep_k(bench.corpus.vectors, ks, TeacherConfig(n_init=given.starts), bigram_drop=bench.drop)
-        show(f"{name}: K sweep", {str(p.k): {n: v for n, v in asdict(p).items() if n != "k"} for p in points})
-        results["k_sweep"][name] = [asdict(p) for p in points]
-        if given.out is not None:
-            given.out.mkdir(parents=True, exist_ok=True)
-            (given.out / f"k_sweep_{name.replace(' ', '_')}.png").write_bytes(sweep_curves(points))
-        swept = lambda_sweep(bench)
-        show(f"{name}: lambda / kappa, K = {K}", swept)
-        results["lambda_sweep"][name] = swept
-        chosen = selection(bench, given.train_per_cluster)
-        show(f"{name}: selection", chosen)
-        results["selection"][name] = chosen
+        if "ladder" in given.tables:
+            results["ladder"][name] = found = ladder(bench)
+            show(f"{name}: ladder, K = {K}", found)
+        if "k_sweep" in given.tables:
+            points = sweep_k(bench.corpus.vectors, ks, TeacherConfig(n_init=given.starts), bigram_drop=bench.drop)
+            show(f"{name}: K sweep", {str(p.k): {n: v for n, v in asdict(p).items() if n != "k"} for p in points})
+            results["k_sweep"][name] = [asdict(p) for p in points]
+            if given.out is not None:
+                given.out.mkdir(parents=True, exist_ok=True)
+                (given.out / f"k_sweep_{name.replace(' ', '_')}.png").write_bytes(sweep_curves(points))
+        if "lambda_sweep" in given.tables:
+            results["lambda_sweep"][name] = found = lambda_sweep(bench)
+            show(f"{name}: lambda / kappa, K = {K}", found)
+        if "selection" in given.tables:
+            results["selection"][name] = found = selection(bench, given.train_per_cluster)
+            show(f"{name}: selection", found)
     print(json.dumps({**results, "seeds": seeds, "starts": given.starts, "train_per_cluster": given.train_per_cluster}))
 
 
