@@ -97,6 +97,31 @@ def online(seeds: int) -> Figures:
     return out
 
 
+def vertices(seeds: int) -> Figures:
+    """Part of the runs in which TiKMiX gives the target's own domain less than .1 after the first stage."""
+    pool, evaluation = markov_world()
+    out: Figures = {}
+    for name, windows, entropy in (("few", 2, 0.1), ("many", 6, 0.5)):
+        left = [
+            float(
+                train_online(
+                    pool,
+                    evaluation,
+                    TiKMiXHook(3, stage_steps=20, windows=windows, entropy=entropy, targets=np.eye(3)[target]),
+                    config(100),
+                    seed=seed,
+                )
+                .trajectory[20:, target]
+                .min()
+                < 0.1
+            )
+            for target in range(3)
+            for seed in range(seeds)
+        ]
+        out[f"tikmix_{name}_left"] = float(np.mean(left))
+    return out
+
+
 def likelihood() -> Figures:
     """MixMin against the most likely mixture of four categorical sources."""
     rng = np.random.default_rng(0)
@@ -267,6 +292,7 @@ def main() -> None:
     figures: Figures = {}
     parts: dict[str, Callable[[], Figures]] = {
         "online": lambda: online(2 if quick else 5),
+        "vertices": lambda: vertices(2 if quick else 5),
         "likelihood": likelihood,
         "influences": influences,
         "quality": quality,

@@ -6,8 +6,8 @@ and any union is then one evaluation. For linear models with equal Gram matrices
 exactly; for transformers it is a heuristic that works while the models stay near their seed.
 
 The paper averages equal units. A mixture is the same with the shares as weights, since units of a domain can be
-repeated. Measured on 12 domains at 0.3M parameters, rank correlation of merged with trained losses was .87 a target in
-the domains, but .55 for the mean over targets: use it to compare targets, not to choose a mixture for many at once.
+repeated. On a toy of three domains (``benchmarks.methods``) the rank correlation of merged with trained losses is .94
+a target and .41 for the mean over targets: use it to compare targets, not to choose a mixture for many at once.
 """
 
 from typing import Self

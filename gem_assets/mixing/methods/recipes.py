@@ -6,8 +6,8 @@
 
 Periods of the online methods are set by the length of the run, since published ones are for 5,000 steps and more. Each
 run yields one trajectory and no prediction, so nothing here can be cross-validated: the verdict says that, and a
-confirmation run is what tells. On proxies of half a million parameters DoReMi was measured to beat none of its starting
-points, whatever its settings; these recipes are for larger models.
+confirmation run is what tells. On proxies of the default size DoReMi was seen to beat none of its starting points;
+these recipes are for larger models.
 
 Writes what every recipe writes and ``evidence.json``.
 """

@@ -8,7 +8,7 @@ that costs compare.
 
 The run is :class:`gem_assets.proxy.train.ProxyTrainer` on one CPU thread, at sizes where it takes seconds. That is
 enough to test the rules; it is not a use of them. Published runs have 80 to 300 million parameters and 5,000 to 200,000
-steps on GPUs, and on 160 steps of half a million parameters DoReMi was measured to beat none of its starting points.
+steps on GPUs.
 """
 
 import math
