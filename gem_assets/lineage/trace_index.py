@@ -263,13 +263,17 @@ SELECT domain, stands_for, kind, n_tokens, n_bytes FROM (
 def _bounds(footer: pq.FileMetaData) -> tuple[list[str], list[str]]:
     """Lowest and highest key of each row group; where a key is too long for the footer, those of its neighbours."""
     found = [footer.row_group(i).column(0).statistics for i in range(footer.num_row_groups)]
-    low = [str(b.min) if b is not None and b.has_min_max else None for b in found]
-    high = [str(b.max) if b is not None and b.has_min_max else None for b in found]
-    for i in range(len(found)):
-        low[i] = low[i] if low[i] is not None else (high[i - 1] or low[i - 1]) if i else ""
-    for i in reversed(range(len(found))):
-        high[i] = high[i] if high[i] is not None else low[i + 1] if i + 1 < len(found) else chr(0x10FFFF)
-    return [text or "" for text in low], [text or "" for text in high]
+    known = [(str(b.min), str(b.max)) if b is not None and b.has_min_max else None for b in found]
+    low: list[str] = []
+    high: list[str] = []
+    before, after = "", chr(0x10FFFF)
+    for bounds in known:
+        low.append(bounds[0] if bounds else before)
+        before = bounds[1] if bounds else before
+    for bounds in reversed(known):
+        high.append(bounds[1] if bounds else after)
+        after = bounds[0] if bounds else after
+    return low, high[::-1]
 
 
 def _database(out: Path) -> "duckdb.DuckDBPyConnection":
