@@ -3,7 +3,8 @@
 ``python -m benchmarks.refit [--quick]`` prints one JSON object as its last line. Two corpora, each embedded once by the
 default method on what is there at first:
 
-- ``tldr_recrawls``: six states of one site. The teacher of the first two is refitted on the first three, and so on;
+- ``tldr_recrawls``: six states of one site, each text once. The teacher of the first three is refitted on the first four,
+  that one on the first five, and so on;
 - ``webmix_dev``: a teacher on one random half is refitted on the other half, of which it has seen nothing.
 
 For each refit, anchored (the default) and cold: the share of clusters that keep their domain id, and the adjusted Rand
@@ -79,7 +80,7 @@ def refit_chain(parts: list[Vectors], k: int, seed: int, work: Path) -> Iterator
 
 
 def tldr_parts() -> list[Vectors]:
-    """Vectors of the growing site: all pages of the first n states, each text once, n = 2..6."""
+    """Vectors of the growing site: all pages of the first n states, each text once, n = 3..6."""
     table = pq.read_table(shared_folder() / "corpora" / "snapshots" / "tldr_recrawls.parquet")
     states = sorted(set(table.column("snapshot").to_pylist()))
     texts, seen, ends = [], set[str](), []
