@@ -83,8 +83,7 @@ def work(summary: RunSummary) -> tuple[float, dict[str, float]]:
     return sum(by_asset.values()), {name: round(seconds, 2) for name, seconds in by_asset.most_common(8)}
 
 
-def main(quick: bool) -> dict[str, object]:
-    count = 20_000 if quick else 200_000
+def main(count: int) -> dict[str, object]:
     rows = resampled(count + count // 10, seed=0)
     with tempfile.TemporaryDirectory(prefix="increment-") as folder:
         root = Path(folder)
@@ -124,4 +123,6 @@ def main(quick: bool) -> dict[str, object]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="20,000 documents, then 2,000")
-    print(json.dumps(main(parser.parse_args().quick)))
+    parser.add_argument("--documents", type=int, help="documents of the full build; a tenth as many follow")
+    given = parser.parse_args()
+    print(json.dumps(main(given.documents or (20_000 if given.quick else 200_000))))

@@ -3,8 +3,8 @@
 ``python -m benchmarks.refit [--quick]`` prints one JSON object as its last line. Two corpora, each embedded once by the
 default method on what is there at first:
 
-- ``tldr_recrawls``: six states of one site, each text once. The teacher of the first three is refitted on the first four,
-  that one on the first five, and so on;
+- ``tldr_recrawls``: six states of one site, each text once. The teacher of the first three is refitted on the first
+  four, that one on the first five, and so on;
 - ``webmix_dev``: a teacher on one random half is refitted on the other half, of which it has seen nothing.
 
 For each refit, anchored (the default) and cold: the share of clusters that keep their domain id, and the adjusted Rand
