@@ -32,9 +32,9 @@ def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes
     for axes, (title, values) in zip(grid.flat, shown.items(), strict=False):
         places = np.arange(len(values))
         shares = [share for _, share in values]
-        told = max((share for name, share in values if name != OTHERS), default=1.0)
+        told = max((share for name, share in values if name not in (OTHERS, UNKNOWN)), default=1.0)
         # a rest that dwarfs every single value is written, not drawn
-        drawn = [0.0 if name == OTHERS and share > 3 * told else share for name, share in values]
+        drawn = [0.0 if name in (OTHERS, UNKNOWN) and share > 3 * told else share for name, share in values]
         colors = [style.FAINT if name in (OTHERS, UNKNOWN) else style.ACCENT for name, _ in values]
         axes.barh(places, drawn, height=0.66, color=colors)
         limit = max(drawn, default=1.0) * 1.25
@@ -89,8 +89,8 @@ def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, in
     for name in assets:
         columns[level(name)].append(name)
     tallest = max((len(names) for names in columns.values()), default=1)
-    figure = style.new_figure(1.1 + 0.62 * tallest, "Lineage", "from the landed files to the mixture", fitted=False)
-    axes = figure.add_axes((0.015, 0.03, 0.97, 1 - 0.85 / (1.1 + 0.62 * tallest)))
+    figure = style.new_figure(1.6 + 0.62 * tallest, "Lineage", "from the landed files to the mixture", fitted=False)
+    axes = figure.add_axes((0.015, 0.03, 0.97, 1 - 0.85 / (1.6 + 0.62 * tallest)))
     places: dict[str, tuple[float, float]] = {}
     for x, names in columns.items():
         # inputs first, so that a box stands near what it reads
@@ -100,19 +100,28 @@ def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, in
     for name, read in sorted(inputs.items()):
         for child in sorted(set(read) - {name}):
             (x0, y0), (x1, y1) = places[child], places[name]
-            axes.annotate("", (x1 - 0.44, y1), (x0 + 0.44, y0),
+            # a line past other boxes bends around them
+            bend = 0.0 if x1 - x0 <= 1 else -0.28 if y0 + y1 <= tallest else 0.28
+            axes.annotate("", (x1, y1), (x0, y0), zorder=1,
                           arrowprops={"arrowstyle": "-", "color": style.FAINT, "linewidth": 1.1, "shrinkA": 0,
-                                      "shrinkB": 0, "connectionstyle": "arc3,rad=0.0"})  # fmt: skip
+                                      "shrinkB": 0, "connectionstyle": f"arc3,rad={bend}"})  # fmt: skip
     for name, (x, y) in places.items():
-        several = f"  ×{counts[name]}" if counts.get(name, 1) > 1 else ""
-        label = name.replace("/", "/\n") if len(name) > 15 else name
-        style.write(axes, x, y, f"{label}{several}", ha="center", va="center", size=7.3,
+        several = f" ×{counts[name]}" if counts.get(name, 1) > 1 else ""
+        style.write(axes, x, y, f"{_in_two_lines(name)}{several}", ha="center", va="center", size=7.6, zorder=3,
                     bbox={"boxstyle": "round,pad=0.45", "facecolor": style.WASH, "edgecolor": style.ACCENT,
                           "linewidth": 0.8})  # fmt: skip
     axes.set_xlim(-0.55, max(columns, default=0) + 0.55)
-    axes.set_ylim(tallest + 0.1, -0.1)
+    axes.set_ylim(tallest + 0.35, -0.35)
     axes.set_axis_off()
     return style.render(figure)
+
+
+def _in_two_lines(name: str) -> str:
+    cuts = [i + 1 for i, letter in enumerate(name) if letter == ("/" if "/" in name else "_")]
+    if len(name) <= 10 or not cuts:
+        return name
+    middle = min(cuts, key=lambda cut: abs(cut - len(name) / 2))
+    return f"{name[:middle]}\n{name[middle:]}"
 
 
 def _head(values: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
