@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
+from gem_assets.lineage.durable import write_atomic
+
 PAGES_URL_VARIABLE: Final = "GEM_PAGES_URL"
 DEFAULT_PAGES_PORT: Final = 3001
 HOST: Final = "127.0.0.1"
+URL_NAME: Final = "dagster/pages-url"
 
 _LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _TYPES: Final = {
@@ -66,6 +69,8 @@ class PageServer:
             except OSError:
                 self._server = _Server((HOST, 0), self.data_root)
             self.port = self._server.server_address[1]
+            with suppress(OSError):
+                write_atomic(self.data_root / URL_NAME, f"{self.url}\n".encode("ascii"))
 
     def run(self) -> None:
         """Answer requests in a thread of its own."""
@@ -86,9 +91,16 @@ class PageServer:
         server.server_close()
 
 
-def pages_url() -> str:
-    """Return the address that ``gem dev`` gave its processes; without one, that of its default port."""
-    return os.environ.get(PAGES_URL_VARIABLE) or f"http://{HOST}:{DEFAULT_PAGES_PORT}"
+def pages_url(data_root: Path) -> str:
+    """Return where the pages of a data root are shown.
+
+    The address that ``gem dev`` gave its processes; else the one of its last start; else that of its default port.
+    """
+    told = os.environ.get(PAGES_URL_VARIABLE)
+    if not told:
+        with suppress(OSError, UnicodeDecodeError):
+            told = (data_root / URL_NAME).read_text(encoding="ascii").strip()
+    return told or f"http://{HOST}:{DEFAULT_PAGES_PORT}"
 
 
 def artifact_url(base: str, folder: Path, name: str) -> str:

@@ -5,7 +5,15 @@ import httpx
 import pytest
 
 from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.page_server import PageServer, artifact_url, current_url, resolve
+from gem_assets.page_server import (
+    DEFAULT_PAGES_PORT,
+    PAGES_URL_VARIABLE,
+    PageServer,
+    artifact_url,
+    current_url,
+    pages_url,
+    resolve,
+)
 
 IDENTITY = "a" * 64
 
@@ -138,3 +146,15 @@ def test_a_taken_port_is_given_up_for_a_free_one(root: Path, server: PageServer)
 
 def test_resolve_needs_no_root(tmp_path: Path):
     assert resolve(tmp_path / "absent", "a/index.html") is None
+
+
+def test_the_last_address_is_remembered_and_that_of_the_running_server_wins(root: Path, monkeypatch):
+    monkeypatch.delenv(PAGES_URL_VARIABLE, raising=False)
+    assert pages_url(root) == f"http://127.0.0.1:{DEFAULT_PAGES_PORT}"
+    (root / "dagster").mkdir()
+    running = PageServer(root, 0)
+    running.bind()
+    running.close()
+    assert pages_url(root) == running.url
+    monkeypatch.setenv(PAGES_URL_VARIABLE, "http://127.0.0.1:9")
+    assert pages_url(root) == "http://127.0.0.1:9"

@@ -29,10 +29,19 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
 
 
 def page_link(folder: Path, name: str) -> dg.MetadataValue:
-    """Link a file of an artifact as the page server of ``gem dev`` shows it."""
+    """Link a file of an artifact, ``<root>/artifacts/<asset>/<snapshot>/<identity>``, as ``gem dev`` shows it."""
     from gem_assets.page_server import artifact_url, pages_url
 
-    return dg.MetadataValue.url(artifact_url(pages_url(), folder, name))
+    return dg.MetadataValue.url(artifact_url(pages_url(folder.parents[3]), folder, name))
+
+
+def audit_links(folder: Path, strategy: str) -> dict[str, dg.MetadataValue]:
+    """Link the audit in force of a mixture from another artifact of the same data root."""
+    from gem_assets.page_server import current_url, pages_url
+
+    pages, asset = pages_url(folder.parents[3]), f"mixture_audit/{strategy}"
+    forms = {"audit": "index.html", "data_card": "data_card.md", "eu_summary": "eu_summary.md"}
+    return {name: dg.MetadataValue.url(current_url(pages, asset, file)) for name, file in forms.items()}
 
 
 def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None = None) -> dg.MetadataValue:

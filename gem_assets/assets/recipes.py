@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, picture, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, audit_links, picture, refresh, table
 from gem_assets.mixing.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
@@ -33,7 +33,6 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
         from gem_assets.mixing.publish import describe_recipe, publish_recipe
-        from gem_assets.page_server import current_url, pages_url
         from gem_assets.taxonomy.publish import TAXONOMY_NAME
         from gem_assets.taxonomy.taxonomy import Taxonomy
 
@@ -67,10 +66,7 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
                 **stage.artifact.manifest.counts,
                 **stage.artifact.manifest.metrics,
                 **found.figures,
-                "audit": dg.MetadataValue.url(current_url(pages_url(), f"mixture_audit/{strategy}", "index.html")),
-                "eu_summary": dg.MetadataValue.url(
-                    current_url(pages_url(), f"mixture_audit/{strategy}", "eu_summary.md")
-                ),
+                **audit_links(folder, strategy),
                 "mixture": table(found.rows),
                 "bars": picture(folder, "mixture.png", "Token shares beside the proportional mixture"),
             }

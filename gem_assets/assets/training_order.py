@@ -161,9 +161,9 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
                 "most_repeated": facts.report.most_repeated,
                 "dates": f"{facts.crawl.first} to {facts.crawl.last}" if facts.crawl.first else "no dates",
                 "a_person_must_state": ", ".join(facts.not_stated) or "all is stated",
-                "top_domains": table([domain.model_dump() for domain in facts.domains.largest]),
+                "top_domains": table([d.model_dump() for d in facts.domains.largest[:MOST_ROWS]], DOMAIN_COLUMNS),
                 **{
-                    f"by_{name}": table([group.model_dump() for group in groups])
+                    f"by_{name}": table([group.model_dump() for group in groups[:MOST_ROWS]], GROUP_COLUMNS)
                     for name, groups in facts.report.composition.items()
                 },
                 "clusters": table([cluster.model_dump() for cluster in facts.clusters]),
@@ -184,6 +184,9 @@ FORMS = {
     "lineage_page": "lineage.html",
     "domains": "domains.csv",
 }
+MOST_ROWS = 15
+DOMAIN_COLUMNS = ["domain", "share", "bytes", "documents", "exposures"]
+GROUP_COLUMNS = ["value", "token_share", "tokens", "documents"]
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
 
 training_orders = [build_training_order(strategy) for strategy in DESCRIPTIONS]

@@ -89,8 +89,8 @@ def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, in
     for name in assets:
         columns[level(name)].append(name)
     tallest = max((len(names) for names in columns.values()), default=1)
-    figure = style.new_figure(1.6 + 0.62 * tallest, "Lineage", "from the landed files to the mixture", fitted=False)
-    axes = figure.add_axes((0.015, 0.03, 0.97, 1 - 0.85 / (1.6 + 0.62 * tallest)))
+    figure = style.new_figure(1.35 + 0.62 * tallest, "Lineage", "from the landed files to the mixture", fitted=False)
+    axes = figure.add_axes((0.015, 0.03, 0.97, 1 - 0.85 / (1.35 + 0.62 * tallest)))
     places: dict[str, tuple[float, float]] = {}
     for x, names in columns.items():
         # inputs first, so that a box stands near what it reads
@@ -107,8 +107,8 @@ def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, in
                                       "shrinkB": 0, "connectionstyle": f"arc3,rad={bend}"})  # fmt: skip
     for name, (x, y) in places.items():
         several = f" ×{counts[name]}" if counts.get(name, 1) > 1 else ""
-        style.write(axes, x, y, f"{_in_two_lines(name)}{several}", ha="center", va="center", size=7.6, zorder=3,
-                    bbox={"boxstyle": "round,pad=0.45", "facecolor": style.WASH, "edgecolor": style.ACCENT,
+        style.write(axes, x, y, f"{_in_two_lines(name)}{several}", ha="center", va="center", size=7.0, zorder=3,
+                    bbox={"boxstyle": "round,pad=0.4", "facecolor": style.WASH, "edgecolor": style.ACCENT,
                           "linewidth": 0.8})  # fmt: skip
     axes.set_xlim(-0.55, max(columns, default=0) + 0.55)
     axes.set_ylim(tallest + 0.35, -0.35)
