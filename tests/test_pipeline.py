@@ -1,9 +1,12 @@
 """The whole graph on a tiny real corpus: it runs, it adds up, and running it again writes nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gem_assets.cli import app
 from gem_assets.cli.planning import make_plan
 from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
@@ -116,6 +119,48 @@ def test_the_order_comes_with_its_guidelines_and_pictures(store):
     assert {"curve.png", "shares.png", "guidelines.json"} <= {file.path for file in order.manifest.outputs}
     figures = [row["figure"].split(":")[0] for row in order.manifest.metrics["guidelines"]]
     assert set(figures) == {"boundary", "cyclic", "continuity", "local diversity"}
+
+
+def test_the_audit_of_a_real_mixture_is_accepted_by_the_validators(store):
+    import mlcroissant
+    import spdx_python_model
+
+    folder = store.artifact(store.input("mixture_audit/balanced")).path
+    dataset = mlcroissant.Dataset(jsonld=str(folder / "croissant.json"))
+    assert (dataset.metadata.ctx.issues.errors, dataset.metadata.ctx.issues.warnings) == (set(), set())
+    model, objects = spdx_python_model.load_data(json.loads((folder / "spdx.json").read_text()))
+    assert len(list(objects.foreach_type(model.dataset_DatasetPackage))) == 3
+    events = [json.loads(line) for line in (folder / "openlineage.jsonl").read_text().splitlines()]
+    assert {event["job"]["name"] for event in events} >= {"raw_shards", "teacher_clusters", "recipes/balanced"}
+    found = json.loads((folder / "eu_summary.json").read_text())
+    # the help topics are one site, at an address that no one can register
+    assert found["sources"]["crawled"]["largest_domains"] == ["help.invalid"]
+
+
+@pytest.mark.slow
+def test_gem_audit_copies_the_audit_of_the_current_mixture(built, store, tmp_path):
+    settings, _ = built
+    arguments = [
+        "audit",
+        "balanced",
+        "--data-root",
+        str(settings.data_root),
+        "--out",
+        str(tmp_path / "audit"),
+        "--json",
+    ]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0, outcome.output
+    told = json.loads(outcome.stdout)
+    current = store.artifact(store.input("mixture_audit/balanced"))
+    assert set(told["files"]) == {file.path for file in current.manifest.outputs}
+    assert told["facts"]["report"]["merkle_root"] == current.manifest.metrics["merkle_root"]
+    assert (tmp_path / "audit" / "index.html").read_bytes() == (current.path / "index.html").read_bytes()
+    # an existing folder of another kind is refused
+    (tmp_path / "audit" / "manifest.json").unlink()
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1
+    assert "is no audit" in refused.output
 
 
 @pytest.mark.slow
