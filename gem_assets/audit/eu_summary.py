@@ -118,7 +118,7 @@ def eu_markdown(account: Account) -> str:
         "",
         "Sources as the records name them; those above 3 % of the tokens have to be named one by one:",
         "",
-        composition_table(report.composition["source"], "source"),
+        composition_table(report.composition["source"], "source", above=LARGE_SOURCE),
         "",
         "Licences as the sources state them, not verified:",
         "",
@@ -161,12 +161,15 @@ def missing_lines(config: AuditConfig) -> list[str]:
     return [*head, *(f"> - `{key}`: {STATEMENTS[key]}" for key in config.missing), ""]
 
 
-def composition_table(groups: list[Composition], name: str) -> str:
-    """Return a composition as a Markdown table, shares weighted by repetition."""
-    rows = [
+def composition_table(groups: list[Composition], name: str, above: float | None = None) -> str:
+    """Return a composition as a Markdown table, shares weighted by repetition; groups ``above`` a share are marked."""
+    rows: list[dict[str, Any]] = [
         {name: g.value, "share of tokens": percent(g.token_share), "tokens": g.tokens, "documents": g.documents}
         for g in groups
     ]
+    if above is not None:
+        for row, group in zip(rows, groups, strict=True):
+            row[f"above {percent(above)}"] = "yes" if group.token_share > above else ""
     return markdown_table(rows, max_rows=len(rows))
 
 

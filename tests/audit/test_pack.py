@@ -59,6 +59,7 @@ def test_the_eu_summary_names_the_largest_tenth_and_marks_what_a_person_must_sta
     assert found["a_person_must_state"] == list(STATEMENTS)
     text = (pack / "eu_summary.md").read_text()
     assert text.count("**[A PERSON MUST STATE:") == 9
+    assert sum(line.endswith("| yes |") for line in text.splitlines()) == 2
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## 1. General information", "## 2. Sources", "## 3. Processing",
     ]  # fmt: skip
