@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from gem_assets.audit.config import CODE_VERSION, AuditConfig
 from gem_assets.audit.facts import FACTS_NAME
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.durable import locked_folder, make_dirs
@@ -29,6 +30,12 @@ def audit_of(store: ArtifactStore, mixture: Mixture) -> Artifact | None:
         if (audit.path / FACTS_NAME).is_file() and any(ref.identity in orders for ref in audit.manifest.inputs)
     ]
     return fitting[-1] if fitting else None
+
+
+def is_fresh(audit: Artifact, config: AuditConfig) -> bool:
+    """Tell whether an audit was written by this version and with these statements."""
+    manifest = audit.manifest
+    return manifest.code_version == CODE_VERSION and manifest.config.get("statements") == config.statements
 
 
 def copy_audit(audit: Artifact, out: Path, progress: Callable[[int, int], None] | None = None) -> list[Path]:

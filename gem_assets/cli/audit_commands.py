@@ -62,19 +62,23 @@ def audit(
 
 
 def current_audit(settings: "Settings", store: "ArtifactStore", mixture: "Mixture", report: "Report") -> "Artifact":
-    """Return the audit of a mixture; that of the current one is brought up to date first.
+    """Return the youngest audit of a mixture.
+
+    Where there is none of the current mixture, or one with other statements, the order and the audit are made first.
 
     Raises
     ------
     AuditError
         When an older mixture has no audit, or the order or the audit could not be made.
     """
-    from gem_assets.audit.folder import AUDITS, AuditError, audit_of
-    from gem_assets.lineage.mixtures import ORDERS
+    from gem_assets.audit.folder import AUDITS, AuditError, audit_of, is_fresh
+    from gem_assets.lineage.mixtures import ORDERS, orders_of
     from gem_assets.run import materialize_everything
 
-    if mixture.current:
-        steps = (ORDERS + mixture.name, AUDITS + mixture.name)
+    found = audit_of(store, mixture)
+    if mixture.current and (found is None or not is_fresh(found, settings.audit)):
+        order, audited = ORDERS + mixture.name, AUDITS + mixture.name
+        steps = (audited,) if orders_of(store, mixture) else (order, audited)
         log = settings.dagster_home / "logs" / "audit.log"
         with quiet_stderr(log):
             summary = materialize_everything(
@@ -82,7 +86,7 @@ def current_audit(settings: "Settings", store: "ArtifactStore", mixture: "Mixtur
             )
         for failed in summary.failed:
             raise AuditError(f"{failed.asset} could not be made: {failed.error}. The full log is in {log}")
-    found = audit_of(store, mixture)
+        found = audit_of(store, mixture)
     if found is None:
         raise AuditError(
             f"{mixture.key} has no audit in {store.root}, and only the current version of a recipe can be audited anew"

@@ -1,7 +1,7 @@
 import pytest
 
-from gem_assets.audit.config import AuditConfig
-from gem_assets.audit.folder import AuditError, audit_of, copy_audit
+from gem_assets.audit.config import CODE_VERSION, AuditConfig
+from gem_assets.audit.folder import AuditError, audit_of, copy_audit, is_fresh
 from gem_assets.audit.pack import write_pack
 from gem_assets.lineage.mixtures import find_mixture
 from tests.audit.worlds import World
@@ -15,7 +15,7 @@ def world(tmp_path_factory):
     with made.store.write("mixture_audit/balanced", IDENTITY) as draft:
         made.audit(draft.path)
         write_pack(draft.path, made.lineage, made.recipe, AuditConfig(), made.shards)
-        draft.inputs = [made.order]
+        draft.inputs, draft.config, draft.code_version = [made.order], AuditConfig().model_dump(), CODE_VERSION
     return made
 
 
@@ -32,6 +32,11 @@ def names(folder):
 
 def test_the_audit_of_a_mixture_is_found(audit):
     assert audit.identity == IDENTITY
+
+
+def test_other_statements_make_an_audit_stale(audit):
+    assert is_fresh(audit, AuditConfig())
+    assert not is_fresh(audit, AuditConfig(statements={"provider": "ACME"}))
 
 
 def test_an_audit_of_another_order_is_not_taken(tmp_path):
