@@ -221,6 +221,11 @@ def test_a_refit_keeps_ids_and_names_and_a_second_call_finds_nothing_to_do(built
     assert before.refit is None
     assert after.refit is not None
     assert after.refit.previous == before.version
+    old = {p.id: p.name for p in before.hierarchy.parents}
+    kept = [p for p in after.hierarchy.parents if p.id in old]
+    assert kept
+    assert [(p.name, p.named_by) for p in kept] == [(old[p.id], "previous") for p in kept]
+    assert all(p.id >= before.hierarchy.next_id for p in after.hierarchy.parents if p.id not in old)
     assert after.refit.kept > 0.9
     assert {c.domain: c.name for c in after.clusters} == {c.domain: c.name for c in before.clusters}
     assert counts(store, "carried_evidence")["recipes"] >= len(RECIPES)
