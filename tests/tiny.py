@@ -28,6 +28,18 @@ epochs = 4
 escalate_margin = 0.2
 [taxonomy]
 exemplars = 2
+[proxy]
+mixtures = 14
+repeats = 1
+device = "cpu"
+tokenizer = { vocab = 400, sample_bytes = 100000 }
+pool = { domain_tokens = 20000, windows = 2 }
+model = { width = 16, layers = 1, heads = 2, context = 32 }
+training = { tokens = 1024, evaluate_at = [1.0] }
+[proxy.confirmation]
+seeds = 2
+model = { width = 16, layers = 1, heads = 2, context = 32 }
+training = { tokens = 2048, evaluate_at = [1.0] }
 """
 
 

@@ -314,7 +314,9 @@ def recipe_result(stage: Stage) -> dg.MaterializeResult:
     )
 
 
+LEARNED = (*COUNTED, *FITTED, *CLIMBED)
+
 counted_recipes = [build_counted_recipe(strategy) for strategy in COUNTED]
 fitted_recipes = [build_fitted_recipe(strategy) for strategy in FITTED]
 learned_recipes = [*counted_recipes, *fitted_recipes, climb_recipe]
-recipe_confirmations = [build_confirmation(strategy) for strategy in (*COUNTED, *FITTED, *CLIMBED)]
+recipe_confirmations = [build_confirmation(strategy) for strategy in LEARNED]

@@ -3,20 +3,19 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh, table
-from gem_assets.assets.learned_recipes import CLIMBED, COUNTED, FITTED
+from gem_assets.assets.learned_recipes import LEARNED
 from gem_assets.assets.method_recipes import METHOD_STRATEGIES, METHODS
 from gem_assets.assets.recipes import DESCRIPTIONS
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from resources import Stage, StoreResource
 
-LEARNED = (*COUNTED, *FITTED, *CLIMBED, *METHODS)
-STRATEGIES = (*DESCRIPTIONS, *COUNTED, *FITTED, *CLIMBED, *METHOD_STRATEGIES)
+STRATEGIES = (*DESCRIPTIONS, *LEARNED, *METHOD_STRATEGIES)
 
 
 @dg.asset(
     deps=[
         *(dg.AssetKey(["recipes", strategy]) for strategy in STRATEGIES),
-        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in LEARNED),
+        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in (*LEARNED, *METHODS)),
     ],
     group_name=GROUP_MIXTURES,
     kinds={"html", "matplotlib"},

@@ -3,6 +3,8 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.assets.learned_recipes import LEARNED
+from gem_assets.assets.method_recipes import METHOD_STRATEGIES
 from gem_assets.assets.recipes import DESCRIPTIONS
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.ordering.config import CODE_VERSION
@@ -189,5 +191,7 @@ DOMAIN_COLUMNS = ["domain", "share", "bytes", "documents", "exposures"]
 GROUP_COLUMNS = ["value", "token_share", "tokens", "documents"]
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
 
-training_orders = [build_training_order(strategy) for strategy in DESCRIPTIONS]
-mixture_audits = [build_mixture_audit(strategy) for strategy in DESCRIPTIONS]
+ORDERED = (*DESCRIPTIONS, *LEARNED, *METHOD_STRATEGIES)
+
+training_orders = [build_training_order(strategy) for strategy in ORDERED]
+mixture_audits = [build_mixture_audit(strategy) for strategy in ORDERED]

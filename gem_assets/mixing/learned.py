@@ -61,7 +61,7 @@ class LawStrategy:
 #: loss needs several training lengths (``laws.bimix``).
 LAW_STRATEGIES: Mapping[str, LawStrategy] = {
     "regmix": LawStrategy(("lightgbm",), "simulation", 6),
-    "log_linear": LawStrategy(("log_linear",)),
+    "log_linear": LawStrategy(("log_linear",), splits=12),
     "effective_exposure": LawStrategy(("effective_exposure",)),
     "bimix": LawStrategy(("bimix",)),
     "data_mixing_law": LawStrategy(("data_mixing_law",), splits=4),

@@ -1,0 +1,92 @@
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from gem_assets.cli import app
+
+runner = CliRunner()
+RATIOS = "index,law,code\n0,0.5,0.5\n1,0.25,0.75\n2,0.9,0.3\n"
+METRICS = "index,a,b,mean\n0,2.0,3.0,2.5\n1,2.2,2.8,2.5\n2,2.1,2.9,2.9\n"
+
+
+@pytest.fixture
+def tables(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ratios.csv").write_text(RATIOS)
+    (tmp_path / "metrics.csv").write_text(METRICS)
+    return tmp_path
+
+
+def run(*arguments):
+    return runner.invoke(app, ["swarm", "import", "ratios.csv", "metrics.csv", *arguments])
+
+
+def test_wrong_rows_are_named_and_refused(tables):
+    result = run("--aggregate", "mean=a,b")
+    assert result.exit_code == 1
+    assert "ratios.csv, line 4, run 2: shares sum to 1.2" in result.stderr
+    assert "mean is 2.9, the mean of its 2 parts is 2.5" in result.stderr
+    assert not (tables / "swarm.parquet").exists()
+
+
+def test_wrong_rows_are_flagged_or_dropped_by_choice(tables):
+    flagged = run("--on-fault", "flag")
+    assert flagged.exit_code == 0
+    assert "flagged: ratios.csv, line 4" in flagged.stdout
+    assert pq.read_table(tables / "swarm.parquet").num_rows == 3
+    dropped = run("--on-fault", "drop")
+    assert dropped.exit_code == 0
+    assert "left out: ratios.csv, line 4" in dropped.stdout
+    assert pq.read_table(tables / "swarm.parquet").num_rows == 2
+
+
+def test_domains_are_put_in_the_order_wanted(tables):
+    assert run("--on-fault", "drop", "--domains", "code,law").exit_code == 0
+    assert pq.read_table(tables / "swarm.parquet").column_names[:3] == ["run", "share:code", "share:law"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--on-fault", "ignore"], "refuse, drop or flag"),
+        (["--aggregate", "mean"], "name=part,part"),
+        (["--domains", "law,prose"], "missing ['prose']"),
+    ],
+)
+def test_what_cannot_be_asked_says_what_can(tables, arguments, said):
+    result = run(*arguments)
+    assert result.exit_code != 0
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_recipes_without_any_say_what_to_do(tmp_path):
+    result = runner.invoke(app, ["recipes", "--data-root", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "no recipe has been made" in result.stderr
+
+
+def test_confirm_names_the_recipes_that_there_are(tmp_path):
+    result = runner.invoke(app, ["confirm", "proportional", "--data-root", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "learned, climb" in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_recipes_stand_side_by_side(tmp_path):
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from tests.mixing.test_confirm import baseline, learned_recipe
+
+    store = ArtifactStore(tmp_path)
+    for recipe in (baseline(), learned_recipe()):
+        with store.write(f"recipes/{recipe.strategy}", recipe.identity) as draft:
+            recipe.write(draft.path / "recipe.json")
+    page = tmp_path / "page.html"
+    told = runner.invoke(app, ["recipes", "--data-root", str(tmp_path), "--page", str(page)])
+    assert told.exit_code == 0, told.stderr
+    assert "Use proportional" in told.stdout
+    assert "learned" in told.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    found = json.loads(runner.invoke(app, ["recipes", "--data-root", str(tmp_path), "--json"]).stdout)
+    assert found["recommended"] == "proportional"
+    assert [row["recipe"] for row in found["recipes"]] == ["proportional", "learned"]
