@@ -1,12 +1,14 @@
 """Do learned mixtures hold? A swarm, its laws, and paired confirmation runs, on clusters and on floors.
 
-``python -m benchmarks.confirm [--quick] [--only gem-12 ...] [--work FOLDER]`` takes ``multidomain/webmix_dev`` apart:
-seven of its sources and ``labeled/ag_news_test`` are targets that nothing is trained on; what is left is clustered by
-GEM (K = 12 and 24), by spherical k-means and at random (K = 12), and each partition goes through the same pipeline:
-n-gram counts, a swarm of 32 to 36 mixtures (0.3M parameters, 49,152 tokens a proxy) that holds uniform, proportional,
-UniMax and the stage-0 optimum, held-out rank correlation of the laws, a mixture learned with the law chosen per target,
-and models of the next size (1M parameters, 147,456 tokens, three seeds) trained on it, on proportional and on uniform.
-A target's windows in the confirmation are not those that the swarm was judged by.
+``python -m benchmarks.confirm [--quick] [--only gem-12 ...] [--swarm-only] [--work FOLDER]``
+
+Takes ``multidomain/webmix_dev`` apart: seven of its sources and ``labeled/ag_news_test`` are targets that nothing is
+trained on; what is left is clustered by GEM (K = 12 and 24), by spherical k-means and at random (K = 12), and each
+partition goes through the same pipeline: n-gram counts, a swarm of 32 to 36 mixtures (0.3M parameters, 49,152 tokens a
+proxy) that holds uniform, proportional, UniMax and the stage-0 optimum, held-out rank correlation of the laws, a
+mixture learned with the law chosen per target, and models of the next size (1M parameters, 147,456 tokens, three seeds)
+trained on it, on proportional and on uniform. A target's windows in the confirmation are not those that the swarm was
+judged by.
 
 Finished models are kept in ``--work`` (by default a folder of the system's temporary one), so that a killed run goes on
 where it was. The last line is one JSON object: per partition, arm and seed the target and in-domain loss, ``wins``
@@ -19,8 +21,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,20 +37,20 @@ from benchmarks.shared_data import shared_folder
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.confirm import Confirmation, confirm
+from gem_assets.mixing.confirm import confirm
 from gem_assets.mixing.design import baseline_mixtures, design_swarm
 from gem_assets.mixing.laws.ngram import NAME as NGRAM
 from gem_assets.mixing.laws.ngram import ngram_laws
 from gem_assets.mixing.laws.select import cross_validate
-from gem_assets.mixing.learn import LearnedMixture, learn_recipe
+from gem_assets.mixing.learn import learn_recipe
 from gem_assets.mixing.stage_zero import lexical_optimum
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
 from gem_assets.proxy.config import ConfirmationConfig, PoolConfig, ProxyConfig, TrainingConfig
-from gem_assets.proxy.counts import count_documents
+from gem_assets.proxy.counts import DomainCounts, count_documents
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
 from gem_assets.proxy.pool import EvaluationSet, build_pool, target_windows
-from gem_assets.proxy.swarm import SwarmRows, SwarmSpec, run_swarm, seed_noise, swarm_jobs
+from gem_assets.proxy.swarm import SwarmSpec, run_swarm, seed_noise, swarm_jobs
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
 from gem_assets.sampling import document_ranks
 from gem_assets.sphere.baselines import spherical_kmeans_labels
@@ -69,6 +72,7 @@ PARTITIONS = ("gem-12", "gem-24", "kmeans-12", "random-12")
 LEARNED = (NGRAM, "log_exposure", "effective_exposure", "bimix", "log_linear")
 SLOW = ("data_mixing_law", "lightgbm", "gp")
 SPLITS = 12
+SUPPLY = "supply.json"
 TARGET_WINDOWS, DOMAIN_WINDOWS = 8, 4
 
 
@@ -130,74 +134,65 @@ def partition(corpus: Corpus, name: str) -> tuple[NDArray[np.int64], int]:
     return np.random.default_rng(0).integers(0, k, len(corpus.documents)), k
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one partition gave."""
-
-    swarm: TrainedSwarm
-    rows: SwarmRows
-    learned: LearnedMixture
-    confirmation: Confirmation
-    report: dict[str, object]
+def prepare(name: str, config: ProxyConfig, folder: Path, corpus: Callable[[], Corpus]) -> None:
+    """Write streams, windows, counts and token counts of one partition; what is there already stays."""
+    if (folder / SUPPLY).is_file():
+        return
+    found = corpus()
+    labels, k = partition(found, name)
+    context, tokenizer = config.model.context, found.tokenizer
+    names = tuple(map(str, range(k)))
+    split = build_pool(found.documents, labels, found.ranks, tokenizer, names, config.pool, context=context)
+    for purpose, texts in (("swarm", found.for_swarm), ("confirmation", found.for_confirmation)):
+        parts = [split.evaluation] if split.evaluation is not None else []
+        parts += [
+            target_windows(target, tokenizer.encode(given), tokenizer, context=context, windows=TARGET_WINDOWS)
+            for target, given in sorted(texts.items())
+        ]
+        (folder / purpose).mkdir(parents=True, exist_ok=True)
+        split.pool.save(folder / purpose)
+        EvaluationSet.concatenate(parts).save(folder / purpose)
+    trained_on = np.ones(len(labels), bool)
+    trained_on[split.held_out] = False
+    own = np.where(trained_on, labels, -1)
+    count_documents(found.documents, own, vocab=tokenizer.vocab, domains=k, tokenizer=tokenizer.digest).save(folder)
+    documents = np.bincount(labels[trained_on], minlength=k)
+    (folder / SUPPLY).write_text(json.dumps({"documents": documents.tolist()}), encoding="utf-8")
 
 
 def run_partition(
-    corpus: Corpus,
     name: str,
     config: ProxyConfig,
-    work: Path,
+    folder: Path,
+    corpus: Callable[[], Corpus],
     *,
     mixtures: int,
     arms: Sequence[str],
     engine: EngineResource,
-) -> Outcome:
-    """The whole pipeline for one partition; the same for clusters and for floors."""
-    labels, k = partition(corpus, name)
-    names = tuple(map(str, range(k)))
-    context = config.model.context
-    split = build_pool(corpus.documents, labels, corpus.ranks, corpus.tokenizer, names, config.pool, context=context)
-    data = {purpose: work / name / purpose for purpose in ("swarm", "confirmation")}
-    for purpose, texts in (("swarm", corpus.for_swarm), ("confirmation", corpus.for_confirmation)):
-        parts = [split.evaluation] if split.evaluation is not None else []
-        parts += [
-            target_windows(
-                target,
-                corpus.tokenizer.encode(found),
-                corpus.tokenizer,
-                context=context,
-                windows=TARGET_WINDOWS,
-            )
-            for target, found in sorted(texts.items())
-        ]
-        data[purpose].mkdir(parents=True, exist_ok=True)
-        split.pool.save(data[purpose])
-        EvaluationSet.concatenate(parts).save(data[purpose])
-    evaluation = EvaluationSet.load(data["swarm"])
+    swarm_only: bool = False,
+) -> dict[str, object]:
+    """The whole pipeline for one partition, the same for clusters and for floors; returns what is reported."""
+    prepare(name, config, folder, corpus)
+    evaluation = EvaluationSet.load(folder / "swarm")
     started = time.process_time()
-    trained_on = np.ones(len(labels), bool)
-    trained_on[split.held_out] = False
-    counts = count_documents(
-        corpus.documents,
-        np.where(trained_on, labels, -1),
-        vocab=corpus.tokenizer.vocab,
-        domains=k,
-        tokenizer=corpus.tokenizer.digest,
-    )
+    counts = DomainCounts.load(folder)
+    k = counts.domains
+    names = tuple(map(str, range(k)))
     lexical = LexicalProxy.of(counts, evaluation, config.counts, config.tau)
-    lengths = np.diff(corpus.documents.offsets)
-    tokens = np.bincount(labels[trained_on], weights=lengths[trained_on], minlength=k).astype(np.int64)
-    documents = np.bincount(labels[trained_on], minlength=k)
+    documents = np.array(json.loads((folder / SUPPLY).read_text(encoding="utf-8"))["documents"], np.int64)
+    tokens = counts.tokens
     supply = ClusterSupply(np.arange(k), documents, tokens, tokens)
     mixing = MixingConfig()
-    importance = dict.fromkeys(sorted(corpus.for_swarm), 1.0)
+    targets = [t for t, inside in zip(evaluation.names, evaluation.in_domain, strict=True) if not inside]
+    importance = dict.fromkeys(targets, 1.0)
     optimum = lexical_optimum(lexical, supply, mixing, importance)
     stage0_s = time.process_time() - started
     design = design_swarm(supply, mixing, mixtures, lexical_optimum=optimum.shares)
-    spec = SwarmSpec(config, data["swarm"], name, names)
+    spec = SwarmSpec(config, folder / "swarm", name, names)
     rows = run_swarm(
         swarm_jobs(design.labels, design.mixtures, config),
         spec,
-        work / name / "rows",
+        folder / "rows",
         map_shards=engine.shard_map,
         progress=said(name, "proxies"),
     )
@@ -209,7 +204,7 @@ def run_partition(
         supply,
         names={},
         taxonomy_version=name,
-        tokenizer=corpus.tokenizer.digest,
+        tokenizer=counts.tokenizer,
         config=mixing,
         targets=importance,
         candidates=LEARNED,
@@ -249,13 +244,16 @@ def run_partition(
         "proxies_say": evidence.verdict,
     }
     print(f"{name}, swarm: {json.dumps(report)}", flush=True)
+    if swarm_only:
+        report["held_out_spearman"] = held_out(swarm, extra, every_law=name == PARTITIONS[0])
+        return report
     baselines = baseline_mixtures(supply, mixing)
     every = {"learned": learned.recipe.shares, "lexical": optimum.shares, **baselines}
     confirmation = confirm(
         {arm: every[arm] for arm in arms},
         range(config.confirmation.seeds),
-        SwarmSpec(config.at_next_size(), data["confirmation"], name, names),
-        work / name / "rows",
+        SwarmSpec(config.at_next_size(), folder / "confirmation", name, names),
+        folder / "rows",
         importance,
         map_shards=engine.shard_map,
         progress=said(name, "models"),
@@ -276,7 +274,7 @@ def run_partition(
     }
     print(f"{name}, confirmation: {report['verdict']}", flush=True)
     report["held_out_spearman"] = held_out(swarm, extra, every_law=name == PARTITIONS[0])
-    return Outcome(swarm, rows, learned, confirmation, report)
+    return report
 
 
 def held_out(swarm: TrainedSwarm, extra: dict[str, dict[str, object]], *, every_law: bool) -> dict[str, object]:
@@ -316,30 +314,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one partition and its floor, shorter models, 12 proxies")
     parser.add_argument("--only", nargs="*", default=None, choices=PARTITIONS)
+    parser.add_argument("--swarm-only", action="store_true", help="no confirmation runs")
     parser.add_argument("--work", type=Path, default=None, help="folder that keeps finished models")
     asked = parser.parse_args()
     config = settings(asked.quick)
     chosen = asked.only or (("gem-12", "random-12") if asked.quick else PARTITIONS)
     work = asked.work or Path(tempfile.gettempdir()) / f"gem-confirm-{'quick' if asked.quick else 'full'}"
-    corpus = read_corpus(config)
+    corpus = cache(partial(read_corpus, config))
     engine = EngineResource(kind="local", workers=len(os.sched_getaffinity(0)), shard_timeout_s=3600)
-    print(f"{len(corpus.documents):,} documents, {len(corpus.documents.tokens):,} tokens to train on", flush=True)
     results: dict[str, dict[str, object]] = {}
     for name in chosen:
-        arms = ("learned", "lexical", "proportional", "uniform") if name == PARTITIONS[0] else (
-            "learned", "proportional", "uniform"
-        )  # fmt: skip
-        outcome = run_partition(
-            corpus,
+        first_one = name == PARTITIONS[0]
+        results[name] = run_partition(
             name,
             config,
-            work,
-            mixtures=14 if asked.quick else 36 if name == PARTITIONS[0] else 32,
-            arms=arms,
+            work / name,
+            corpus,
+            mixtures=14 if asked.quick else 36 if first_one else 32,
+            arms=("learned", *(("lexical",) if first_one else ()), "proportional", "uniform"),
             engine=engine,
+            swarm_only=asked.swarm_only,
         )
-        results[name] = outcome.report
-        print(f"{name}: {json.dumps(outcome.report)}", flush=True)
+        print(f"{name}: {json.dumps(results[name])}", flush=True)
     first = results[chosen[0]]
     print(
         json.dumps(
@@ -348,8 +344,8 @@ def main() -> None:
                 "model": f"{config.confirmation.model.non_embedding} parameters x "
                 f"{config.confirmation.training.tokens} tokens",
                 "partition": chosen[0],
-                "wins": first["wins"],
-                "seeds": first["seeds"],
+                "wins": first.get("wins"),
+                "seeds": first.get("seeds"),
                 "partitions": results,
             }
         )
