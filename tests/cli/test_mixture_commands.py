@@ -70,7 +70,7 @@ def test_recipes_without_any_say_what_to_do(tmp_path):
 def test_confirm_names_the_recipes_that_there_are(tmp_path):
     result = runner.invoke(app, ["confirm", "proportional", "--data-root", str(tmp_path)])
     assert result.exit_code == 2
-    assert "learned, climb" in " ".join(result.stderr.replace("│", " ").split())
+    assert "learned, climb, doremi" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_recipes_stand_side_by_side(tmp_path):
