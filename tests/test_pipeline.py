@@ -177,6 +177,38 @@ def test_running_again_writes_nothing(built, store):
 
 
 @pytest.mark.slow
+def test_learned_recipes_run_by_name_and_a_rerun_trains_nothing(built, store):
+    settings, _ = built
+    by_name = [
+        "proxy_swarm",
+        "recipes/bimix",
+        "recipes/climb",
+        "recipe_confirmation/bimix",
+        "recipe_report",
+    ]
+    summary = materialize_everything(settings, only=by_name, also=by_name)
+    assert [s for s in summary.steps if not s.succeeded] == []
+    assert {s.asset for s in summary.steps} == set(by_name)
+    rows = {path: path.stat().st_mtime_ns for path in store.cache("proxy_swarm").glob("*.parquet")}
+    # fourteen mixtures, two repeats, rounds of seven and three, three arms of two seeds
+    assert len(rows) >= 14 + 2 + 7 + 3
+    swarm = counts(store, "proxy_swarm")
+    assert swarm["proxies"] == swarm["mixtures"] + 2
+    confirmed = store.artifact(store.input("recipe_confirmation/bimix")).manifest
+    assert confirmed.counts["seeds"] == 2
+    assert confirmed.metrics["verdict"]
+    report = store.artifact(store.input("recipe_report"))
+    assert report.manifest.metrics["recommended"] in ("proportional", "bimix")
+    assert {ref.asset for ref in report.manifest.inputs} >= {"recipes/climb", "recipe_confirmation/bimix"}
+    page = (report.path / "recipes.html").read_text(encoding="utf-8")
+    assert "lexical proxy" in page
+    before = contents(settings.data_root)
+    materialize_everything(settings, only=by_name, also=by_name)
+    assert contents(settings.data_root) == before
+    assert {path: path.stat().st_mtime_ns for path in store.cache("proxy_swarm").glob("*.parquet")} == rows
+
+
+@pytest.mark.slow
 def test_a_new_snapshot_refits_nothing(built, store):
     settings, _ = built
     fitted = ["embedding_space", "teacher_clusters", "student_model", "gis_taxonomy"]
@@ -232,35 +264,3 @@ def test_a_refit_keeps_ids_and_names_and_a_second_call_finds_nothing_to_do(built
     stored = contents(settings.data_root)
     materialize_everything(settings, only=follow)
     assert contents(settings.data_root) == stored
-
-
-@pytest.mark.slow
-def test_learned_recipes_run_by_name_and_a_rerun_trains_nothing(built, store):
-    settings, _ = built
-    by_name = [
-        "proxy_swarm",
-        "recipes/bimix",
-        "recipes/climb",
-        "recipe_confirmation/bimix",
-        "recipe_report",
-    ]
-    summary = materialize_everything(settings, only=by_name, also=by_name)
-    assert [s for s in summary.steps if not s.succeeded] == []
-    assert {s.asset for s in summary.steps} == set(by_name)
-    rows = {path: path.stat().st_mtime_ns for path in store.cache("proxy_swarm").glob("*.parquet")}
-    # fourteen mixtures, two repeats, rounds of seven and three, three arms of two seeds
-    assert len(rows) >= 14 + 2 + 7 + 3
-    swarm = counts(store, "proxy_swarm")
-    assert swarm["proxies"] == swarm["mixtures"] + 2
-    confirmed = store.artifact(store.input("recipe_confirmation/bimix")).manifest
-    assert confirmed.counts["seeds"] == 2
-    assert confirmed.metrics["verdict"]
-    report = store.artifact(store.input("recipe_report"))
-    assert report.manifest.metrics["recommended"] in ("proportional", "bimix")
-    assert {ref.asset for ref in report.manifest.inputs} >= {"recipes/climb", "recipe_confirmation/bimix"}
-    page = (report.path / "recipes.html").read_text(encoding="utf-8")
-    assert "lexical proxy" in page
-    before = contents(settings.data_root)
-    materialize_everything(settings, only=by_name, also=by_name)
-    assert contents(settings.data_root) == before
-    assert {path: path.stat().st_mtime_ns for path in store.cache("proxy_swarm").glob("*.parquet")} == rows

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
-from gem_assets.assets.proxies import NOT_OF_THE_SWARM, SWARM_FOLDER, counts_of
+from gem_assets.assets.proxies import NOT_OF_THE_SWARM, SWARM_FOLDER, check_same_labels, counts_of
 from gem_assets.lineage.artifacts import Draft
 from gem_assets.mixing.config import LEARNED_CODE_VERSION, MixingConfig
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
@@ -58,6 +58,7 @@ def build_counted_recipe(strategy: str) -> dg.AssetsDefinition:
         loaded = settings.load()
         inventory, named = store.input("domain_inventory"), store.input("gis_taxonomy")
         tokens = store.input("proxy_tokens")
+        check_same_labels(store, tokens, inventory)
         counted = counts_of(store, tokens)
         stage = Stage(
             store,
@@ -152,6 +153,7 @@ def climb_recipe(
     swarm, tokens = store.input("proxy_swarm"), store.input("proxy_tokens")
     inventory, named = store.input("domain_inventory"), store.input("gis_taxonomy")
     teacher = store.input("teacher_clusters")
+    check_same_labels(store, tokens, inventory)
     stage = Stage(
         store,
         "recipes/climb",
@@ -220,6 +222,7 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
         loaded = settings.load()
         recipe, tokens = store.input(f"recipes/{strategy}"), store.input("proxy_tokens")
         inventory, teacher = store.input("domain_inventory"), store.input("teacher_clusters")
+        check_same_labels(store, tokens, inventory)
         larger = loaded.proxy.at_next_size()
         stage = Stage(
             store,

@@ -179,6 +179,7 @@ def proxy_swarm(
     conf, mixing = loaded.proxy, loaded.mixing
     tokens, inventory = store.input("proxy_tokens"), store.input("domain_inventory")
     teacher, named = store.input("teacher_clusters"), store.input("gis_taxonomy")
+    check_same_labels(store, tokens, inventory)
     counted = counts_of(store, tokens)
     data, folder = store.artifact(tokens), store.cache(SWARM_FOLDER)
     k = int(data.manifest.counts["clusters"])
@@ -223,6 +224,27 @@ def proxy_swarm(
             "page": dg.MetadataValue.path(str(folder / SWARM_PAGE)),
         }
     )
+
+
+def check_same_labels(store: StoreResource, tokens: InputRef, inventory: InputRef) -> None:
+    """Refuse tokens and an inventory that were made from the labels of different models.
+
+    Raises
+    ------
+    MissingInputError
+        When they were; a cluster's number would mean one thing in the evidence and another in the recipe.
+    """
+    from resources.store import MissingInputError
+
+    tables = [
+        {ref.lance_table for ref in store.artifact(made).manifest.inputs if ref.asset == "student_labels"}
+        for made in (tokens, inventory)
+    ]
+    if tables[0] != tables[1]:
+        raise MissingInputError(
+            "proxy_tokens and domain_inventory were made from the labels of different models; materialize proxy_tokens "
+            "and cluster_counts again"
+        )
 
 
 def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
