@@ -266,13 +266,11 @@ class LanceTables:
         listed: dict[str, Any] = self._require(table).tags.list()
         return {name: int(entry["version"]) for name, entry in sorted(listed.items())}
 
-    def untag(self, table: str, versions: Sequence[int]) -> list[str]:
-        """Take the names off versions, so that they may go, and return the names."""
+    def untag(self, table: str, versions: Sequence[int]) -> None:
+        """Take the names off versions, so that they may go."""
         with self._lock(table, "untag versions of"):
-            found = [name for name, version in self.tags(table).items() if version in set(versions)]
-            for name in found:
+            for name in [name for name, version in self.tags(table).items() if version in versions]:
                 self._require(table).tags.delete(name)
-        return found
 
     def remove_orphans(self, table: str, *, older_than_s: float = 600.0) -> list[Path]:
         """Delete data files that no version names, and return them.

@@ -20,6 +20,7 @@ from gem_assets.lineage.blocklist import BlockRequest
 from gem_assets.lineage.certificate import OldVersion, issue, old_versions
 from gem_assets.lineage.durable import fsync_dir
 from gem_assets.lineage.manifest import MANIFEST_NAME, LanceRef, stage_name
+from gem_assets.lineage.trace import trace_index_folder
 from gem_assets.lineage.walk import walk
 from resources.lance import LanceTables
 from resources.lance_files import manifests
@@ -92,6 +93,8 @@ def purge(
         for folder in _folders(artifacts, one):
             shutil.rmtree(folder)
             fsync_dir(folder.parent)
+    # the index of gem trace quotes addresses of every version; it is made again when it is asked for
+    shutil.rmtree(trace_index_folder(Path(store.root)), ignore_errors=True)
     for request in requests:
         issue(artifacts, tables, request)
     return Purged(shown.versions, shown.results, files, tuple(repinned))

@@ -26,6 +26,7 @@ from tests.direct import REFRESHED, content, run_graph
 from tests.resources.tables import rows
 
 pytestmark = pytest.mark.crash
+LONG = pytest.mark.skipif(not FULL, reason="one of the long faults: make test-crash")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _WRITER = """
@@ -57,7 +58,7 @@ def finished(child: subprocess.Popen[str], timeout: float = 300) -> str:
 
 @pytest.mark.slow
 def test_four_processes_write_one_table(tmp_path, ledger):
-    turns = 10 if FULL else 3
+    turns = 10 if FULL else 2
     children = [python(_WRITER, tmp_path / "db", number, turns) for number in range(4)]
     for child in children:
         finished(child)
@@ -111,7 +112,7 @@ def test_a_file_that_hangs_its_reader_is_tried_again_and_then_quarantined(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="one of the long faults: make test-crash")
+@LONG
 def test_a_worker_that_hangs_is_stopped_and_its_file_quarantined(tmp_path, ledger):
     engine = EngineResource(kind="local", workers=2, shard_timeout_s=30.0)
 
@@ -152,13 +153,21 @@ def newest(root: Path, what: str) -> Path:
             return max((Path(tables.path(labels)) / "data").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
-TORN = ["newest version of a table", "shard of documents"]
-MORE = ["pointer", "history and pointer", "manifest of an artifact", "recipe", "data file of a table"]
+TORN = [
+    "newest version of a table",
+    "shard of documents",
+    "pointer",
+    "history and pointer",
+    "manifest of an artifact",
+    "recipe",
+    "data file of a table",
+]
 
 
+@LONG
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["truncated", "emptied"])
-@pytest.mark.parametrize("what", [*TORN, *(MORE if FULL else [])])
+@pytest.mark.parametrize("what", TORN)
 def test_a_torn_newest_file_is_stepped_back_from_and_made_again(built, tmp_path, ledger, what, how):
     root = tmp_path / "copy"
     shutil.copytree(built, root)
@@ -175,6 +184,7 @@ def test_a_torn_newest_file_is_stepped_back_from_and_made_again(built, tmp_path,
     assert run_graph(root, REFRESHED) == []
 
 
+@LONG
 @pytest.mark.slow
 def test_a_file_full_of_zeros_is_found_by_the_doctor_and_made_again(built, tmp_path, ledger):
     root = tmp_path / "copy"
@@ -211,7 +221,7 @@ int clock_gettime(clockid_t id, struct timespec *t) {
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="one of the long faults: make test-crash")
+@LONG
 def test_two_daemons_at_once_give_what_one_gives(built, tmp_path, ledger):
     root = tmp_path / "two"
     land(root)
@@ -226,7 +236,7 @@ def test_two_daemons_at_once_give_what_one_gives(built, tmp_path, ledger):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FULL, reason="one of the long faults: make test-crash")
+@LONG
 def test_a_clock_that_goes_back_changes_nothing(built, tmp_path, ledger):
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:

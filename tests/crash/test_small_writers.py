@@ -17,7 +17,7 @@ pytestmark = pytest.mark.crash
 def killed(writer: str, base: Path) -> list[Path]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.crash.small_writers", writer, str(base)],
-        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=120, check=True,
+        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=280, check=True,
     )  # fmt: skip
     steps = int(done.stdout)
     assert steps > 2

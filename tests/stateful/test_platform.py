@@ -1,6 +1,6 @@
 """Any order of landing, editing, removing, refitting, mixing, taking down and killing keeps the books straight.
 
-``GEM_STATEFUL_EXAMPLES`` sets how many sequences are tried (10 by default, a few seconds).
+``GEM_STATEFUL_EXAMPLES`` sets how many sequences are tried (8 by default, a few seconds).
 """
 
 import json
@@ -193,7 +193,7 @@ class Platform(RuleBasedStateMachine):
 
 TestPlatform = pytest.mark.slow(pytest.mark.crash(Platform.TestCase))
 TestPlatform.settings = settings(
-    max_examples=int(os.environ.get("GEM_STATEFUL_EXAMPLES", "10")),
+    max_examples=int(os.environ.get("GEM_STATEFUL_EXAMPLES", "8")),
     stateful_step_count=14,
     deadline=None,
     suppress_health_check=list(HealthCheck),
