@@ -155,7 +155,20 @@ def test_no_secret_is_written(world, logged):
 def test_artifacts_are_data_and_never_pickles(world):
     files = [path for path in (world["root"] / "artifacts").rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files if path.name not in ("CURRENT", "HISTORY", ".lock")}
-    assert kinds <= {".json", ".jsonl", ".parquet", ".safetensors", ".npy", ".npz", ".png", ".html"}
+    assert kinds <= {
+        ".json",
+        ".jsonl",
+        ".parquet",
+        ".safetensors",
+        ".npy",
+        ".npz",
+        ".png",
+        ".svg",
+        ".html",
+        ".md",
+        ".csv",
+        ".txt",
+    }
     assert [path for path in files if path.read_bytes()[:1] == b"\x80" and path.suffix != ".safetensors"] == []
 
 
