@@ -4,8 +4,8 @@ An artifact never changes, so what is sorted from it lies in a cache under its i
 deleted at any time. Each file is parquet in the order of its first column, in row groups of 8192; a look-up reads the
 bounds of the groups from the footer and then one group. The sort is DuckDB's, which spills.
 
-Cost per million documents, measured (``benchmarks.trace``): a build of some seconds for documents and for each version
-of labels or order, once; 120 to 200 MB of cache in all; a look-up of a few milliseconds.
+Cost (``benchmarks.trace``): 230 MB for a million documents with two versions of every label and three orders, built
+once; then some milliseconds a look-up.
 """
 
 # pyarrow.compute makes its functions at import
@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,10 +31,11 @@ from gem_assets.lineage.mixtures import part_files
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = "1"
+FORMAT = "2"
 PLACES, NAMES, DOMAINS = "places.parquet", "names.parquet", "domains.parquet"
 LABELS, POSITIONS = "labels.parquet", "positions.parquet"
 GROUP_ROWS = 8192
+_FEW_A_GROUP = 3
 MEMORY_MB = 1024
 
 #: Not a document: what could not be read has a place and no id.
@@ -72,16 +73,17 @@ class SortedFile:
 
     def find_many(self, values: pa.Array, columns: Sequence[str]) -> pa.Table:
         """Return some columns of the rows whose key is one of `values`; reads only the groups that can hold one."""
-        groups = sorted(
-            {
-                group
-                for value in values.to_pylist()
-                for group in range(bisect_left(self._high, value), bisect_right(self._low, value))
-            }
-        )
+        count = len(self._low)
+        groups = set(range(count)) if len(values) > _FEW_A_GROUP * count else self._holding(values.to_pylist())
         wanted = [self.key, *(name for name in columns if name != self.key)]
-        table = self._file.read_row_groups(groups, columns=wanted)
+        table = self._file.read_row_groups(sorted(groups), columns=wanted)
         return table.filter(pc.is_in(table.column(self.key), value_set=values))
+
+    def _holding(self, values: Sequence[str]) -> set[int]:
+        """Return the groups that can hold one of some keys."""
+        return {
+            group for value in values for group in range(bisect_left(self._high, value), bisect_right(self._low, value))
+        }
 
     def below(self, prefix: str, separator: str) -> pa.Table:
         """Return the rows whose key is `prefix`, or begins with it and `separator`."""
@@ -287,7 +289,9 @@ def _database(out: Path) -> "duckdb.DuckDBPyConnection":
 
 def _write(database: "duckdb.DuckDBPyConnection", query: str, path: Path) -> None:
     reader = database.sql(query).to_arrow_reader(GROUP_ROWS)
-    with pq.ParquetWriter(path, reader.schema, compression="zstd", use_dictionary=_REPEATING) as writer:  # pyright: ignore[reportArgumentType]
+    # bounds of other columns than the key would make the footer ten times as long
+    options: dict[str, Any] = {"use_dictionary": _REPEATING, "write_statistics": [reader.schema.names[0]]}
+    with pq.ParquetWriter(path, reader.schema, compression="zstd", **options) as writer:
         for batch in reader:
             writer.write_batch(batch)
     shutil.rmtree(path.parent / ".spill", ignore_errors=True)
