@@ -107,14 +107,19 @@ def refit_everything(settings: Settings, progress: Progress | None = None) -> Ru
     """
     from gem_assets.definitions import code_location
 
-    graph: Any = code_location(settings.data_root).resolve_asset_graph()
-    chosen, waiting = {TEACHER}, [dg.AssetKey(TEACHER)]
+    return materialize_everything(settings, progress, with_followers(code_location(settings.data_root), TEACHER))
+
+
+def with_followers(defs: dg.Definitions, asset: str) -> list[str]:
+    """Return an asset and everything that is made from it, directly or not."""
+    graph: Any = defs.resolve_asset_graph()
+    chosen, waiting = {asset}, [dg.AssetKey(asset.split("/"))]
     while waiting:
         for child in graph.get(waiting.pop()).child_keys:
             if child.to_user_string() not in chosen:
                 chosen.add(child.to_user_string())
                 waiting.append(child)
-    return materialize_everything(settings, progress, sorted(chosen))
+    return sorted(chosen)
 
 
 def _is_kept(defs: dg.Definitions, settings: Settings, asset: dg.AssetKey) -> bool:
