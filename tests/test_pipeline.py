@@ -226,7 +226,7 @@ def test_a_new_snapshot_refits_nothing(built, store):
     assert {partition for _, partition in steps} == {None, "2026-03"}
     assert {asset for asset, partition in steps if partition is None} >= {"domain_inventory", "recipes/balanced"}
     assert not set(fitted) & {asset for asset, _ in steps}
-    assert set(plan.kept) == {"embedding_space", "teacher_clusters"}
+    assert set(plan.kept) >= {"embedding_space", "teacher_clusters"}
     assert all(task.automatic and task.reasons and task.documents and task.seconds for task in plan.tasks)
     summary = materialize_everything(settings, only=[asset for asset, _ in steps])
     assert [s for s in summary.steps if not s.succeeded] == []
