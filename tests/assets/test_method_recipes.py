@@ -4,19 +4,11 @@ import pytest
 
 from gem_assets.mixing.recipe import Recipe
 from resources import StoreResource
-from tests.direct import run_graph, run_step, write_small_settings
+from tests.direct import CORE, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 
 BEFORE = (
-    "raw_shards",
-    "embedding_space",
-    "embeddings",
-    "teacher_clusters",
-    "student_model",
-    "gis_taxonomy",
-    "student_labels",
-    "domain_inventory",
-    "recipes/proportional",
+    *CORE[: CORE.index("recipes/proportional") + 1],
     "proxy_tokens",
     "cluster_counts",
     "recipes/lexical",
@@ -44,7 +36,7 @@ def root(tmp_path_factory):
     write_small_settings(root)
     with (root / "gem.toml").open("a") as file:
         file.write(PROXY)
-    land_parquet(root, "2024-10", passages()[:150])
+    land_parquet(root, "2024-10", passages()[:110])
     run_graph(root, BEFORE)
     return root
 

@@ -256,7 +256,7 @@ class DoGEHook(_AlignedHook):
 
 
 class DGAHook(_AlignedHook):
-    """DGA (Fan et al. 2024): alignments divided by the norm of the target's gradient times the mean of the domains'.
+    """DGA (Fan et al. 2024): alignments divided by the squared mean norm of the domains' gradients.
 
     The paper leaves the scale of the alignments to the step size; dividing makes ``eta`` mean the same at every size.
 
