@@ -163,6 +163,11 @@ def limits(account: Account) -> list[str]:
         found.append(f"no licence is stated for {percent(unknown['license'])} of the tokens")
     if unknown["lang"] > 0:
         found.append(f"no language is known for {percent(unknown['lang'])} of the tokens")
+    for name, word in (("license", "licences"), ("lang", "languages"), ("source", "sources")):
+        if facts.unlisted(name) > 0:
+            found.append(
+                f"{word} of {percent(facts.unlisted(name))} of the tokens are too many to list; see {DOCUMENTS_NAME}"
+            )
     if without > 0:
         found.append(f"{percent(without)} of the bytes have no web address")
     if facts.crawl.dated_share < 1:

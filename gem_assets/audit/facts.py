@@ -112,6 +112,11 @@ class AuditFacts(BaseModel):
         """Name of the mixture with the first digits of what names its content."""
         return f"{self.strategy} mixture {self.report.merkle_root[:12]}"
 
+    def unlisted(self, column: str) -> float:
+        """Part of the tokens whose value of ``lang``, ``source`` or ``license`` is beyond the largest groups."""
+        listed_tokens = sum(group.tokens for group in self.report.composition[column])
+        return 1 - listed_tokens / max(self.report.tokens, 1)
+
     @property
     def blocked(self) -> int:
         """Documents refused because of a takedown."""

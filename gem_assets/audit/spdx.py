@@ -170,6 +170,12 @@ def _licences(account: Account, base: str, element: Any) -> tuple[list[dict[str,
                 f"token share {group.token_share:.6f}",
             )
         )
+    if account.facts.unlisted("license") > 0:
+        name, key = "LicenseRef-unlisted", f"{base}:licence:unlisted"
+        text = f"Further licences, too many to list here; {DOCUMENTS_NAME} has that of every document."
+        parts.append(name)
+        found.append(element("simplelicensing_SimpleLicensingText", key, name=name, simplelicensing_licenseText=text))
+        custom.append({"type": "DictionaryEntry", "key": name, "value": key})
     expression = f"{base}:licences"
     declared = element(
         "simplelicensing_LicenseExpression", expression, simplelicensing_licenseExpression=" AND ".join(parts)

@@ -1,11 +1,13 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 import spdx_python_model
 from spdx_python_model import v3_0_1 as model
 
-from gem_assets.audit.spdx import IDENTIFIERS, NO_LICENSE, SPDX_NAME
+from gem_assets.audit.croissant import limits
+from gem_assets.audit.spdx import IDENTIFIERS, NO_LICENSE, SPDX_NAME, spdx
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.lineage.identity import file_digest
 
@@ -110,3 +112,17 @@ def test_the_date_is_that_of_the_documents(document):
     info = next(item for item in document["@graph"] if item["type"] == "CreationInfo")
     assert info["created"] == "2026-02-01T00:00:00Z"
     assert "no clock was read" in info["comment"]
+
+
+def test_licences_beyond_the_largest_are_declared_too(account):
+    report = account.facts.report
+    few = {**report.composition, "license": report.composition["license"][:1]}
+    cut = replace(
+        account, facts=account.facts.model_copy(update={"report": report.model_copy(update={"composition": few})})
+    )
+    document = spdx(cut)
+    expression = next(i for i in document["@graph"] if i["type"] == "simplelicensing_LicenseExpression")
+    assert expression["simplelicensing_licenseExpression"].endswith(" AND LicenseRef-unlisted")
+    spdx_python_model.load_data(document)
+    assert any(line.startswith("licences of 50.0 % of the tokens are too many to list") for line in limits(cut))
+    assert not any("too many to list" in line for line in limits(account))
