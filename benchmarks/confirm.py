@@ -49,8 +49,9 @@ from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
 from gem_assets.proxy.config import ConfirmationConfig, PoolConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.counts import DomainCounts, count_documents
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
+from gem_assets.proxy.noise import seed_noise
 from gem_assets.proxy.pool import EvaluationSet, build_pool, target_windows
-from gem_assets.proxy.swarm import SwarmSpec, run_swarm, seed_noise, swarm_jobs
+from gem_assets.proxy.swarm import SwarmSpec, run_swarm, swarm_jobs
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
 from gem_assets.sampling import document_ranks
 from gem_assets.sphere.baselines import spherical_kmeans_labels

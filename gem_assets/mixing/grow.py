@@ -28,6 +28,7 @@ from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.counts import DomainCounts
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
+from gem_assets.proxy.noise import seed_noise
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.swarm import (
     ProxyJob,
@@ -36,7 +37,6 @@ from gem_assets.proxy.swarm import (
     SwarmRows,
     SwarmSpec,
     run_swarm,
-    seed_noise,
     swarm_jobs,
 )
 from gem_assets.report.swarm_plots import shares_against_loss

@@ -9,6 +9,7 @@ import pytest
 
 from gem_assets.mapping import serial_map
 from gem_assets.proxy.config import HeadConfig, ModelConfig, ProxyConfig, TrainingConfig
+from gem_assets.proxy.noise import seed_noise
 from gem_assets.proxy.pool import PoolError
 from gem_assets.proxy.swarm import (
     ProxyJob,
@@ -16,7 +17,6 @@ from gem_assets.proxy.swarm import (
     SwarmSpec,
     read_swarm,
     run_swarm,
-    seed_noise,
     swarm_jobs,
 )
 from tests.proxy.worlds import markov_world
