@@ -34,7 +34,9 @@ def half_stability(make: Maker, x: NDArray[np.float32], seed: int = 0) -> float:
 
 
 def half_labelings(make: Maker, x: NDArray[np.float32], seed: int = 0) -> list[NDArray[np.int32]]:
-    """Labels of all rows by each of the two fits to disjoint halves."""
+    """Labels of all rows by each of the two fits to disjoint halves; the second fit draws with the next seed."""
     first = draw_rows(len(x), len(x) // 2, seed)
     second = np.setdiff1d(np.arange(len(x)), first)
-    return [make(seed).fit(np.ascontiguousarray(x[half])).predict(x) for half in (first, second)]
+    return [
+        make(seed + number).fit(np.ascontiguousarray(x[half])).predict(x) for number, half in enumerate((first, second))
+    ]

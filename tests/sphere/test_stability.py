@@ -16,6 +16,7 @@ def test_separated_clusters_come_out_again_and_drawn_ones_do_not() -> None:
     drawn = [RandomPartition(4, seed=s).fit(x) for s in (0, 1)]
     assert reseeding_stability(lambda seed: drawn[seed], x, (0, 1)) == pytest.approx(0, abs=0.02)
     assert reseeding_stability(kmeans, x, (3, 3)) == pytest.approx(1)
+    assert half_stability(lambda seed: RandomPartition(4, seed=seed), x) == pytest.approx(0, abs=0.02)
 
 
 def test_halves_share_no_row_and_label_all() -> None:
