@@ -169,6 +169,7 @@ def main(snapshots: int, documents: int) -> dict[str, Any]:
         for number, name in enumerate(small, 1):
             land(root, name, 5, parts, number)
         many = {asset: stage(root, asset, list(small)) for asset in SNAPSHOT_STAGES}
+        many["page_history"] = stage(root, "page_history", [None])
         many["domain_inventory"] = stage(root, "domain_inventory", [None])
         ticks = tick_seconds(root, ["base", *small])
         sizes = {"quarter": documents // 4, "large": documents}
@@ -176,6 +177,7 @@ def main(snapshots: int, documents: int) -> dict[str, Any]:
         for number, (name, size) in enumerate(sizes.items()):
             land(root, name, size, parts, 10_000_000 + number)
             large[name] = {asset: stage(root, asset, [name]) for asset in SNAPSHOT_STAGES}
+            large[name]["page_history"] = stage(root, "page_history", [None])
             large[name]["domain_inventory"] = stage(root, "domain_inventory", [None])
     further = sizes["large"] - sizes["quarter"]
     memory = {

@@ -20,6 +20,7 @@ _FOLLOWING = {
     "embeddings",
     "student_labels",
     "gis_taxonomy",
+    "page_history",
     "domain_inventory",
     "recipes",
     "training_order",
