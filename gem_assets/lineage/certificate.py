@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.corpus.recrawls import PAGES_NAME
 from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.audit import DOCUMENTS_NAME
@@ -41,7 +42,7 @@ from gem_assets.taxonomy.publish import TAXONOMY_NAME
 from gem_assets.taxonomy.taxonomy import Taxonomy
 
 CERTIFICATES = "takedowns"
-EMBEDDINGS, TAXONOMY = "embeddings", "gis_taxonomy"
+EMBEDDINGS, PAGES, TAXONOMY = "embeddings", "page_history", "gis_taxonomy"
 _MOST_PLACES = 10_000
 
 
@@ -262,6 +263,12 @@ def live_rows(store: ArtifactStore, tables: Tables, request: BlockRequest) -> It
             yield Checked(where=stage_name(RAW_SHARDS, snapshot), rows=rows)
     for table in sorted(_tables_in_force(store) & set(tables.tables())):
         yield Checked(where=f"table {table}", rows=_table_rows(tables, table, None, matcher))
+    history = store.current(PAGES)
+    if history is not None:
+        rows = sum(
+            int(matcher(batch).sum()) for batch in _columns([history.path / PAGES_NAME], ["content_digest", "url"])
+        )
+        yield Checked(where=PAGES, rows=rows)
     taxonomy = store.current(TAXONOMY)
     if taxonomy is not None:
         yield Checked(where=TAXONOMY, rows=_exemplars(taxonomy, set(request.documents)))
