@@ -4,7 +4,7 @@
 # make audit   known vulnerabilities of the pinned packages
 # make dev     the Dagster UI on the demo's data
 # make lint    ruff and pyright
-# make bench   every figure that the docs state
+# make bench   every benchmark in its quick form; without --quick each prints the figures of the docs
 # make clean   remove the environment, caches and the demo's data
 #
 # Needs Python 3.11, 3.12 or 3.13, make and a C compiler. The environment is made once, in .venv, and again when
@@ -54,7 +54,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	@for file in $$(grep -l __main__ benchmarks/*.py); do \
-		name=benchmarks.$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m $$name || exit 1; done
+		name=benchmarks.$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m $$name --quick || exit 1; done
 
 clean:
 	rm -rf $(VENV) gem-demo build dist .pytest_cache .ruff_cache .hypothesis
