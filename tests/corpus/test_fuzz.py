@@ -34,7 +34,7 @@ ARC = b"filedesc://x.arc 0.0.0.0 20260101000000 text/plain 22\n1 0 x\nURL IP-add
     for i, body in enumerate([http(page(prose(1))), http(page(prose(2)))])
 )
 CHUNKED = http(b"5\r\nhello\r\n0\r\n\r\n", "Content-Type: text/html\r\nTransfer-Encoding: chunked")
-PACKED = http(gzip.compress(page(prose(4))), "Content-Type: text/html\r\nContent-Encoding: gzip")
+PACKED = http(gzip.compress(page(prose(4)), mtime=0), "Content-Type: text/html\r\nContent-Encoding: gzip")
 RECORDS = [
     warc_record("warcinfo", b"software: x", None, "application/warc-fields"),
     response(prose(1)),

@@ -28,7 +28,7 @@ def raw_deflate(body):
         ("Content-Type: text/html", BODY),
         ("Content-Type: text/html\r\nTransfer-Encoding: chunked", chunked(BODY)),
         ("Content-Type: text/html\r\ntransfer-encoding: Chunked", BODY),
-        ("Content-Type: text/html\r\nContent-Encoding: gzip", gzip.compress(BODY)),
+        ("Content-Type: text/html\r\nContent-Encoding: gzip", gzip.compress(BODY, mtime=0)),
         ("Content-Type: text/html\r\nContent-Encoding: gzip", BODY),
         ("Content-Type: text/html\r\nContent-Encoding: deflate", zlib.compress(BODY)),
         ("Content-Type: text/html\r\nContent-Encoding: deflate", raw_deflate(BODY)),
@@ -37,7 +37,7 @@ def raw_deflate(body):
         ("Content-Type: text/html\r\nContent-Encoding: br", bytes.fromhex("0f1280") + BODY + b"\x03"),
         (
             "Content-Type: text/html\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked",
-            chunked(gzip.compress(BODY)),
+            chunked(gzip.compress(BODY, mtime=0)),
         ),
     ],
 )
@@ -61,7 +61,7 @@ def test_header_details():
         (b"HTTP/1.1 200 OK\r\nno end", "damaged_http"),
         (http(b"\x1f\x8b\x08broken", "Content-Encoding: gzip"), "damaged_http"),
         (http(b"\x00\x01\x02\x03\xff" * 9, "Content-Encoding: br"), "damaged_http"),
-        (http(gzip.compress(b"x" * (LIMIT + 1)), "Content-Encoding: gzip"), "too_large"),
+        (http(gzip.compress(b"x" * (LIMIT + 1), mtime=0), "Content-Encoding: gzip"), "too_large"),
         (http(b"x" * (LIMIT + 1)), "too_large"),
     ],
 )
