@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gem_assets import run as run_module
 from gem_assets.cli import app
-from gem_assets.cli import demo as demo_command
+from gem_assets.cli.console import quiet_stderr
 from gem_assets.cli.summary import dev_command
 from gem_assets.corpus.schema import QUARANTINE_SCHEMA
 from gem_assets.demo import landing
@@ -157,6 +157,7 @@ import sys, time
 from pathlib import Path
 from gem_assets import run
 from gem_assets.cli import demo
+from gem_assets.cli.console import quiet_stderr
 from gem_assets.settings import load_settings
 def materialize(settings, progress):
     progress(0, 2, "raw_shards [2026-01]")
@@ -166,7 +167,7 @@ def materialize(settings, progress):
     progress(1, 2, "student_model")
     return run.RunSummary((), 1.0)
 run.materialize_everything = materialize
-with demo._quiet_stderr(Path("demo.log")):
+with quiet_stderr(Path("demo.log")):
     demo._run(load_settings("."))
 """
     main, terminal = os.openpty()
@@ -198,7 +199,7 @@ def test_the_command_line_shown_can_be_typed(tmp_path: Path, monkeypatch: pytest
 
 def test_noise_goes_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     log = tmp_path / "logs" / "demo.log"
-    with demo_command._quiet_stderr(log):
+    with quiet_stderr(log):
         os.write(2, b"a noisy native library\n")
     os.write(2, b"an error that a person has to see\n")
     assert log.read_text() == "a noisy native library\n"
