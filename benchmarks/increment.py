@@ -4,8 +4,10 @@
 passages of the real corpora, lands one more that is a tenth as large, brings everything up to date, and runs once more
 without news. The last line is one JSON object:
 
-- ``increment_cost_share``: work time of the new snapshot (everything that it makes run, checks included) over that of
-  the full build before it;
+- ``increment_cost_share``: work time of the new snapshot (every step that ``gem plan`` lists for it, which is what the
+  daemon requests, checks included) over that of the full build before it;
+- ``visited_cost_share``: the same with the steps of standing snapshots, which a run in one process looks at again and
+  the daemon does not;
 - ``noop_versions``, ``noop_files``: table versions and files (artifacts, tables, landing) that the run without news
   wrote;
 - ``noop_seconds``: its work time.
@@ -26,6 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.shared_data import shared_folder
 from benchmarks.teacher_data import CORPORA, passages
+from gem_assets.cli.planning import make_plan
 from gem_assets.run import RunSummary, materialize_everything
 from gem_assets.settings import load_settings
 from resources import StoreResource
@@ -73,13 +76,14 @@ def written(root: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def work(summary: RunSummary) -> tuple[float, dict[str, float]]:
-    """Seconds of all steps, and of each asset."""
+def work(summary: RunSummary, chosen: set[tuple[str, str | None]] | None = None) -> tuple[float, dict[str, float]]:
+    """Seconds of all steps (or of those chosen), and of each asset."""
     if summary.failed:
         raise SystemExit("; ".join(f"{step.asset} {step.snapshot}: {step.error}" for step in summary.failed))
     by_asset: Counter[str] = Counter()
     for step in summary.steps:
-        by_asset[step.asset] += step.seconds
+        if chosen is None or (step.asset, step.snapshot) in chosen:
+            by_asset[step.asset] += step.seconds
     return sum(by_asset.values()), {name: round(seconds, 2) for name, seconds in by_asset.most_common(8)}
 
 
@@ -91,22 +95,29 @@ def main(count: int) -> dict[str, object]:
             land(root, f"base-{number:02}", rows[number * count // SNAPSHOTS : (number + 1) * count // SNAPSHOTS])
         settings, store = load_settings(root), StoreResource(root=folder)
 
-        def step(name: str) -> tuple[float, dict[str, float]]:
-            seconds, by_asset = work(materialize_everything(settings))
-            print(f"{name}: {seconds:.1f} s  {by_asset}", flush=True)
-            return seconds, by_asset
+        def step(name: str) -> RunSummary:
+            summary = materialize_everything(settings)
+            print(f"{name}: {work(summary)[0]:.1f} s  {work(summary)[1]}", flush=True)
+            return summary
 
-        full, full_by_asset = step("full build")
+        full, full_by_asset = work(step("full build"))
         land(root, "new", rows[count:])
-        increment, increment_by_asset = step("new snapshot")
+        due = {(task.asset, task.partition) for task in make_plan(settings).automatic}
+        summary = step("new snapshot")
+        increment, increment_by_asset = work(summary, due)
+        visited, _ = work(summary)
         tables = store.tables.tables()
         versions, files = {name: store.tables.versions(name) for name in tables}, written(root)
-        noop, _ = step("no news")
+        due_again = len(make_plan(settings).automatic)
+        noop, _ = work(step("no news"))
         after = {name: store.tables.versions(name) for name in store.tables.tables()}
         changed = written(root).items() ^ files.items()
         kept = store.artifact(store.input("domain_inventory")).manifest.counts["documents"]
     return {
         "increment_cost_share": increment / full,
+        "visited_cost_share": visited / full,
+        "steps_of_increment": len(due),
+        "noop_steps_due": due_again,
         "noop_versions": sum(len(set(after[name]) - set(versions.get(name, ()))) for name in after),
         "noop_files": len({path for path, _ in changed}),
         "noop_seconds": noop,
