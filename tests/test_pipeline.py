@@ -13,6 +13,9 @@ from gem_assets.settings import load_settings
 from resources import StoreResource
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 
+# the first test also builds the whole graph, which takes minutes on a machine that is busy with other work
+pytestmark = pytest.mark.timeout(900)
+
 RECIPES = ["proportional", "uniform", "temperature", "unimax", "balanced"]
 
 
