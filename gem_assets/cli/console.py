@@ -2,7 +2,9 @@
 
 import functools
 import os
+import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -81,6 +83,36 @@ def quiet_stderr(log: Path) -> Generator[None]:
         sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)
+
+
+@contextmanager
+def progress_of_log(log: Path, every_s: float = 1.0) -> Generator[None]:
+    """Print what a run's log says of its progress (``swarm: 3 of 48 proxies, about 90 s left``) while it is written."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()
+    over = threading.Event()
+
+    def follow() -> None:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(0, os.SEEK_END)
+            rest, last = "", False
+            while not last:
+                last = over.wait(every_s)
+                *whole, rest = (rest + lines.read()).split("\n")
+                for found in map(_PROGRESS.search, whole):
+                    if found is not None:
+                        console().print(f"  {found[1]}", markup=False, soft_wrap=True)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+_PROGRESS = re.compile(r" - INFO - .* - (\S+: (?:[\w ]+: )?\d+ of \d+\b.*|\S+: step \d+ of \d+\b.*)$")
 
 
 class _BarReport:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report
+from gem_assets.cli.console import console, friendly, progress_of_log, progress_report, quiet_stderr
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
     from gem_assets.run import RunSummary
@@ -17,8 +17,16 @@ swarm_app = typer.Typer(help="Proxy runs: train them, or bring those of others."
 app.add_typer(swarm_app, name="swarm")
 
 
+#: Below the Dagster home: what the run says of itself.
+LOG = "logs/mixtures.log"
+
+
 class MixtureStepError(RuntimeError):
     """A step that the command asked for failed; the message names it and says why."""
+
+
+class MixtureArgumentError(ValueError):
+    """A recipe that cannot be confirmed, or a file that cannot be written; the message says what can be asked for."""
 
 
 @app.command("recipes")
@@ -66,12 +74,18 @@ def confirm_recipe(
     data_root: DataRoot = None,
 ) -> None:
     """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
+    from gem_assets.mixing.heuristics import STRATEGIES
     from gem_assets.mixing.learned import LEARNED_STRATEGIES
-    from gem_assets.mixing.methods.recipes import METHOD_STRATEGIES
+    from gem_assets.mixing.methods.recipes import END_UPSAMPLING, METHOD_STRATEGIES
 
     known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES)
     if strategy not in known:
-        raise typer.BadParameter(f"no learned recipe {strategy!r}; there are {', '.join(known)}")
+        why = f"no recipe {strategy!r} to confirm"
+        if strategy == END_UPSAMPLING:
+            why = f"{strategy} is a recipe of two phases, and a confirmation trains on one mixture"
+        elif strategy in STRATEGIES:
+            why = f"{strategy} is a rule that nothing was learned for, and has no claim to confirm"
+        raise MixtureArgumentError(f"{why}; there are {', '.join(known)}")
     _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"])
     recipes(data_root=data_root)
 
@@ -112,13 +126,15 @@ def import_table(
     """Read a published swarm (RegMix or Olmix layout), check every row, and write it as one table."""
     from gem_assets.mixing.swarm import import_swarm
 
+    if out.suffix != ".parquet" or out.is_dir() or not out.parent.is_dir():
+        raise MixtureArgumentError(f"--out {out} has to be a file NAME.parquet in a folder that exists")
     modes: dict[str, Literal["refuse", "drop", "flag"]] = {"refuse": "refuse", "drop": "drop", "flag": "flag"}
     if on_fault not in modes:
         raise typer.BadParameter(f"--on-fault is refuse, drop or flag, not {on_fault!r}")
     table = import_swarm(
         ratios,
         metrics,
-        domains=domains.split(",") if domains is not None else None,
+        domains=[name.strip() for name in domains.split(",")] if domains is not None else None,
         aggregates=dict(_parts(text) for text in aggregate or []),
         on_fault=modes[on_fault],
     )
@@ -144,10 +160,12 @@ def _materialize(data_root: Path | None, assets: list[str]) -> None:
     from gem_assets.run import materialize_everything
     from gem_assets.settings import load_settings
 
-    with progress_report() as report:
+    settings = load_settings(data_root)
+    log = settings.dagster_home / LOG
+    with progress_report() as report, progress_of_log(log), quiet_stderr(log):
         summary: RunSummary = materialize_everything(
-            load_settings(data_root), lambda done, total, what: report(what, done, total), only=assets, also=assets
+            settings, lambda done, total, what: report(what, done, total), only=assets, also=assets
         )
     if summary.failed:
         step = summary.failed[0]
-        raise MixtureStepError(f"{step.asset} failed: {step.error}")
+        raise MixtureStepError(f"{step.asset} failed: {step.error}. The full log is in {log}")

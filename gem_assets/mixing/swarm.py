@@ -185,6 +185,9 @@ def import_swarm(
     found = [c for c in left.columns if c not in _KEY_COLUMNS]
     targets = [c for c in right.columns if c not in _KEY_COLUMNS]
     wanted = list(domains) if domains is not None else found
+    repeated = sorted({d for d in wanted if wanted.count(d) > 1})
+    if repeated:
+        raise SwarmError(f"domains {', '.join(repeated)} are asked for more than once; name each domain once")
     missing, unknown = [d for d in wanted if d not in found], [d for d in found if d not in wanted]
     if missing or unknown:
         raise SwarmError(

@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gem_assets.cli import app
+from gem_assets.cli.console import progress_of_log
 
 runner = CliRunner()
 RATIOS = "index,law,code\n0,0.5,0.5\n1,0.25,0.75\n2,0.9,0.3\n"
@@ -53,6 +54,9 @@ def test_domains_are_put_in_the_order_wanted(tables):
         (["--on-fault", "ignore"], "refuse, drop or flag"),
         (["--aggregate", "mean"], "name=part,part"),
         (["--domains", "law,prose"], "missing ['prose']"),
+        (["--domains", "law,code,law"], "law are asked for more than once"),
+        (["--out", "swarm.csv"], "NAME.parquet"),
+        (["--out", "nowhere/swarm.parquet"], "folder that exists"),
     ],
 )
 def test_what_cannot_be_asked_says_what_can(tables, arguments, said):
@@ -67,10 +71,46 @@ def test_recipes_without_any_say_what_to_do(tmp_path):
     assert "no recipe has been made" in result.stderr
 
 
-def test_confirm_names_the_recipes_that_there_are(tmp_path):
-    result = runner.invoke(app, ["confirm", "proportional", "--data-root", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "learned, climb, doremi" in " ".join(result.stderr.replace("│", " ").split())
+@pytest.mark.parametrize(
+    ("strategy", "why"),
+    [
+        ("end_upsampling", "two phases"),
+        ("proportional", "nothing was learned"),
+        ("nonsense", "no recipe 'nonsense'"),
+    ],
+)
+def test_confirm_names_the_recipes_that_there_are(tmp_path, strategy, why):
+    result = runner.invoke(app, ["confirm", strategy, "--data-root", str(tmp_path / "root")])
+    assert result.exit_code == 1
+    assert why in result.stderr
+    assert "learned, climb, doremi" in result.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def test_every_recipe_that_can_be_confirmed_has_its_asset():
+    from gem_assets.mixing.learned import LEARNED_STRATEGIES
+    from gem_assets.mixing.methods.recipes import METHOD_STRATEGIES
+    from tests.direct import BY_KEY
+
+    confirmed = {name.partition("/")[2] for name in BY_KEY if name.startswith("recipe_confirmation/")}
+    assert confirmed == {*LEARNED_STRATEGIES, *METHOD_STRATEGIES}
+
+
+def test_a_step_that_fails_is_named_with_its_log(tmp_path):
+    result = runner.invoke(app, ["confirm", "lexical", "--data-root", str(tmp_path)])
+    assert result.exit_code == 1
+    said = " ".join(result.stderr.split())
+    assert "recipes/lexical failed" in said
+    assert "materialize it first" in said
+    assert "dagster/logs/mixtures.log" in said.replace(" ", "")
+
+
+def test_progress_of_a_run_is_taken_from_its_log(tmp_path, capsys):
+    log = tmp_path / "logs" / "run.log"
+    with progress_of_log(log, every_s=0.01), log.open("a") as lines:
+        lines.write("2026 - dagster - INFO - job - 1 - proxy_swarm - proxy_swarm: 3 of 14 proxies, about 9 s left\n")
+        lines.write("2026 - dagster - DEBUG - job - 1 - proxy_swarm - STEP_START - Started execution of step\n")
+    assert capsys.readouterr().out == "  proxy_swarm: 3 of 14 proxies, about 9 s left\n"
 
 
 def test_recipes_stand_side_by_side(tmp_path):
