@@ -134,12 +134,19 @@ class Ascent:
         factor = plan.relaxation
         plain: Theta | None = None
         best: float | None = None
-        converged = False
+        converged = renewed = False
         step = engine.e_step(theta, lam, plan.gap_tol)
         accepted = 0
         while True:
             value = step.objective + self._anchor_value(theta)
-            if best is not None and value < best - engine.noise * max(1.0, abs(value)) - plan.gap_tol:
+            slack = engine.noise * max(1.0, abs(value)) + engine.left_out + plan.gap_tol
+            if best is not None and value < best - slack:
+                if plain is None and not renewed:
+                    # an engine that works on a selection may have missed something: only a full look is proof
+                    renewed = True
+                    engine.renew()
+                    step = engine.e_step(theta, lam, plan.gap_tol)
+                    continue
                 if plain is None:
                     raise MonotonicityError(
                         f"F fell from {best:.12g} to {value:.12g} nats a document in stretch {self._stage!r}: "
@@ -150,6 +157,7 @@ class Ascent:
                 step = engine.e_step(theta, lam, plan.gap_tol)
                 continue
             engine.accept()
+            renewed = False
             accepted += 1
             moved = self._record(step, theta, lam, claimed=True, relaxed=plain is not None)
             converged = best is not None and (value - best < plan.tol or moved < plan.churn_tol)

@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 #: Handicap, in units of kappa, of a cluster that holds twice its share.
 BALANCE_RATIO = 0.23

@@ -86,6 +86,7 @@ class DeviceEngine:
     """
 
     noise = 1e-7
+    left_out = 0.0
 
     def __init__(self, x: Rows, target: Floats, device: str = "cpu", pool: ThreadPoolExecutor | None = None) -> None:
         self.n, self.d = x.shape
@@ -135,6 +136,9 @@ class DeviceEngine:
 
     def accept(self) -> None:
         """Nothing is carried from one E-step to the next but the offsets."""
+
+    def renew(self) -> None:
+        """Nothing to drop: every E-step scores all rows."""
 
     def sums(self) -> Sums:
         """Responsibility-weighted sums of the last E-step."""

@@ -18,7 +18,7 @@ Only the first scales to large K; the other two are there to be compared and nee
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from gem_assets.sphere.rows import Blocks
 
 Floats = NDArray[np.float64]
+F = TypeVar("F", bound=np.floating)
 
 #: Passes with which a warm start has to be done before the problem is smoothed.
 WARM_PASSES = 20
@@ -69,25 +70,29 @@ class DenseScores:
     Parameters
     ----------
     log_density
-        Shape (n, K), float64.
+        Shape (n, K), float64, or float32 less ``base``; the precision of the passes.
     blocks
         Row blocks over which the passes run.
+    base
+        Shape (n,), float64: what was taken from each row, so that float32 is precise where it matters.
     """
 
-    def __init__(self, log_density: Floats, blocks: Blocks) -> None:
+    def __init__(self, log_density: NDArray[np.floating], blocks: Blocks, base: Floats | None = None) -> None:
         self.values = log_density
         self.n, self.k = log_density.shape
         self._blocks = blocks
+        self._base = 0.0 if base is None else float(base.mean())
 
     def statistics(self, b: Floats, *, gram: bool, temperature: float = 1.0) -> Statistics:
         """Sums over rows of softmax((l + b) / temperature); the log-sum-exp is multiplied by the temperature."""
 
         def one(rows: slice) -> tuple[Floats, float, Floats | None]:
-            z = self.values[rows] + b
+            z = self.values[rows] + b.astype(self.values.dtype)
             if temperature != 1.0:
                 z /= temperature
             gamma, lse = softmax_rows(z)
-            return gamma.sum(axis=0), float(lse.sum()), gamma.T @ gamma if gram else None
+            mass = gamma.sum(axis=0, dtype=np.float64)
+            return mass, float(lse.sum()), (gamma.T @ gamma).astype(np.float64) if gram else None
 
         pi = np.zeros(self.k)
         total = 0.0
@@ -97,7 +102,7 @@ class DenseScores:
             total += part_lse
             if square is not None and part_square is not None:
                 square += part_square
-        mean_lse = temperature * total / self.n
+        mean_lse = temperature * total / self.n + self._base
         return Statistics(pi / self.n, mean_lse, None if square is None else square / self.n)
 
     def spread(self) -> float:
@@ -109,14 +114,14 @@ class DenseScores:
         return np.concatenate(list(self._blocks.map(lambda rows: softmax_rows(self.values[rows] + b)[0])))
 
 
-def softmax_rows(z: Floats) -> tuple[Floats, Floats]:
-    """Softmax of every row and its log-sum-exp; ``z`` is overwritten."""
+def softmax_rows(z: NDArray[F]) -> tuple[NDArray[F], Floats]:
+    """Softmax of every row in the precision of ``z``, which is overwritten, and its log-sum-exp in float64."""
     top = z.max(axis=1)
     z -= top[:, None]
     np.exp(z, out=z)
     total = z.sum(axis=1)
     z /= total[:, None]
-    return z, top + np.log(total)
+    return z, top.astype(np.float64) + np.log(total, dtype=np.float64)
 
 
 @dataclass(frozen=True)

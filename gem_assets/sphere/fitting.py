@@ -31,6 +31,8 @@ from gem_assets.sphere.start import draw_rows, fixed_rule, least_ratio, scaled_r
 
 #: Scores up to which the dense engine is taken by itself.
 DENSE_SCORES = 2_000_000
+#: Scores beyond which the short fits run in float32.
+SINGLE_SCORES = 250_000
 #: Share of K that a row's list may hold on average for the sparse engine to pay.
 SPARSE_SHARE = 0.25
 #: The sample is this share of the rows, and not taken when it would hold fewer rows than this for each cluster.
@@ -157,7 +159,12 @@ class Fit:
             anneal_start=c.anneal_start,
             anneal_lam=ratio is None,
         )
-        engine = self._engine(part, sparse=False) if c.device else DenseEngine(part, self._target, "dual", self._pool)
+        precision = np.float32 if len(part) * c.k > SINGLE_SCORES else np.float64
+        engine = (
+            self._engine(part, sparse=False)
+            if c.device
+            else DenseEngine(part, self._target, "dual", self._pool, precision)
+        )
         return short_fits(
             engine,
             part,
@@ -235,7 +242,7 @@ class Fit:
     def _certify(self, engine: FinalEngine, end: Ascended) -> Fitted:
         c = self._config
         exact = engine.certify(end.theta, end.lam, c.gap_tol)
-        slack = engine.noise * max(1.0, abs(exact.objective)) + c.gap_tol
+        slack = engine.noise * max(1.0, abs(exact.objective)) + engine.left_out + c.gap_tol
         if exact.objective < end.last.objective - slack:
             raise MonotonicityError(
                 f"the certified objective {exact.objective:.12g} is below the {end.last.objective:.12g} of the climb"

@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CHUNK = 32
 
 
-def _compile(function: F) -> F:
+def compiled(function: F) -> F:
     """Compile without the GIL; keep the code on disk where a cache folder can be written."""
     options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "arcp", "nsz", "nnan"}}
     try:
@@ -27,7 +27,7 @@ def _compile(function: F) -> F:
         return cast(F, numba.njit(**options)(function))
 
 
-@_compile
+@compiled
 def find_candidates(
     approx: NDArray[np.float32], error: NDArray[np.float32], rounding: float, window: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -81,7 +81,7 @@ def find_candidates(
     return ends, columns[:used].copy()
 
 
-@_compile
+@compiled
 def score_lists(
     x: NDArray[np.float32],
     natural: NDArray[np.floating],
@@ -106,7 +106,7 @@ def score_lists(
     return values
 
 
-@_compile
+@compiled
 def list_statistics(
     ends: NDArray[np.int32],
     columns: NDArray[np.int32],
@@ -150,7 +150,7 @@ def list_statistics(
     return total
 
 
-@_compile
+@compiled
 def list_sums(
     x: NDArray[np.float32],
     ends: NDArray[np.int32],
@@ -184,40 +184,7 @@ def list_sums(
                     resultant[c, j] += w * x[i, j]
 
 
-@_compile
-def move_singles(
-    x: NDArray[np.float32],
-    old: NDArray[np.int32],
-    new: NDArray[np.int32],
-    counts: NDArray[np.float64],
-    resultant: NDArray[np.float64],
-) -> None:
-    """Keep ``counts`` (K,) and ``resultant`` (K, d) those of rows with one listed cluster; -1 stands for several."""
-    d = x.shape[1]
-    for i in range(old.size):
-        was, now = old[i], new[i]
-        if was == now:
-            continue
-        if was >= 0:
-            counts[was] -= 1
-            for j in range(d):
-                resultant[was, j] -= x[i, j]
-        if now >= 0:
-            counts[now] += 1
-            for j in range(d):
-                resultant[now, j] += x[i, j]
-
-
-@_compile
-def only_candidates(ends: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The one listed cluster of every row, -1 where there are several."""
-    single = np.empty(ends.size - 1, np.int32)
-    for i in range(single.size):
-        single[i] = columns[ends[i]] if ends[i + 1] - ends[i] == 1 else -1
-    return single
-
-
-@_compile
+@compiled
 def list_labels(
     ends: NDArray[np.int32],
     columns: NDArray[np.int32],
@@ -237,7 +204,7 @@ def list_labels(
     return labels
 
 
-@_compile
+@compiled
 def list_responsibilities(
     ends: NDArray[np.int32],
     columns: NDArray[np.int32],

@@ -100,9 +100,8 @@ class Products:
         offsets = constants - constants.mean()
         length = np.linalg.norm(centred, axis=1)
         if not self.bfloat16:
-            # the classic bound of a dot product of d terms
-            error = 2 * self._d * FLOAT32_ROUNDING * length + 4 * FLOAT32_ROUNDING * np.abs(offsets)
-            return Prepared(self._fetch, centred.astype(np.float32), offsets.astype(np.float32), _single(error))
+            error = product_error(centred, offsets)
+            return Prepared(self._fetch, centred.astype(np.float32), offsets.astype(np.float32), error)
         weights = torch.zeros((len(centred), self._width), dtype=torch.bfloat16)
         weights[:, : self._d] = torch.from_numpy(centred).to(torch.bfloat16)
         lost = np.linalg.norm(weights[:, : self._d].to(torch.float64).numpy() - centred, axis=1)
@@ -113,6 +112,12 @@ class Products:
         accumulated = 2 * self._width * FLOAT32_ROUNDING * (length + np.abs(offsets))
         error = self._row_error * length + (1 + self._row_error) * lost + accumulated + np.abs(rest.numpy())
         return Prepared(self._fetch, weights, None, _single(error))
+
+
+def product_error(natural: Floats, offsets: Floats) -> NDArray[np.float32]:
+    """Bound on the error of unit rows times ``natural`` (K, d) plus ``offsets`` (K,) in float32: the classic one."""
+    length = np.linalg.norm(natural, axis=1)
+    return _single(2 * natural.shape[1] * FLOAT32_ROUNDING * length + 4 * FLOAT32_ROUNDING * np.abs(offsets))
 
 
 def _single(error: Floats) -> NDArray[np.float32]:

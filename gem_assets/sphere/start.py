@@ -24,6 +24,8 @@ LEAST_RATIOS = (1e-4, 4.0)
 LEAST_STEPS = 9
 #: While no start is balanced, up to this many times the number asked for are tried.
 EXTRA_STARTS = 2
+#: Relative difference of the objective below which two short fits count as ending alike.
+SAME_END = 1e-7
 #: Rows for each cluster below which sizes on the subsample say little.
 ROWS_FOR_SIZES = 100
 
@@ -105,7 +107,10 @@ def short_fits(
         return ends[0]
     common = float(np.mean(lams))
     values = [engine.e_step(theta, common, 1e-4).objective for theta in ends]
-    return ends[max(range(len(ends)), key=lambda i: (balanced[i], values[i]))]
+    wanted = np.where(np.asarray(balanced) if any(balanced) else True, values, -np.inf)
+    # starts that end in the same place differ by round-off: the first of them is taken
+    alike = wanted >= wanted.max() - SAME_END * max(1.0, abs(wanted.max()))
+    return ends[int(np.argmax(alike))]
 
 
 def scaled_rule(ratio: float) -> Rule:

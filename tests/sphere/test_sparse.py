@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,14 +7,16 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from gem_assets.sphere import fitting, kernels, products
+from gem_assets.sphere.ascent import Ascent, Plan
 from gem_assets.sphere.engines import DenseEngine
-from gem_assets.sphere.esteps import uniform
+from gem_assets.sphere.esteps import EStep, uniform
 from gem_assets.sphere.gem import GemTeacher
 from gem_assets.sphere.metrics import balance
 from gem_assets.sphere.mstep import Theta
 from gem_assets.sphere.products import Products
 from gem_assets.sphere.rows import StackedRows
 from gem_assets.sphere.sparse import SparseEngine
+from gem_assets.sphere.start import fixed_rule
 from tests.sphere.conftest import mixture, unit
 
 FAST = {"n_init": 1, "anneal_iter": 15, "threads": 1}
@@ -127,12 +131,60 @@ def test_soft_clusters_stay_with_the_dense_path(monkeypatch: pytest.MonkeyPatch)
     assert balance(teacher.labels_, 20).empty == 0
 
 
-def test_offsets_that_leave_their_lists_bring_new_lists() -> None:
+@pytest.mark.parametrize("far", [12, 1, 2])
+def test_offsets_that_leave_their_lists_bring_new_lists(far: int) -> None:
     x = mixture(4000, 32, 10, skew=1.5)
-    theta = some_theta(x, 12, kappa=500.0)
-    start = theta.with_offsets(np.random.default_rng(3).normal(0, 300, 12))
-    dense, sparse = DenseEngine(x, uniform(12)), SparseEngine(x, uniform(12))
+    theta = some_theta(x, 12 if far == 12 else 24, kappa=500.0)
+    offsets = np.zeros(theta.k)
+    offsets[:far] = np.random.default_rng(3).normal(0, 300, far)
+    start = theta.with_offsets(offsets)
+    dense, sparse = DenseEngine(x, uniform(theta.k)), SparseEngine(x, uniform(theta.k))
     expected = dense.e_step(start, 50_000.0, 1e-8)
     found = sparse.e_step(start, 50_000.0, 1e-8)
     assert found.objective == pytest.approx(expected.objective, rel=1e-6)
     np.testing.assert_allclose(found.pi, expected.pi, atol=1e-5)
+
+
+def test_lists_mended_for_a_few_clusters_are_those_made_anew() -> None:
+    x = mixture(6000, 48, 24, skew=1.0)
+    theta = some_theta(x, 32, kappa=400.0)
+    dense, sparse = DenseEngine(x, uniform(32)), SparseEngine(x, uniform(32))
+    sparse.e_step(theta, 30_000.0, 1e-8)
+    mu, kappa = theta.mu.copy(), theta.kappa.copy()
+    # two clusters become much sharper and much wider, which only their offsets can make good
+    kappa[3] *= 8
+    kappa[7] /= 3
+    moved = Theta(mu, kappa, theta.b)
+    expected, found = dense.e_step(moved, 30_000.0, 1e-8), sparse.e_step(moved, 30_000.0, 1e-8)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-7)
+    np.testing.assert_allclose(sparse.sums().resultant, dense.sums().resultant, atol=5e-3)
+    # and the shortened lists serve a small step further on
+    mu[5:6] = unit(mu[5:6] + 0.02 * mu[6:7])
+    near = Theta(mu, kappa, found.b)
+    expected, found = dense.e_step(near, 30_000.0, 1e-8), sparse.e_step(near, 30_000.0, 1e-8)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-7)
+
+
+def test_a_fall_is_looked_at_in_full_before_it_counts_as_a_defect() -> None:
+    class Forgetful(SparseEngine):
+        """Loses a nat in its 25th E-step unless it was told to look at everything."""
+
+        calls = 0
+        looked = 0
+
+        def e_step(self, theta: Theta, lam: float, gap_tol: float) -> EStep:
+            self.calls += 1
+            step = super().e_step(theta, lam, gap_tol)
+            return replace(step, objective=step.objective - 1.0) if self.calls == 25 else step
+
+        def renew(self) -> None:
+            self.looked += 1
+            super().renew()
+
+    x = mixture(3000, 32, 12)
+    plan = Plan(fixed_rule(5000.0), 1.0, 1e4, max_iter=30, tol=-1.0, gap_tol=1e-8)
+    engine = Forgetful(x, uniform(12))
+    end = Ascent(engine, plan, "climb").run(some_theta(x, 12))
+    assert engine.looked == 1
+    climbed = [line.objective for line in end.trace if line.claimed]
+    assert np.all(np.diff(climbed) >= -1e-6)
