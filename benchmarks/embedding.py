@@ -43,6 +43,8 @@ VARIANTS: dict[str, EmbeddingConfig] = {
     "lsa 256, idf^2, centred": EmbeddingConfig(method="lsa", remove_common_component=True),
     DEFAULT: EmbeddingConfig(),
     "cca 128": EmbeddingConfig(dimension=128),
+    "cca 256 + lsa 100": EmbeddingConfig(method="cca+lsa"),
+    "cca 256 + lsa 256": EmbeddingConfig(method="cca+lsa", lsa_dimension=256, lsa_weight=0.8),
     "cca 256, bigrams": EmbeddingConfig(bigrams=True),
     "cca 256, char 3-5": EmbeddingConfig(char_ngrams=(3, 5), hash_bits=22),
 }

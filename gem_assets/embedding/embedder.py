@@ -56,7 +56,7 @@ class Embedded:
 
 
 def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Embedder:
-    """Fit (cca, lsa) or open (sentence-transformers) the embedder that the settings name.
+    """Fit (cca, lsa, cca+lsa) or open (sentence-transformers) the embedder that the settings name.
 
     Parameters
     ----------
@@ -83,6 +83,10 @@ def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | Non
         from gem_assets.embedding.lsa import LsaEmbedder
 
         return LsaEmbedder.fit(texts, config, progress)
+    if config.method == "cca+lsa":
+        from gem_assets.embedding.combined import CombinedEmbedder
+
+        return CombinedEmbedder.fit(texts, config, progress)
     from gem_assets.embedding.sentence import SentenceEmbedder
 
     return SentenceEmbedder.open(config)
@@ -110,11 +114,15 @@ def load_embedder(directory: Path) -> Embedder:
         from gem_assets.embedding.lsa import LsaEmbedder
 
         return LsaEmbedder.load(Path(directory))
+    if method == "cca+lsa":
+        from gem_assets.embedding.combined import CombinedEmbedder
+
+        return CombinedEmbedder.load(Path(directory))
     if method == "sentence-transformers":
         from gem_assets.embedding.sentence import SentenceEmbedder
 
         return SentenceEmbedder.load(Path(directory))
-    raise ValueError(f"{path}: method is {method!r}, expected 'cca', 'lsa' or 'sentence-transformers'")
+    raise ValueError(f"{path}: method is {method!r}, expected 'cca', 'lsa', 'cca+lsa' or 'sentence-transformers'")
 
 
 def save_fitted(directory: Path, file: str, config: EmbeddingConfig, arrays: dict[str, NDArray[Any]]) -> None:
