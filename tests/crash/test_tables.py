@@ -62,7 +62,7 @@ def test_killed_at_random_moments(tmp_path, ledger):
     """Commits that were acknowledged stand; the one in progress is there whole or not at all."""
     chance = random.Random(0)
     root, number = tmp_path / "db", 0
-    moments = trials(quick=10, full=50)
+    moments = trials(quick=6, full=50)
     for trial in range(moments):
         last = run_and_kill(root, number, acks=chance.randint(2, 4), delay=chance.uniform(0, 0.05))
         if trial % 2:
@@ -78,14 +78,15 @@ def test_killed_at_random_moments(tmp_path, ledger):
 def test_killed_before_each_fsync(tmp_path, ledger, power):
     """The commit has a fixed number of steps to the disk; each is a place to die."""
     root, number = tmp_path / "db", 0
-    for step in range(1, 11):
+    steps = range(1, 11, trials(quick=3, full=1))
+    for step in steps:
         last = run_and_kill(root, number, kill=step)
         lost = cut(root, root.with_suffix(".synced")) if power == "cut" else []
         number = check(root, last)
         if power == "cut" and step == 1:
             assert lost, "data files that were not forced to the disk yet have to be among the losses"
     orphans = orphan_files(Path(LanceTables(root).path("t")))
-    ledger.record(f"SIGKILL of a table writer before each fsync, power {power}", trials=10, repaired=1)
+    ledger.record(f"SIGKILL of a table writer before each fsync, power {power}", trials=len(steps), repaired=1)
     assert orphans, "a writer killed before its commit leaves files that no version names"
 
 

@@ -215,7 +215,8 @@ def test_real_domains_keep_their_shares(shared_corpora: Path, tmp_path: Path, tr
         assert report.naive_share_error > 0.02
 
 
+# one trainer that counts sequences and one that counts documents; benchmarks.trace exports all of it to all of them
 @pytest.mark.slow
-@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("trainer", ["levanter", "mosaicml"])
 def test_the_whole_real_corpus_keeps_its_shares(shared_corpora: Path, tmp_path: Path, trainer: str) -> None:
     check_webmix(webmix(shared_corpora, 1), tmp_path, trainer)

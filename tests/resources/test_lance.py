@@ -326,8 +326,7 @@ def write_in_child(uri: str, commit: str, seed: int, barrier) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("commit", ["swap", "merge"])
-@pytest.mark.parametrize("seeds", [(1, 1), (1, 2)])
+@pytest.mark.parametrize(("commit", "seeds"), [("swap", (1, 1)), ("swap", (1, 2)), ("merge", (1, 2))])
 def test_two_writers_of_one_snapshot_leave_one_copy(tmp_path, commit, seeds):
     context = multiprocessing.get_context("spawn")
     tables = LanceTables(tmp_path / "db", commit=commit)
