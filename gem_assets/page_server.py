@@ -103,6 +103,19 @@ def pages_url(data_root: Path) -> str:
     return told or f"http://{HOST}:{DEFAULT_PAGES_PORT}"
 
 
+def linked_port(data_root: Path, taken: int) -> int:
+    """Return the port that the links on the pages of a data root lead to, or the one after ``taken`` if it is that one.
+
+    Links are written when an asset is made and stay as they are, so a server that starts again has to be where they
+    lead.
+    """
+    with suppress(OSError, UnicodeDecodeError, ValueError):
+        told = urlsplit((data_root / URL_NAME).read_text(encoding="ascii").strip()).port
+        if told and told != taken:
+            return told
+    return DEFAULT_PAGES_PORT if taken != DEFAULT_PAGES_PORT else taken + 1
+
+
 def artifact_url(base: str, folder: Path, name: str) -> str:
     """Return where the server at ``base`` shows a file of a committed artifact.
 
@@ -205,17 +218,21 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ValueError, OSError):
             artifact = ArtifactStore(self.server.data_root).current(folder.replace(".", "/"))
         if artifact is None or not name:
-            self._refuse(HTTPStatus.NOT_FOUND)
+            asset = folder.replace(".", "/")
+            kind, _, strategy = asset.partition("/")
+            how = f"gem audit {strategy}" if kind == "mixture_audit" and strategy else f"materialize {asset}"
+            self._refuse(HTTPStatus.NOT_FOUND, f": nothing of {asset} has been made yet. To make it: {how}")
             return
         self.send_response(HTTPStatus.FOUND)
         self.send_header("Location", artifact_url("", artifact.path, name))
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        self._head(status, "text/plain; charset=utf-8", len(status.phrase) + 1)
+    def _refuse(self, status: HTTPStatus, reason: str = "") -> None:
+        told = f"{status.phrase}{reason}\n".encode("utf-8", "replace")
+        self._head(status, "text/plain; charset=utf-8", len(told))
         if self.command != "HEAD":
-            self.wfile.write(f"{status.phrase}\n".encode())
+            self.wfile.write(told)
 
     def _send(self, data: bytes, *, body: bool) -> None:
         self._head(HTTPStatus.OK, _TYPES[".html"], len(data))

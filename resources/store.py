@@ -6,6 +6,7 @@ read, whatever is committed in the meantime.
 """
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -220,7 +221,7 @@ class StoreResource(dg.ConfigurableResource):
         return dg.MaterializeResult(
             metadata={
                 **rows,
-                **dict(metadata or {}),
+                **{name: _shown(value) for name, value in dict(metadata or {}).items()},
                 **tables,
                 "identity": manifest.identity,
                 "manifest": dg.MetadataValue.path(str(artifact.path / "manifest.json")),
@@ -234,3 +235,10 @@ class StoreResource(dg.ConfigurableResource):
         folder = base.joinpath(*parts)
         make_dirs(folder)
         return folder
+
+
+def _shown(value: Any) -> Any:
+    """Cut a figure to four significant digits, as the tables of the pages do; the artifact keeps the rest."""
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    return float(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")

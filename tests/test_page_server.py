@@ -11,6 +11,7 @@ from gem_assets.page_server import (
     PageServer,
     artifact_url,
     current_url,
+    linked_port,
     pages_url,
     resolve,
 )
@@ -66,7 +67,13 @@ def test_current_leads_to_the_result_in_force(server: PageServer, folder: Path):
     answer = httpx.get(current_url(server.url, "mixture_audit/balanced", "index.html"), trust_env=False)
     assert answer.status_code == 302
     assert answer.headers["location"] == artifact_url("", folder, "index.html")
-    assert httpx.get(current_url(server.url, "mixture_audit/absent", "x.html"), trust_env=False).status_code == 404
+
+
+def test_a_link_to_what_is_not_made_yet_says_how_it_is_made(server: PageServer):
+    audit = httpx.get(current_url(server.url, "mixture_audit/absent", "x.html"), trust_env=False)
+    assert (audit.status_code, "gem audit absent" in audit.text) == (404, True)
+    order = httpx.get(current_url(server.url, "training_order/absent", "x.html"), trust_env=False)
+    assert (order.status_code, "materialize training_order/absent" in order.text) == (404, True)
 
 
 def test_the_front_page_links_every_page(server: PageServer, folder: Path):
@@ -158,3 +165,16 @@ def test_the_last_address_is_remembered_and_that_of_the_running_server_wins(root
     assert pages_url(root) == running.url
     monkeypatch.setenv(PAGES_URL_VARIABLE, "http://127.0.0.1:9")
     assert pages_url(root) == "http://127.0.0.1:9"
+
+
+def test_a_server_that_starts_again_is_where_the_links_lead(root: Path):
+    assert linked_port(root, 3000) == DEFAULT_PAGES_PORT
+    assert linked_port(root, DEFAULT_PAGES_PORT) == DEFAULT_PAGES_PORT + 1
+    (root / "dagster").mkdir()
+    first = PageServer(root, 0)
+    first.bind()
+    first.close()
+    assert linked_port(root, 3000) == first.port
+    assert linked_port(root, first.port) == DEFAULT_PAGES_PORT
+    (root / "dagster" / "pages-url").write_text("http://127.0.0.1:many", encoding="ascii")
+    assert linked_port(root, 3000) == DEFAULT_PAGES_PORT

@@ -36,12 +36,20 @@ def page_link(folder: Path, name: str) -> dg.MetadataValue:
 
 
 def audit_links(folder: Path, strategy: str) -> dict[str, dg.MetadataValue]:
-    """Link the audit in force of a mixture from another artifact of the same data root."""
+    """Link the order and the audit in force of a mixture from another artifact of the same data root.
+
+    A recipe is made before either. So the links lead to what is in force when they are followed, and beside them stands
+    the command that makes what is not there yet.
+    """
     from gem_assets.page_server import current_url, pages_url
 
     pages, asset = pages_url(folder.parents[3]), f"mixture_audit/{strategy}"
     forms = {"audit": "index.html", "data_card": "data_card.md", "eu_summary": "eu_summary.md"}
-    return {name: dg.MetadataValue.url(current_url(pages, asset, file)) for name, file in forms.items()}
+    return {
+        "order": dg.MetadataValue.asset(dg.AssetKey(["training_order", strategy])),
+        **{name: dg.MetadataValue.url(current_url(pages, asset, file)) for name, file in forms.items()},
+        "order_and_audit_made_by": dg.MetadataValue.text(f"gem audit {strategy}"),
+    }
 
 
 def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None = None) -> dg.MetadataValue:
@@ -54,7 +62,9 @@ def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None
         if isinstance(value, float):
             return float(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")
         if isinstance(value, Mapping):
-            return ", ".join(f"{name} {count}" for name, count in value.items())
+            return ", ".join(f"{name} {cell(count)}" for name, count in value.items())
+        if isinstance(value, list | tuple):
+            return "; ".join(str(cell(item)) for item in value)
         return value if isinstance(value, str | int | float | bool) else "" if value is None else str(value)
 
     if not rows:

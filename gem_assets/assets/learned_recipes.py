@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, audit_links, every_snapshot, picture, refresh, table
 from gem_assets.assets.proxies import NOT_OF_THE_SWARM, SWARM_FOLDER, check_same_labels, counts_of
 from gem_assets.lineage.artifacts import Draft
 from gem_assets.mixing.config import LEARNED_CODE_VERSION, MixingConfig
@@ -308,7 +308,8 @@ def recipe_result(stage: Stage) -> dg.MaterializeResult:
             **manifest.counts,
             **manifest.metrics,
             **found.figures,
-            "evidence": table([{"what": name, "value": str(value)} for name, value in told.items()]),
+            **audit_links(folder, found.recipe.strategy),
+            "evidence": table([{"what": name, "value": value} for name, value in told.items()]),
             **{name: table(rows) for name, rows in tables.items()},
             "mixture": table(found.rows),
             "bars": picture(folder, "mixture.png", "Token shares beside the proportional mixture"),

@@ -59,7 +59,7 @@ def dev(
         typer.Option(
             "--pages-port",
             help="Port of the audits and other pages of results; always on loopback.",
-            show_default="the web interface's, plus one",
+            show_default="that of the last time, at first 3001",
             min=1,
             max=65535,
         ),
@@ -69,7 +69,7 @@ def dev(
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
     from gem_assets.dagster_home import DEFINITIONS_MODULE
     from gem_assets.launcher import DevServer, serve
-    from gem_assets.page_server import PageServer
+    from gem_assets.page_server import PageServer, linked_port
     from gem_assets.settings import load_settings
 
     settings = load_settings(data_root)
@@ -84,7 +84,7 @@ def dev(
         port=port,
         echo=echo,
         module=module or DEFINITIONS_MODULE,
-        pages=PageServer(settings.data_root, pages_port or port + 1),
+        pages=PageServer(settings.data_root, pages_port or linked_port(settings.data_root, port)),
     )
     echo(f"Starting on {server.url} ...")
     serve(server, echo)

@@ -1,6 +1,6 @@
 import math
 
-from gem_assets.assets.common import table
+from gem_assets.assets.common import audit_links, table
 
 
 def cells(rows, columns=None):
@@ -17,8 +17,20 @@ def test_numbers_keep_what_a_person_reads():
 
 def test_columns_are_chosen_and_values_become_text():
     rows = [{"a": 1, "b": None, "c": {"en": 3, "de": 1}, "d": ["x", "y"]}]
-    assert cells(rows, ["c", "b", "d"]) == [{"c": "en 3, de 1", "b": "", "d": "['x', 'y']"}]
+    assert cells(rows, ["c", "b", "d"]) == [{"c": "en 3, de 1", "b": "", "d": "x; y"}]
 
 
 def test_no_rows_is_said_so():
     assert table([]).text == "none"
+
+
+def test_numbers_in_lists_are_cut_too():
+    [row] = cells([{"interval": [4.340923679726677, 5.09], "shares": {"en": 0.83721234}}])
+    assert row == {"interval": "4.341; 5.09", "shares": "en 0.8372"}
+
+
+def test_a_recipe_says_where_its_order_and_audit_are_and_what_makes_them(tmp_path):
+    links = audit_links(tmp_path / "artifacts" / "recipes.lexical" / "all" / "0123", "lexical")
+    assert links["order"].asset_key.path == ["training_order", "lexical"]
+    assert links["audit"].url.endswith("/current/mixture_audit.lexical/index.html")
+    assert links["order_and_audit_made_by"].text == "gem audit lexical"

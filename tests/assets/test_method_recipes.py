@@ -54,6 +54,6 @@ def test_a_method_is_made_once_from_what_the_graph_holds(root, strategy):
     inputs = {ref.asset for ref in made.manifest.inputs}
     expected = {"recipes/proportional", "recipes/lexical"} if strategy == "end_upsampling" else {"proxy_tokens"}
     assert inputs == expected | {"domain_inventory", "gis_taxonomy"}
-    assert {"evidence", "mixture", "bars"} <= set(result.metadata)
+    assert {"evidence", "mixture", "bars", "audit", "order"} <= set(result.metadata)
     again = run_step(root, f"recipes/{strategy}", None)
     assert not again.metadata["computed"]

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import dagster as dg
@@ -80,11 +81,14 @@ def test_going_back_to_an_old_config_only_moves_the_pointer(store):
 
 
 def test_result_carries_data_version_and_metadata(store):
-    result = run(store, version_prefix="landing-fp").result({"clusters": 3})
+    result = run(store, version_prefix="landing-fp").result(
+        {"clusters": 3, "share": 0.05712401411931435, "bytes": 1343543.29, "nothing": math.inf}
+    )
     identity = store.input("teacher").identity
     assert result.data_version == dg.DataVersion(f"landing-fp:{identity}")
     assert store.input("teacher").data_version == f"landing-fp:{identity}"
     assert result.metadata["clusters"] == 3
+    assert [result.metadata[name] for name in ("share", "bytes", "nothing")] == [0.05712, 1343543.0, math.inf]
     assert result.metadata["identity"] == identity
     assert Path(result.metadata["manifest"].value).is_file()
 
