@@ -1,18 +1,19 @@
 """What the exporters share: the part of a recipe that a trainer can take, names, paths, small writers."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from gem_assets.export.config import ExportConfig, Trainer
-from gem_assets.export.documents import Corpus
+from gem_assets.export.documents import Corpus, Part
 from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError
 from gem_assets.export.tokens import TextTokenizer
 from gem_assets.ordering.plan import RecipeLike, RunPlan, plan_run
@@ -21,6 +22,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 DATA = "data"
+
+Written = TypeVar("Written")
 
 
 class Exporter(Protocol):
@@ -147,6 +150,40 @@ def open_corpus(
     """Give the documents with a scratch folder that goes away; clusters without any are refused at the end."""
     with TemporaryDirectory(dir=out, prefix=".work-") as work:
         yield Corpus(documents, plan, config, tokenizer, Path(work))
+
+
+def write_clusters(
+    documents: Iterable[pa.RecordBatch],
+    plan: RunPlan,
+    config: ExportConfig,
+    tokenizer: TextTokenizer | None,
+    out: Path,
+    write: Callable[[Path, Iterator[Part]], Written],
+) -> tuple[list[Written], Counter[str]]:
+    """Write the documents into one folder a cluster, ``data/<cluster>``.
+
+    Parameters
+    ----------
+    write
+        Writes the documents of one cluster into an existing empty folder.
+
+    Returns
+    -------
+    What `write` gave for each cluster of the plan, and the documents left out by reason.
+
+    Raises
+    ------
+    ExportError
+        If a cluster with a share had no document.
+    """
+    written: dict[int, Written] = {}
+    with open_corpus(documents, plan, config, tokenizer, out) as corpus:
+        for index, parts in corpus.clusters():
+            folder = out / DATA / cluster_name(int(plan.clusters[index]))
+            folder.mkdir(parents=True)
+            written[index] = write(folder, parts)
+    require_documents(plan, list(written))
+    return [written[index] for index in range(len(plan.clusters))], corpus.left_out
 
 
 def require_documents(plan: RunPlan, seen: Sequence[int]) -> None:

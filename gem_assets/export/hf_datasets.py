@@ -9,7 +9,7 @@ Writes ``data/<cluster>/part-*.parquet``, ``mixture.json`` and ``load_mixture.py
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from gem_assets.export.base import (
-    DATA,
     Buckets,
     cluster_name,
     data_path,
     document_unit_shares,
     local_path,
-    open_corpus,
     optional_tokenizer,
-    require_documents,
     select_plan,
+    write_clusters,
 )
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.documents import Part
 from gem_assets.export.report import ExportReport, build_report
 from gem_assets.export.sampling import interleave_counts
 from gem_assets.export.textfiles import read_lengths, write_parquet
@@ -78,15 +77,14 @@ def export(
     """Write a recipe for `datasets`; see :class:`gem_assets.export.base.Exporter`."""
     plan = select_plan(recipe, config, "hf-datasets", phases=False)
     names = [cluster_name(int(c)) for c in plan.clusters]
-    files: dict[int, list[str]] = {}
-    with open_corpus(documents, plan, config, optional_tokenizer(tokenizer, config), out) as corpus:
-        for index, parts in corpus.clusters():
-            folder = out / DATA / names[index]
-            folder.mkdir(parents=True)
-            written = write_parquet(folder, parts, config.shard_bytes)
-            files[index] = [data_path(config, names[index], n) for n in written]
-    require_documents(plan, list(files))
-    lengths = [np.concatenate([read_lengths(local_path(config, out, f)) for f in files[i]]) for i in range(len(names))]
+
+    def write(folder: Path, parts: Iterator[Part]) -> list[str]:
+        written = write_parquet(folder, parts, config.shard_bytes)
+        return [data_path(config, folder.name, n) for n in written]
+
+    counted = optional_tokenizer(tokenizer, config)
+    files, left_out = write_clusters(documents, plan, config, counted, out, write)
+    lengths = [np.concatenate([read_lengths(local_path(config, out, f)) for f in of_one]) for of_one in files]
     wanted = np.array([documents_for(x, t) for x, t in zip(lengths, plan.targets, strict=True)])
     total = max(1, round(float(wanted.sum())))
     probabilities = wanted / wanted.sum()
@@ -130,7 +128,7 @@ def export(
             "implied shares are the expectation; the draws of the seed give the realised error, with one reader: "
             "workers draw with seeds of their own"
         ],
-        left_out=corpus.left_out,
+        left_out=left_out,
     )
 
 

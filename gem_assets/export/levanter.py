@@ -9,7 +9,7 @@ power of two from 64 to 32768 that keeps each cluster within 0.4 % of its share,
 Levanter tokenises and caches by itself, so it is given text. Writes ``data/<cluster>/part-*.jsonl.gz``, ``data.yaml``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,19 @@ import pyarrow as pa
 import yaml
 
 from gem_assets.export.base import (
-    DATA,
     Buckets,
     cluster_name,
     data_path,
     local_path,
-    open_corpus,
     optional_tokenizer,
-    require_documents,
     require_filled,
     require_sequences,
     select_plan,
     tokenizer_name,
+    write_clusters,
 )
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.documents import Part
 from gem_assets.export.report import ExportReport, RecipeRefusedError, build_report
 from gem_assets.export.sampling import block_counts, largest_remainder
 from gem_assets.export.textfiles import read_jsonl, write_jsonl
@@ -58,14 +57,13 @@ def export(
     require_sequences("levanter", plan, length)
     block = _choose_block(plan, length)
     names = [cluster_name(int(c)) for c in plan.clusters]
-    files: dict[int, list[str]] = {}
-    with open_corpus(documents, plan, config, optional_tokenizer(tokenizer, config), out) as corpus:
-        for index, parts in corpus.clusters():
-            folder = out / DATA / names[index]
-            folder.mkdir(parents=True)
-            written = write_jsonl(folder, parts, config.shard_bytes, compress=True)
-            files[index] = [data_path(config, names[index], n) for n in written]
-    require_documents(plan, list(files))
+
+    def write(folder: Path, parts: Iterator[Part]) -> list[str]:
+        written = write_jsonl(folder, parts, config.shard_bytes, compress=True)
+        return [data_path(config, folder.name, n) for n in written]
+
+    counted = optional_tokenizer(tokenizer, config)
+    files, left_out = write_clusters(documents, plan, config, counted, out, write)
     starts = _starts(plan, length, block)
     stages: list[list[Any]] = []
     for start, row in zip(starts, plan.tokens, strict=True):
@@ -118,7 +116,7 @@ def export(
         f"trainer.num_train_steps {round(float(plan.targets.sum()) / length / config.batch_sequences)}",
         slack=length * max(len(weights), 1),
         notes=[f"shares are exact in whole blocks of {block} sequences; the last block of the run is cut at random"],
-        left_out=corpus.left_out,
+        left_out=left_out,
     )
 
 

@@ -21,18 +21,16 @@ import pyarrow as pa
 import yaml
 
 from gem_assets.export.base import (
-    DATA,
     Buckets,
     cluster_name,
     data_path,
     document_unit_shares,
     local_path,
-    open_corpus,
-    require_documents,
     require_filled,
     require_sequences,
     require_tokenizer,
     select_plan,
+    write_clusters,
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
@@ -57,16 +55,13 @@ def export(
     require_sequences("mosaicml", plan, length)
     tokens = require_tokenizer("mosaicml", tokenizer, config)
     names = [cluster_name(int(c)) for c in plan.clusters]
-    seen: list[int] = []
-    counted = np.zeros((2, len(names)), dtype=np.int64)
-    with open_corpus(documents, plan, config, tokens, out) as corpus:
-        for index, parts in corpus.clusters():
-            folder = out / DATA / names[index]
-            folder.mkdir(parents=True)
-            counted[:, index] = write_mds(folder, parts, length)
-            seen.append(index)
-    require_documents(plan, seen)
-    buckets = Buckets(documents=counted[0], tokens=counted[1])
+
+    def write(folder: Path, parts: Iterator[Part]) -> tuple[int, int]:
+        return write_mds(folder, parts, length)
+
+    sizes, left_out = write_clusters(documents, plan, config, tokens, out, write)
+    counted = np.array(sizes, dtype=np.int64)
+    buckets = Buckets(documents=counted[:, 0], tokens=counted[:, 1])
     require_filled("mosaicml", plan, buckets, length)
     epoch_size = round(float(plan.targets.sum()) / length)
     shares = plan.targets / plan.targets.sum()
@@ -103,7 +98,7 @@ def export(
         f"sampling_method='balanced', shuffle=True, shuffle_seed={config.seed})",
         slack=length,
         notes=[f"{int((buckets.tokens - samples * length).sum())} tokens at the ends of clusters fill no sequence"],
-        left_out=corpus.left_out,
+        left_out=left_out,
     )
 
 

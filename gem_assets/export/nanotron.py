@@ -18,19 +18,17 @@ import pyarrow as pa
 import yaml
 
 from gem_assets.export.base import (
-    DATA,
     Buckets,
     cluster_name,
     data_path,
     local_path,
-    open_corpus,
     phase_samples,
-    require_documents,
     require_filled,
     require_sequences,
     require_tokenizer,
     select_plan,
     tokenizer_name,
+    write_clusters,
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
@@ -61,14 +59,11 @@ def export(
             f"nanotron splits the tokenizer's name at '|'; give another tokenizer_name than {name_of_tokenizer!r}"
         )
     names = [cluster_name(int(c)) for c in plan.clusters]
-    seen: list[int] = []
-    with open_corpus(documents, plan, config, tokens, out) as corpus:
-        for index, parts in corpus.clusters():
-            folder = out / DATA / names[index]
-            folder.mkdir(parents=True)
-            _write(folder / _FILE, parts, dtype, name_of_tokenizer)
-            seen.append(index)
-    require_documents(plan, seen)
+
+    def write(folder: Path, parts: Iterator[Part]) -> None:
+        _write(folder / _FILE, parts, dtype, name_of_tokenizer)
+
+    _, left_out = write_clusters(documents, plan, config, tokens, out, write)
     samples = phase_samples(plan, config)
     starts = 1 + np.concatenate(([0], np.cumsum(samples)[:-1])) // config.batch_sequences
     stages: list[dict[str, Any]] = []
@@ -111,7 +106,7 @@ def export(
         f"tokens.train_steps: {sum(samples) // config.batch_sequences} at {config.batch_sequences} sequences a step",
         slack=length * len(samples),
         notes=notes,
-        left_out=corpus.left_out,
+        left_out=left_out,
     )
 
 

@@ -24,13 +24,12 @@ from gem_assets.export.base import (
     cluster_name,
     data_path,
     local_path,
-    open_corpus,
-    require_documents,
     require_filled,
     require_sequences,
     require_tokenizer,
     select_plan,
     tokenizer_name,
+    write_clusters,
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
@@ -54,17 +53,11 @@ def export(
     tokens = require_tokenizer("olmo-core", tokenizer, config)
     dtype = next(w for w in _WIDTHS if tokens.vocab_size - 1 <= np.iinfo(w).max)
     names = [cluster_name(int(c)) for c in plan.clusters]
-    seen: list[int] = []
-    files: dict[int, list[str]] = {}
-    with open_corpus(documents, plan, config, tokens, out) as corpus:
-        for index, parts in corpus.clusters():
-            folder = out / DATA / names[index]
-            folder.mkdir(parents=True)
-            files[index] = [
-                data_path(config, names[index], n) for n in _write(folder, parts, dtype, config.shard_bytes)
-            ]
-            seen.append(index)
-    require_documents(plan, seen)
+
+    def write(folder: Path, parts: Iterator[Part]) -> list[str]:
+        return [data_path(config, folder.name, n) for n in _write(folder, parts, dtype, config.shard_bytes)]
+
+    files, left_out = write_clusters(documents, plan, config, tokens, out, write)
     buckets = _sizes(out, names, dtype, tokens.eos_id)
     require_filled("olmo-core", plan, buckets, length)
     budget = float(plan.targets.sum())
@@ -118,7 +111,7 @@ def export(
         f"SourceMixtureDatasetConfig(source_list=SourceMixtureList(<source_mixture.yaml>), "
         f"requested_tokens={round(budget)}, global_batch_size={length * config.batch_sequences})",
         slack=length,
-        left_out=corpus.left_out,
+        left_out=left_out,
     )
 
 

@@ -11,27 +11,26 @@ Writes ``data/<cluster>/part-*.jsonl``, ``mixture.json`` and ``mixture.py``.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from gem_assets.export.base import (
-    DATA,
     Buckets,
     cluster_name,
     data_path,
     document_unit_shares,
     local_path,
-    open_corpus,
     optional_tokenizer,
-    require_documents,
     require_filled,
     require_sequences,
     select_plan,
+    write_clusters,
 )
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.documents import Part
 from gem_assets.export.report import ExportError, ExportReport, build_report
 from gem_assets.export.sampling import greedy_counts
 from gem_assets.export.textfiles import read_jsonl, write_jsonl
@@ -89,22 +88,20 @@ def export(
     length = config.sequence_length
     require_sequences("torchtitan", plan, length)
     names = [cluster_name(int(c)) for c in plan.clusters]
-    files: dict[int, list[str]] = {}
-    available = np.zeros(len(names), dtype=np.int64)
-    with open_corpus(documents, plan, config, optional_tokenizer(tokenizer, config), out) as corpus:
-        for index, parts in corpus.clusters():
-            folder = out / DATA / names[index]
-            folder.mkdir(parents=True)
-            written = write_jsonl(folder, parts, config.shard_bytes, compress=False)
-            files[index] = [data_path(config, names[index], n) for n in written]
-            available[index] = sum(sum(read_jsonl(folder / n)) for n in written)
-    require_documents(plan, list(files))
+
+    def write(folder: Path, parts: Iterator[Part]) -> tuple[list[str], int]:
+        written = write_jsonl(folder, parts, config.shard_bytes, compress=False)
+        tokens = sum(sum(read_jsonl(folder / n)) for n in written)
+        return [data_path(config, folder.name, n) for n in written], tokens
+
+    counted = optional_tokenizer(tokenizer, config)
+    written, left_out = write_clusters(documents, plan, config, counted, out, write)
     shares = plan.targets / plan.targets.sum()
     # one row more than the run needs, so that no child ends before the run does
-    copies = [math.ceil((t + 2 * length) / a) for t, a in zip(plan.targets, available, strict=True)]
+    copies = [math.ceil((t + 2 * length) / a) for t, (_, a) in zip(plan.targets, written, strict=True)]
     mixture = {
         "datasets": [
-            {"name": names[i], "files": files[i], "copies": copies[i], "weight": float(f"{shares[i]:.12g}")}
+            {"name": names[i], "files": written[i][0], "copies": copies[i], "weight": float(f"{shares[i]:.12g}")}
             for i in range(len(names))
         ],
         "rows": round(float(plan.targets.sum()) / length),
@@ -143,5 +140,5 @@ def export(
         f"dataset_config of mixture.py; training.seq_len {length}, training.steps "
         f"{read['rows'] // config.batch_sequences} at {config.batch_sequences} sequences a step",
         slack=length,
-        left_out=corpus.left_out,
+        left_out=left_out,
     )
