@@ -33,8 +33,10 @@ demo: $(VENV)/.installed
 dev: $(VENV)/.installed
 	$(BIN)/gem dev --data-root $(DATA_ROOT)
 
+# Bytecode is written even where the environment forbids it: dozens of tests start a process that imports the package.
+# Files with slow tests come first (tests/conftest.py), which the other order of xdist would undo.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(CORES) --dist loadfile $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-crash: $(VENV)/.installed-dev
 	@mkdir -p build

@@ -1,6 +1,7 @@
 """Fixtures that every test module may use."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ def find_shared() -> Path | None:
     candidates = [Path(override)] if override else []
     candidates.append(Path(__file__).resolve().parents[2] / "shared")
     return next((c for c in candidates if (c / "corpora").is_dir()), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first: a long file that starts last leaves the other cores idle at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.mixing.publish import RecipeDescription, describe_recipe
 from gem_assets.run import RunSummary
 from gem_assets.settings import Settings
-from gem_assets.taxonomy.publish import TAXONOMY_NAME
-from gem_assets.taxonomy.taxonomy import Taxonomy
+from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
 _ROOMY = 120
 _LEAST_NAME, _MOST_NAME = 24, 42

@@ -38,8 +38,7 @@ from gem_assets.lineage.takedown import (
     holdings,
     new_request,
 )
-from gem_assets.taxonomy.publish import TAXONOMY_NAME
-from gem_assets.taxonomy.taxonomy import Taxonomy
+from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
 CERTIFICATES = "takedowns"
 EMBEDDINGS, PAGES, TAXONOMY = "embeddings", "page_history", "gis_taxonomy"

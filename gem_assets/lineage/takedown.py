@@ -29,8 +29,7 @@ from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlockRequest, Ma
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import InputRef
 from gem_assets.lineage.walk import walk
-from gem_assets.mixing.publish import RECIPE_NAME
-from gem_assets.mixing.recipe import Recipe
+from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 
 RAW_SHARDS, LABELS, TEACHER = "raw_shards", "student_labels", "teacher_clusters"
 BLOCKLIST_ASSET = "blocklist"

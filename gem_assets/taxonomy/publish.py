@@ -18,9 +18,8 @@ from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.llm_namer import LlmNamer, Namer
 from gem_assets.taxonomy.refit import RefitRecord, refit_record
 from gem_assets.taxonomy.seed import SeedDocuments
-from gem_assets.taxonomy.taxonomy import Taxonomy, build_taxonomy
+from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, build_taxonomy
 
-TAXONOMY_NAME = "taxonomy.json"
 PAGE_NAME = "taxonomy.html"
 TREE_NAME = "tree.png"
 

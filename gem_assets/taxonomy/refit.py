@@ -4,11 +4,13 @@ Clusters are named by their domain ids, which outlive refits, and by name, so th
 taxonomy before it.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gem_assets.sphere.crosswalk import Crosswalk
+# a taxonomy is read in places that must not wait for torch
+if TYPE_CHECKING:
+    from gem_assets.sphere.crosswalk import Crosswalk
 
 
 class Moved(BaseModel):
@@ -47,7 +49,9 @@ class RefitRecord(BaseModel):
     merges: tuple[Moved, ...]
 
 
-def refit_record(walk: Crosswalk, old_ids: tuple[int, ...], previous: str | None, names: dict[int, str]) -> RefitRecord:
+def refit_record(
+    walk: "Crosswalk", old_ids: tuple[int, ...], previous: str | None, names: dict[int, str]
+) -> RefitRecord:
     """Say what a crosswalk did, in domain ids.
 
     Parameters

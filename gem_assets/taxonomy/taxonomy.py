@@ -31,6 +31,7 @@ from gem_assets.taxonomy.naming_round import Named, give_names
 from gem_assets.taxonomy.parents import Leaf, build_hierarchy
 from gem_assets.taxonomy.refit import RefitRecord
 
+TAXONOMY_NAME = "taxonomy.json"
 SNIPPET = 160
 TOP_VALUES = 5
 _BRIEF_SNIPPET = 4000

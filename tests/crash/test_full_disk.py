@@ -5,6 +5,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,17 +121,20 @@ for write in (lambda: commit(store, "two"), lambda: tables.replace_snapshot("t",
 """
 
 
-def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(tmp_path, ledger):
-    root = tmp_path / "data"
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter: pytest's own are private, and shared by all runs on the machine."""
+    with tempfile.TemporaryDirectory(prefix="gem-read-only-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(open_folder, ledger):
+    root = open_folder / "data"
     commit(ArtifactStore(root), "one")
     LanceTables(root / "tables").replace_snapshot("t", rows("s1", 5), "s1")
-    # pytest's own folders are private to the user that runs the tests
-    opened = [path for path in (tmp_path, *tmp_path.parents) if path.stat().st_mode & 0o005 != 0o005]
-    modes = {path: path.stat().st_mode for path in opened}
     written = [path for path in [root, *root.rglob("*")] if path.is_dir()]
     try:
-        for path in opened:
-            path.chmod(0o755)
         for path in written:
             path.chmod(0o555)
         for lock in root.rglob("*.lock"):
@@ -142,8 +146,6 @@ def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(
     finally:
         for path in written:
             path.chmod(0o755)
-        for path, mode in modes.items():
-            path.chmod(mode & 0o7777)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["True {'s1': 5} 5", "refused True", "refused True"]
     ledger.record("permission denied on a whole data root", trials=2)

@@ -13,6 +13,7 @@ from gem_assets.lineage.durable import LockTimeoutError, file_lock
 from resources.lance import LanceTables
 from resources.lance_files import manifests, orphan_files
 from tests.resources.tables import DIM, rows
+from tests.resources.writers import write_when_both_are_ready
 
 
 @pytest.fixture(params=["swap", "merge", "url"])
@@ -320,11 +321,6 @@ def test_a_second_writer_waits_and_then_says_who_holds_the_table(tmp_path):
     assert tables.replace_snapshot("t", rows("s1", 3), "s1").changed
 
 
-def write_in_child(uri: str, commit: str, seed: int, barrier) -> None:
-    barrier.wait()
-    LanceTables(uri, commit=commit).replace_snapshot("t", rows("s2", 3000, seed=seed), "s2")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("commit", "seeds"), [("swap", (1, 1)), ("swap", (1, 2)), ("merge", (1, 2))])
 def test_two_writers_of_one_snapshot_leave_one_copy(tmp_path, commit, seeds):
@@ -332,7 +328,9 @@ def test_two_writers_of_one_snapshot_leave_one_copy(tmp_path, commit, seeds):
     tables = LanceTables(tmp_path / "db", commit=commit)
     tables.replace_snapshot("t", rows("s1", 10), "s1")
     barrier = context.Barrier(2)
-    children = [context.Process(target=write_in_child, args=(tables.uri, commit, seed, barrier)) for seed in seeds]
+    children = [
+        context.Process(target=write_when_both_are_ready, args=(tables.uri, commit, seed, barrier)) for seed in seeds
+    ]
     for child in children:
         child.start()
     for child in children:

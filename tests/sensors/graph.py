@@ -45,8 +45,16 @@ class World:
     unsound: set[str] = field(default_factory=set)
     cursor: object = None
     root: str = NOWHERE
+    resolved: dict[tuple[tuple[str, str], ...], dg.Definitions] = field(default_factory=dict)
 
     def definitions(self) -> dg.Definitions:
+        """The graph at the present code versions, resolved once for each: that takes longer than its runs."""
+        at = tuple(sorted(self.code.items()))
+        if at not in self.resolved:
+            self.resolved[at] = self._definitions()
+        return self.resolved[at]
+
+    def _definitions(self) -> dg.Definitions:
         assets: list = [dg.AssetSpec("landing", partitions_def=SNAPSHOT)]
         assets += [self._asset(*row) for row in LAYOUT]
 

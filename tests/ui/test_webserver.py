@@ -15,6 +15,7 @@ from tests.ui.graphql import Client
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
+SHOWN = ("raw_shards", "embedding_space", "embeddings", "teacher_clusters")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,7 +41,7 @@ def server(tmp_path_factory):
     land_parquet(root, "2026-01", rows[:500])
     land_jsonl(root, "2026-02", rows[500:], damaged=True)
     settings = load_settings(root)
-    summary = materialize_everything(settings)
+    summary = materialize_everything(settings, only=SHOWN)
     assert not summary.failed
     with DevServer(settings, port=free_port(), echo=lambda line: None) as running:
         assert running.wait_ready()
