@@ -9,7 +9,7 @@ import numpy as np
 
 from gem_assets.mixing.comparison import Comparison
 from gem_assets.mixing.recipe import Recipe
-from gem_assets.report.pages import escape, image, page
+from gem_assets.report.pages import escape, figure_row, html_table, image, page
 from gem_assets.report.plots import mixture_bars
 from gem_assets.report.swarm_plots import loss_bars
 from gem_assets.report.tables import cell, percent
@@ -57,9 +57,9 @@ def swarm_page(folder: Path, names: Mapping[int, str]) -> str:
         "<h1>Proxy swarm</h1>\n"
         '<p class="muted">Tiny models, one a mixture, all with the same initialisation and stream; losses are nats a '
         "token on fixed windows.</p>\n"
-        f"{_figures([f for f in figures if f[0]])}\n"
+        f"{figure_row([f for f in figures if f[0]])}\n"
         f"{image((folder / 'shares.png').read_bytes(), 'Loss of every proxy against the share of a cluster')}\n"
-        f"<h2>Mixtures, best first</h2>\n{_table(head, rows)}"
+        f"<h2>Mixtures, best first</h2>\n{html_table(head, rows)}"
     )
     return page("Proxy swarm", body, f"Swarm {table.identity[:12]}")
 
@@ -103,8 +103,8 @@ def comparison_page(comparison: Comparison, recipes: Sequence[Recipe]) -> str:
         f"<p><b>Use {escape(comparison.recommended)}</b>: {escape(comparison.reason)}.</p>\n"
         '<p class="muted">Gains are losses less that of proportional, nats a token: negative is better. Predicted ones '
         "are the law's, measured ones the mean over the paired seeds of a confirmation run.</p>\n"
-        f"{_table(head, body_rows)}\n{picture}\n"
-        f"<h2>Verdicts</h2>\n{_table(['recipe', 'verdict'], verdicts) if verdicts else '<p>none</p>'}\n"
+        f"{html_table(head, body_rows)}\n{picture}\n"
+        f"<h2>Verdicts</h2>\n{html_table(['recipe', 'verdict'], verdicts) if verdicts else '<p>none</p>'}\n"
         f"<h2>Shares</h2>\n{shares}"
     )
     identities = ", ".join(f"{r.strategy} {r.identity[:12]}" for r in recipes)
@@ -149,14 +149,3 @@ def _number(value: float | None, digits: int) -> str:
 def _largest(shares: Any, domains: Sequence[str], names: Mapping[int, str], count: int = 3) -> str:
     best: list[int] = np.argsort(-np.asarray(shares), kind="stable")[:count].tolist()
     return ", ".join(f"{names.get(int(domains[i]), domains[i])} {percent(float(shares[i]))}" for i in best)
-
-
-def _figures(figures: Sequence[tuple[str, str]]) -> str:
-    inner = "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in figures)
-    return f'<div class="figures">{inner}</div>'
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(h)}</th>" for h in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'

@@ -39,7 +39,8 @@ details li{margin-bottom:8px}
 a{color:var(--accent)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
-th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+.n{text-align:right}
 th:first-child,td:first-child{text-align:left}
 th{font-weight:600;color:var(--muted);white-space:nowrap}
 .cellbar{display:inline-block;height:8px;background:var(--accent);border-radius:2px;margin-right:8px}

@@ -6,6 +6,7 @@ that comes from data is escaped; a link is made only of an ``http`` or ``https``
 
 import base64
 import html
+import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -17,6 +18,10 @@ from gem_assets.report.plots import effective_number
 from gem_assets.report.tables import compact, percent
 from gem_assets.taxonomy.hierarchy import Parent
 from gem_assets.taxonomy.taxonomy import Cluster, Taxonomy
+
+_MARKUP = re.compile(r"<[^>]*>")
+# 1,204 / 0.31 / -1e-05 / +2.1% / < 0.01 % / 3.1M / 4.20× / 3 / 5
+_NUMBER = re.compile(r"[<+\-−]*\s*(\d[\d,.]*(e[+-]?\d+)?|nan|inf)\s*[kMBTQ%×]?( / \d+)?")
 
 
 class _Named(Protocol):
@@ -195,10 +200,23 @@ def _share_cell(entry: RecipeEntry, top: float) -> str:
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; head and cells must be escaped already."""
-    top = "".join(f"<th>{h}</th>" for h in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
+    """Return a table, columns of numbers set to the right and all others to the left.
+
+    Head and cells must be escaped already.
+    """
+    columns = [[row[i] for row in rows] for i in range(len(head))]
+    marks = [' class="n"' if _is_numeric(column) else "" for column in columns]
+    top = "".join(f"<th{mark}>{h}</th>" for mark, h in zip(marks, head, strict=True))
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{mark}>{c}</td>" for mark, c in zip(marks, row, strict=True)) + "</tr>" for row in rows
+    )
     return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def _is_numeric(cells: Sequence[str]) -> bool:
+    """Tell whether every cell that is not empty shows a number, which may have a sign, a unit and a second line."""
+    shown = [html.unescape(_MARKUP.sub("", cell.split("<br>")[0])).strip() for cell in cells]
+    return any(shown) and all(_NUMBER.fullmatch(text) for text in shown if text)
 
 
 def figure_row(figures: Sequence[tuple[str, str]]) -> str:

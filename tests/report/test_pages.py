@@ -6,7 +6,7 @@ import pytest
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.heuristics import make_recipe
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.report.pages import page, recipe_page, taxonomy_page
+from gem_assets.report.pages import html_table, page, recipe_page, taxonomy_page
 from gem_assets.report.plots import cluster_shares
 from gem_assets.taxonomy.taxonomy import Exemplar, Portion, Taxonomy
 from tests.mixing.test_recipe import supply_of
@@ -154,3 +154,24 @@ def test_clusters_stand_under_their_parents():
     flat = taxonomy_page(taxonomy.model_copy(update={"hierarchy": None}))
     assert "parent-" not in flat
     assert all(f'id="cluster-{c.id}"' in flat for c in taxonomy.clusters)
+
+
+@pytest.mark.parametrize(
+    ("cells", "right"),
+    [
+        (["1,204", "", "3"], True),
+        (["12.1 %", "< 0.01 %"], True),
+        (["+2.10%", "-0.3"], True),
+        (["<span class='hot'>3.1M</span><br><span>0.1 … 0.2</span>"], True),
+        (["2 / 3", "0 / 3"], True),
+        (["bimix", "7"], False),
+        (["4f2a90c1", "123e"], False),
+        (["2026-01", "2026-02"], False),
+        (["", ""], False),
+    ],
+)
+def test_numbers_stand_to_the_right_and_texts_to_the_left(cells, right):
+    text = html_table(["recipe", "figure"], [["name", cell] for cell in cells])
+    reader = Reader(text)
+    assert reader.attributes.count(("td", "class", "n")) == (len(cells) if right else 0)
+    assert reader.attributes.count(("th", "class", "n")) == right
