@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.definitions.events import AssetKeyPartitionKey
 
 
-class _Level(dg.AutomationCondition):
+class Level(dg.AutomationCondition):
     """What the levels share: a label, a stable place in the tree of conditions, and how they say which are stale."""
 
     _root: str
@@ -37,12 +37,13 @@ class _Level(dg.AutomationCondition):
         return f"{self._label}/{parent_unique_id}/{index}/{target_key}"
 
     def _true_for(self, context: Any, snapshots: set[str]) -> Any:
-        stale = {AssetKeyPartitionKey(context.key, snapshot) for snapshot in snapshots}
+        """Ask for these partitions as far as they are candidates; an empty name is an asset without partitions."""
+        stale = {AssetKeyPartitionKey(context.key, snapshot or None) for snapshot in snapshots}
         subset = context.asset_graph_view.get_asset_subset_from_asset_partitions(context.key, stale)
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset))
 
 
-class SourceMismatch(_Level):
+class SourceMismatch(Level):
     """True for partitions whose data version was not made from the parent's present data version.
 
     The child's data version must begin with ``<parent version>:``. This is a level, not an edge: a change that lands
@@ -79,7 +80,7 @@ class SourceMismatch(_Level):
         )
 
 
-class KeeperLetGo(_Level):
+class KeeperLetGo(Level):
     """True for snapshots that left a text to another snapshot which no longer keeps it.
 
     It compares what the snapshot's manifest says it borrowed with the keepers' present documents. The comparison reads
@@ -94,7 +95,7 @@ class KeeperLetGo(_Level):
         return self._true_for(context, set(dangling_snapshots(self._root)))
 
 
-class RemovedFromStore(_Level):
+class RemovedFromStore(Level):
     """True for registered snapshots whose result was removed from the store: landed again after ``gem remove``.
 
     Dagster's event log cannot forget a partition, so such a snapshot never counts as missing there.
@@ -113,7 +114,7 @@ class RemovedFromStore(_Level):
         return self._true_for(context, {name for name in registered if artifacts.removed(asset, name)})
 
 
-class MadeFromRemoved(_Level):
+class MadeFromRemoved(Level):
     """True for an asset over all snapshots whose current result still holds one that was removed."""
 
     _label = "made_from_removed"

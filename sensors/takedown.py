@@ -9,24 +9,15 @@ from functools import lru_cache
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.events import AssetKeyPartitionKey
 
 from resources import StoreResource
+from sensors.levels import Level
 
 UNPARTITIONED = ""
 
 
-class _Level(dg.AutomationCondition):
+class _Blocked(Level):
     """Compares a data root with its blocklist on every tick."""
-
-    _root: str
-
-    def __init__(self, root: str):
-        object.__setattr__(self, "_root", root)
-
-    def get_node_unique_id(self, *, parent_unique_id: Any, index: Any, target_key: Any) -> str:
-        """Identify this node across ticks."""
-        return f"{self.name}/{parent_unique_id}/{index}/{target_key}"
 
     def stale(self, key: dg.AssetKey) -> list[str]:
         """Return the partitions of an asset that are stale; one empty name for an asset without partitions."""
@@ -34,23 +25,14 @@ class _Level(dg.AutomationCondition):
 
     def evaluate(self, context: Any) -> Any:
         """Look at the data root."""
-        stale = {AssetKeyPartitionKey(context.key, name or None) for name in self.stale(context.key)}
-        subset = context.asset_graph_view.get_asset_subset_from_asset_partitions(context.key, stale)
-        return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset))
+        return self._true_for(context, set(self.stale(context.key)))
 
 
-class TakenDown(_Level):
+class TakenDown(_Blocked):
     """True for ingested snapshots of which the blocklist concerns a row that is still there."""
 
-    @property
-    def name(self) -> str:
-        """Label in the UI."""
-        return "taken_down"
-
-    @property
-    def description(self) -> str:
-        """What the UI says of this condition."""
-        return "a request on the blocklist concerns this snapshot and was not applied to it"
+    _label = "taken_down"
+    _says = "a request on the blocklist concerns this snapshot and was not applied to it"
 
     def stale(self, key: dg.AssetKey) -> list[str]:  # noqa: ARG002
         """Return the snapshots."""
@@ -59,18 +41,11 @@ class TakenDown(_Level):
         return sorted(stale_snapshots(self._root))
 
 
-class SeedTakenDown(_Level):
+class SeedTakenDown(_Blocked):
     """True while the taxonomy was made with seed documents that were taken down."""
 
-    @property
-    def name(self) -> str:
-        """Label in the UI."""
-        return "seed_taken_down"
-
-    @property
-    def description(self) -> str:
-        """What the UI says of this condition."""
-        return "seed documents that may be shown as exemplars were taken down"
+    _label = "seed_taken_down"
+    _says = "seed documents that may be shown as exemplars were taken down"
 
     def stale(self, key: dg.AssetKey) -> list[str]:
         """Compare what the taxonomy was made without with what it has to be made without."""
@@ -88,18 +63,11 @@ class SeedTakenDown(_Level):
         return [] if wanted == standing else [UNPARTITIONED]
 
 
-class OrderHeld(_Level):
+class OrderHeld(_Blocked):
     """True for a training order or audit that still holds a document which has left the labels by now."""
 
-    @property
-    def name(self) -> str:
-        """Label in the UI."""
-        return "order_held_taken_down"
-
-    @property
-    def description(self) -> str:
-        """What the UI says of this condition."""
-        return "it still shows documents that were taken down"
+    _label = "order_held_taken_down"
+    _says = "it still shows documents that were taken down"
 
     def stale(self, key: dg.AssetKey) -> list[str]:
         """Return the asset once its inputs are clean and it is not."""
