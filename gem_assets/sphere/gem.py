@@ -34,6 +34,8 @@ __all__ = ["CertificateError", "GemTeacher", "MonotonicityError", "NotFittedErro
 
 PREDICT_BLOCK = 16_384
 PARAMETERS_FILE = "teacher.safetensors"
+#: Of the record and the arrays; the fit itself is versioned by ``CODE_VERSION``.
+FORMAT = 1
 RECORD_FILE = "teacher.json"
 
 
@@ -304,6 +306,7 @@ class GemTeacher:
         }
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, str(folder / PARAMETERS_FILE))
         record = {
+            "format": FORMAT,
             "code_version": CODE_VERSION,
             "config": self.config.model_dump(mode="json"),
             "d": theta.d,
@@ -323,17 +326,20 @@ class GemTeacher:
     def load(cls, directory: str | PathLike[str]) -> Self:
         """Read what :meth:`save` wrote; labels and responsibilities of the fitted rows are not kept.
 
+        A teacher that an earlier version of the fit made is as good as it was: only its format has to be this one.
+
         Raises
         ------
         ValueError
-            If the record names another code version or does not fit the arrays.
+            If the record is of another format or does not fit the arrays.
         """
         folder = Path(directory)
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        if record["code_version"] != CODE_VERSION:
+        # the first records did not name their format
+        if record.get("format", 1) != FORMAT:
             raise ValueError(
-                f"{folder / RECORD_FILE} was written by teacher code version {record['code_version']}, this is "
-                f"{CODE_VERSION}: fit again"
+                f"{folder / RECORD_FILE} is of format {record['format']}, this version reads {FORMAT}: fit again, or "
+                "open it with the version that wrote it"
             )
         arrays = load_file(str(folder / PARAMETERS_FILE))
         teacher = cls.from_config(TeacherConfig.model_validate(record["config"]))

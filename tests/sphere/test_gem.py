@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -155,11 +156,18 @@ def test_save_and_load(tmp_path: Path) -> None:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
-def test_record_of_another_code_version_is_refused(tmp_path: Path) -> None:
-    GemTeacher(2, **FAST).fit(mixture(100, 8, 2)).save(tmp_path)
+def test_a_record_of_an_earlier_fit_opens_and_one_of_another_format_is_refused(tmp_path: Path) -> None:
+    x = mixture(100, 8, 2)
+    teacher = GemTeacher(2, **FAST).fit(x)
+    teacher.save(tmp_path)
     record = tmp_path / "teacher.json"
-    record.write_text(record.read_text().replace('"code_version": "', '"code_version": "0'))
-    with pytest.raises(ValueError, match="fit again"):
+    text = record.read_text()
+    earlier = json.loads(text)
+    del earlier["format"]
+    record.write_text(json.dumps({**earlier, "code_version": "0"}))
+    np.testing.assert_array_equal(GemTeacher.load(tmp_path).predict(x), teacher.labels_)
+    record.write_text(text.replace('"format": 1', '"format": 7'))
+    with pytest.raises(ValueError, match="format 7"):
         GemTeacher.load(tmp_path)
 
 
