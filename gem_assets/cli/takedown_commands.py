@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report
+from gem_assets.cli.console import console, friendly, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
     from gem_assets.lineage.certificate import Certificate
@@ -157,13 +157,14 @@ def _apply(settings: "Settings") -> None:
     from gem_assets.run import materialize_everything
 
     made = [name for name in ArtifactStore(settings.data_root).assets() if name.split("/")[0] in _FOLLOWING]
-    with progress_report() as report:
+    log = settings.dagster_home / "logs" / "takedown.log"
+    with progress_report() as report, quiet_stderr(log):
         summary = materialize_everything(
             settings, lambda done, total, _: report("Taking down", done, total), only=made, also=made
         )
     for step in summary.failed:
         where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
-        console().print(f"{where} failed: {step.error}", markup=False)
+        console().print(f"{where} failed: {step.error}. The full log is in {log}", markup=False)
 
 
 def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
