@@ -92,10 +92,11 @@ def run_stage(root: str, asset: str, snapshots: list[str | None], answer: Any) -
         "engine": EngineResource(data_root=root),
     }
     wanted = {k: v for k, v in handed.items() if k in definition.required_resource_keys}
-    started = time.perf_counter()
-    for snapshot in snapshots:
-        definition(dg.build_asset_context(partition_key=snapshot), **wanted)
-    seconds = time.perf_counter() - started
+    with dg.DagsterInstance.ephemeral() as instance:
+        started = time.perf_counter()
+        for snapshot in snapshots:
+            definition(dg.build_asset_context(partition_key=snapshot, instance=instance), **wanted)
+        seconds = time.perf_counter() - started
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # of the workers, the kernel tells the largest one
     workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

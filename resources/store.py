@@ -27,6 +27,13 @@ RAW_SHARDS = "raw_shards"
 SCRATCH_PREFIX = "scratch-"
 _SHORT = 16
 
+
+def shard_files(artifact: Artifact) -> list[Path]:
+    """Return the parquet shards of a ``raw_shards`` artifact, in the order of their names."""
+    names = sorted(file.path for file in artifact.manifest.outputs)
+    return [artifact.path / name for name in names if Path(name).name.startswith("part-") and name.endswith(".parquet")]
+
+
 Scan = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
 
@@ -90,9 +97,7 @@ class StoreResource(dg.ConfigurableResource):
         MissingInputError
             When there is none at all.
         """
-        artifacts = self.artifacts
-        current = (artifacts.current(asset, partition) for partition in artifacts.partitions(asset))
-        refs = [found.ref() for found in current if found is not None]
+        refs = [found.ref() for found in self.artifacts.snapshots(asset).values()]
         wanted = [ref for ref in refs if lance_table is None or ref.lance_table == lance_table]
         if not wanted:
             where = f" in table {lance_table}" if lance_table else ""
@@ -124,13 +129,7 @@ class StoreResource(dg.ConfigurableResource):
         """Return the parquet shards of pinned ``raw_shards``, by snapshot, in the order of their names."""
         found: dict[str, list[Path]] = {}
         for ref in refs:
-            artifact = self.artifact(ref)
-            names = sorted(file.path for file in artifact.manifest.outputs)
-            found[ref.partition or ""] = [
-                artifact.path / name
-                for name in names
-                if Path(name).name.startswith("part-") and name.endswith(".parquet")
-            ]
+            found[ref.partition or ""] = shard_files(self.artifact(ref))
         return found
 
     def table_scan(self, refs: Sequence[InputRef]) -> Scan:

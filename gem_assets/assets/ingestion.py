@@ -23,6 +23,7 @@ from gem_assets.lineage.manifest import FileRef, InputRef
 from gem_assets.lineage.takedown import BLOCKED_BY, applied_entries, blocklist_input, unapplied
 from gem_assets.settings import Settings
 from resources import EngineResource, Stage, StoreResource
+from resources.store import shard_files
 
 LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "datasketch")
 SHA256_DIGITS = 64
@@ -44,12 +45,13 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     """
     landed = landed_input(settings, snapshot)
     config = settings.corpus
-    others = [store.input("raw_shards", name) for name in store.artifacts.partitions("raw_shards") if name != snapshot]
-    shards = store.shards(others) if config.duplicates_across_snapshots else {}
+    standing = store.artifacts.snapshots("raw_shards")
+    current = standing.pop(snapshot, None)
+    across = config.duplicates_across_snapshots
+    shards = {name: shard_files(artifact) for name, artifact in standing.items()} if across else {}
     stage_with = partial(_stage, store, snapshot, config, landed)
 
     entries = store.blocklist.entries() if store.blocklist is not None else []
-    current = store.artifacts.current("raw_shards", snapshot)
     if (
         current is not None
         and dangling_texts(current.path / DUPLICATES_FILE, shards) == 0

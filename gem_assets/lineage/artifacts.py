@@ -25,6 +25,7 @@ import logging
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 CURRENT = "CURRENT"
 HISTORY = "HISTORY"
 UNPARTITIONED = "all"
+_SMALL = 16_384
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,13 @@ class ArtifactStore:
 
     def partitions(self, asset: str) -> list[str]:
         """Return the partitions that have a current artifact, sorted; removed ones are left out."""
-        names = [n for n in self.backend.folders(_folder(asset)) if n != UNPARTITIONED]
-        return [name for name in names if not self.removed(asset, name) and self.current(asset, name) is not None]
+        return list(self.snapshots(asset))
+
+    def snapshots(self, asset: str) -> dict[str, Artifact]:
+        """Return the current artifact of each partition that has one, sorted by partition."""
+        names = [name for name in self.backend.folders(_folder(asset)) if name != UNPARTITIONED]
+        found = ((name, self.current(asset, name)) for name in names)
+        return {name: artifact for name, artifact in found if artifact is not None}
 
     def places(self, asset: str) -> list[str | None]:
         """Return every partition that ever had a commit, removed and torn ones too; None for the unpartitioned one."""
@@ -359,7 +366,7 @@ class ArtifactStore:
                 torn.append(f"{key} has no manifest")
             return None
         try:
-            manifest = Manifest.from_bytes(data, source=f"{key}/{MANIFEST_NAME}")
+            manifest = (_read_again if len(data) <= _SMALL else _read)(data, f"{key}/{MANIFEST_NAME}")
         except ManifestError as error:
             torn.append(str(error))
             return None
@@ -404,6 +411,14 @@ def _compare(standing: Manifest, fresh: Manifest) -> None:
         "The stage is not deterministic, or something that changes it is missing from its identity",
         standing.key, standing.identity, ", ".join(names) or "manifest fields only",
     )  # fmt: skip
+
+
+def _read(data: bytes, source: str) -> Manifest:
+    return Manifest.from_bytes(data, source=source)
+
+
+# every ingest looks at the manifests of all other snapshots
+_read_again = lru_cache(maxsize=2048)(_read)
 
 
 def _parse(data: bytes, source: str) -> Entry:
