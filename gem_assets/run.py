@@ -45,7 +45,17 @@ class RunSummary:
 
 Progress = Callable[[int, int, str], None]
 #: Assets with one result a snapshot, and what their snapshots are made of.
-SNAPSHOT_ASSETS = ("landing", "raw_shards", "embeddings", "student_labels", "cluster_counts", "drift_statistics")
+SNAPSHOT_ASSETS = (
+    "landing",
+    "raw_shards",
+    "page_history",
+    "embeddings",
+    "student_labels",
+    "cluster_counts",
+    "drift_statistics",
+)
+#: Whether it concerns a snapshot is compared by that snapshot itself: that it is made again is no reason.
+COMPARED = ("page_history",)
 TEACHER = "teacher_clusters"
 
 

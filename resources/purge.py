@@ -1,8 +1,9 @@
 """Take away what is no longer in force and still holds documents that were taken down.
 
-Two kinds of leftovers: older versions of Lance tables, and older shards and taxonomies, which hold texts. A version
-that carries a tag, or a result from which a published mixture was made, is refused unless ``force`` says otherwise:
-afterwards that mixture can be accounted for (its audit and the certificate stay) but not traced or made again.
+Two kinds of leftovers: older versions of Lance tables, and older shards, taxonomies and token streams of proxies, which
+hold texts. A version that carries a tag, or a result from which a published mixture was made, is refused unless
+``force`` says otherwise: afterwards that mixture can be accounted for (its audit and the certificate stay) but not
+traced or made again.
 
 A table version goes as a whole: its manifest, then every data file that no other version names. Results that are in
 force and were pinned to such a version hold rows of other snapshots, which stand unchanged in the newest version; they
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 PUBLISHED = ("recipes/", "training_order/", "mixture_audit/")
 # orders and audits hold ids and addresses and are the evidence of what was shown; they stay
-TEXTS = ("raw_shards[", "gis_taxonomy")
+TEXTS = ("raw_shards[", "gis_taxonomy", "proxy_tokens")
 
 
 class PurgeRefusedError(RuntimeError):

@@ -21,8 +21,8 @@ from typing import Any
 
 import dagster as dg
 
-from sensors.levels import KeeperLetGo, MadeFromRemoved, RemovedFromStore, SourceMismatch
-from sensors.takedown import OrderHeld, SeedTakenDown, TakenDown
+from sensors.levels import CountedOtherwise, KeeperLetGo, MadeFromRemoved, RemovedFromStore, SourceMismatch
+from sensors.takedown import OrderHeld, SeedTakenDown, TakenDown, TokensTakenDown
 
 # dagster types conditions on assets and conditions on checks as unrelated, so mixing them needs Any
 AC: Any = dg.AutomationCondition
@@ -33,11 +33,14 @@ SNAPSHOT_ASSETS = dg.AssetSelection.assets(
 )
 # a request concerns a few snapshots; which ones is a level of its own, see sensors/takedown.py
 BLOCKLIST = dg.AssetSelection.assets("blocklist")
+# the history grows with every snapshot, and prepared tokens lose what is taken down; a level says whom that concerns
+HISTORY = dg.AssetSelection.assets("page_history")
+TOKENS = dg.AssetSelection.assets("proxy_tokens")
 
 
-def _changed() -> dg.AutomationCondition:
+def _changed(ignored: dg.AssetSelection = BLOCKLIST) -> dg.AutomationCondition:
     moved = (AC.data_version_changed() & ~AC.executed_with_root_target()) | AC.will_be_requested()
-    return AC.any_deps_match(moved).ignore(BLOCKLIST)
+    return AC.any_deps_match(moved).ignore(ignored)
 
 
 def _idle() -> dg.AutomationCondition:
@@ -61,6 +64,12 @@ def landed_content(root: str) -> dg.AutomationCondition:
     return _content(edges | (levels & ~AC.execution_failed()))
 
 
+def counted_content(root: str) -> dg.AutomationCondition:
+    """Policy of ``cluster_counts``: what it takes of tokens and page history is compared, not when they were made."""
+    edges = _first_time() | (_changed(HISTORY | TOKENS) | AC.code_version_changed()).since_last_handled()
+    return _content(edges | ((RemovedFromStore(root) | CountedOtherwise(root)) & ~AC.execution_failed()))
+
+
 def _content(wanted: dg.AutomationCondition) -> dg.AutomationCondition:
     ready = ~AC.any_deps_missing().ignore(BLOCKLIST) & _idle() & AC.all_deps_blocking_checks_passed()
     return (wanted & ready).with_label("new content in this snapshot")
@@ -76,7 +85,7 @@ def fan_in(root: str, over_snapshots: bool = True) -> dg.AutomationCondition:
 
 def fitted(over_snapshots: bool = True, level: dg.AutomationCondition | None = None) -> dg.AutomationCondition:
     """Policy of a fitted thing: once, then only when code or another fitted thing changed, or while ``level`` holds."""
-    refitted = AC.any_deps_match(AC.data_version_changed()).ignore(SNAPSHOT_ASSETS | BLOCKLIST)
+    refitted = AC.any_deps_match(AC.data_version_changed()).ignore(SNAPSHOT_ASSETS | BLOCKLIST | HISTORY)
     wanted = _first_time() | (refitted | AC.code_version_changed()).since_last_handled()
     if level is not None:
         wanted |= level & ~AC.execution_failed()
@@ -119,12 +128,14 @@ def with_policy(spec: dg.AssetSpec, root: str) -> dg.AssetSpec:
                 return spec
             condition = OrderHeld(root) & _idle() & ~AC.execution_failed()
         case "content":
-            condition = landed_content(root) if spec.key == dg.AssetKey("raw_shards") else content(root)
+            special = {"raw_shards": landed_content, "cluster_counts": counted_content}
+            condition = special.get(spec.key.to_user_string(), content)(root)
         case "fan_in":
             condition = fan_in(root, over_snapshots)
         case "fitted":
-            level = SeedTakenDown(root) if spec.key == dg.AssetKey("gis_taxonomy") else None
-            condition = fitted(over_snapshots, level)
+            levels = {"gis_taxonomy": SeedTakenDown, "proxy_tokens": TokensTakenDown}
+            level = levels.get(spec.key.to_user_string())
+            condition = fitted(over_snapshots, level(root) if level is not None else None)
         case _:
             raise ValueError(f"{spec.key.to_user_string()}: unknown {REFRESH_TAG} {policy!r}")
     return spec.replace_attributes(automation_condition=condition)

@@ -114,6 +114,17 @@ class RemovedFromStore(Level):
         return self._true_for(context, {name for name in registered if artifacts.removed(asset, name)})
 
 
+class CountedOtherwise(Level):
+    """True for counted snapshots with other held-out documents, or other versions of pages, than are wanted now."""
+
+    _label = "counted_otherwise"
+    _says = "the tokenizer, the held-out documents or the versions of pages that count changed for this snapshot"
+
+    def evaluate(self, context: Any) -> Any:
+        """Compare what each snapshot was counted with and what there is."""
+        return self._true_for(context, set(miscounted_snapshots(self._root)))
+
+
 class MadeFromRemoved(Level):
     """True for an asset over all snapshots whose current result still holds one that was removed."""
 
@@ -139,6 +150,34 @@ def _made_from_removed(root: str, asset: str, registered: set[str]) -> bool:
         ref.partition is not None and ref.partition not in registered and artifacts.removed(ref.asset, ref.partition)
         for ref in inputs
     )
+
+
+def miscounted_snapshots(root: str) -> list[str]:
+    """Return the snapshots whose counts were made with other tokens or page versions than are in force."""
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.lineage.takedown import CLUSTER_COUNTS, PROXY_TOKENS
+
+    artifacts = ArtifactStore(root)
+    tokens, pages = artifacts.current(PROXY_TOKENS), artifacts.current("page_history")
+    if tokens is None or pages is None:
+        return []
+    counting, left_out = tokens.manifest.metrics.get("counting"), _left_out(root, pages.identity)
+    found: list[str] = []
+    for name in artifacts.partitions(CLUSTER_COUNTS):
+        current = artifacts.current(CLUSTER_COUNTS, name)
+        made = {ref.asset: ref.data_version for ref in current.manifest.inputs} if current is not None else {}
+        if made and (made.get(PROXY_TOKENS) != counting or made.get("page_history") != left_out.get(name)):
+            found.append(name)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _left_out(root: str, history: str) -> dict[str, str]:
+    from gem_assets.corpus.recrawls import Selection
+    from gem_assets.lineage.artifacts import ArtifactStore
+
+    pages = ArtifactStore(root).get("page_history", history)
+    return {} if pages is None else Selection.versions(pages.path)
 
 
 def dangling_snapshots(root: str) -> list[str]:

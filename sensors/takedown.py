@@ -63,6 +63,23 @@ class SeedTakenDown(_Blocked):
         return [] if wanted == standing else [UNPARTITIONED]
 
 
+class TokensTakenDown(_Blocked):
+    """True while the proxies' token streams or windows hold a document that has left the labels by now."""
+
+    _label = "tokens_taken_down"
+    _says = "proxies would be trained on documents that were taken down, or judged by them"
+
+    def stale(self, key: dg.AssetKey) -> list[str]:
+        """Look for blocked documents in the current tokens, once the labels are without them."""
+        from gem_assets.lineage.artifacts import ArtifactStore
+        from gem_assets.lineage.takedown import blocked_tokens, stale_snapshots
+
+        if "://" in self._root:
+            return []
+        held, _ = blocked_tokens(self._root, ArtifactStore(self._root).current(key.to_user_string()))
+        return [UNPARTITIONED] if held and not stale_snapshots(self._root) and labels_follow(self._root) else []
+
+
 class OrderHeld(_Blocked):
     """True for a training order or audit that still holds a document which has left the labels by now."""
 

@@ -1,71 +1,105 @@
 """``proxy_tokens``, ``cluster_counts`` and ``proxy_swarm``: what mixtures are judged by."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
+from gem_assets.lineage.artifacts import Artifact
 from gem_assets.lineage.manifest import InputRef
-from gem_assets.proxy.config import CODE_VERSION
+from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
 from resources import EngineResource, SettingsResource, Stage, StoreResource
 
 SWARM_FOLDER = "proxy_swarm"
+# metric of the prepared tokens
+COUNTING = "counting"
 # settings that do not change what a proxy of the swarm measures
 NOT_OF_THE_SWARM = {"confirmation", "targets", "together"}
 
 
 @dg.asset(
-    deps=["teacher_clusters", "student_model", every_snapshot("raw_shards"), every_snapshot("student_labels")],
+    deps=[
+        "teacher_clusters",
+        "student_model",
+        "page_history",
+        every_snapshot("raw_shards"),
+        every_snapshot("student_labels"),
+    ],
     group_name=GROUP_PROXIES,
     kinds={"numpy", "huggingface"},
     owners=OWNERS,
     tags=refresh("fitted"),
-    code_version=CODE_VERSION,
+    code_version=TOKENS_CODE_VERSION,
     description="What proxies read: a small tokenizer, one token stream a cluster, and fixed windows of held-out text "
     "(and of the validation texts in `proxy.targets`) that every mixture is judged by. Kept as long as the clusters "
-    "are: a new snapshot must not make all evidence stale.",
+    "are: a new snapshot must not make all evidence stale. A document that is taken down leaves them, and nothing else "
+    "of them changes.",
 )
 def proxy_tokens(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     from pathlib import Path
 
+    from gem_assets.corpus.recrawls import Selection
     from gem_assets.lineage.identity import digest
+    from gem_assets.lineage.takedown import TAKEN_DOWN, blocked_tokens, blocklist_input
+    from gem_assets.proxy.contents import without_documents
     from gem_assets.proxy.prepare import load_texts, prepare_data
 
     conf = settings.load().proxy
-    teacher, model = store.input("teacher_clusters"), store.input("student_model")
+    teacher, model, pages = store.input("teacher_clusters"), store.input("student_model"), store.input("page_history")
     labels = store.inputs("student_labels", lance_table=store.label_table(model))
-    shards = [store.input("raw_shards", ref.partition) for ref in labels]
+    before = store.artifacts.current("proxy_tokens")
     texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
+    config = {
+        "tokenizer": conf.tokenizer,
+        "pool": conf.pool,
+        "context": conf.model.context,
+        "targets": digest(texts) if texts else None,
+    }
+    held, blocked = blocked_tokens(store.root, before)
+    # documents leave the tokens as they are; snapshots that came later wait for the next preparation
+    lessened = before if held and is_made_from(before, config, conf.seed, [teacher, model]) else None
+    if lessened is not None:
+        known = {ref.key for ref in lessened.manifest.inputs}
+        labels = [ref for ref in labels if ref.key in known]
+    shards = [store.input("raw_shards", ref.partition) for ref in labels]
     stage = Stage(
         store,
         "proxy_tokens",
-        config={
-            "tokenizer": conf.tokenizer,
-            "pool": conf.pool,
-            "context": conf.model.context,
-            "targets": digest(texts) if texts else None,
-        },
-        code_version=CODE_VERSION,
-        inputs=[teacher, model, *labels, *shards],
+        config=config,
+        code_version=TOKENS_CODE_VERSION,
+        inputs=[
+            teacher,
+            model,
+            *labels,
+            *shards,
+            *(ref for label in labels for ref in superseded_input(store, pages, label.partition)),
+            *blocklist_input(blocked),
+            *([InputRef(asset="proxy_tokens", data_version=lessened.identity)] if lessened is not None else []),
+        ],
         libraries=("tokenizers",),
         seed=conf.seed,
     )
     if stage.done is None:
         k = int(store.artifact(teacher).manifest.counts["clusters"])
         with stage.write() as draft, store.scratch() as scratch:
-            report = prepare_data(
-                store.table_scan(labels),
-                store.shards(shards),
-                tuple(map(str, range(k))),
-                conf,
-                draft.path,
-                scratch,
-                targets=texts,
-                map_shards=engine.shard_map,
-            )
+            if lessened is not None:
+                report = without_documents(lessened.path, held, draft.path)
+            else:
+                selection = Selection.read(store.artifact(pages).path)
+                report = prepare_data(
+                    lambda columns: selection.used(store.table_scan(labels)(columns)),
+                    store.shards(shards),
+                    tuple(map(str, range(k))),
+                    conf,
+                    draft.path,
+                    scratch,
+                    targets=texts,
+                    map_shards=engine.shard_map,
+                )
             draft.counts = {
                 "tokens": sum(report.domain_tokens),
                 "clusters": k,
@@ -74,9 +108,11 @@ def proxy_tokens(
             }
             draft.metrics = {
                 "tokenizer": report.tokenizer,
+                COUNTING: report.counting,
                 "without_window": list(report.without_target),
                 "bytes_per_token": report.bytes_per_token,
                 "domain_tokens": list(report.domain_tokens),
+                TAKEN_DOWN: blocked,
             }
     manifest = stage.artifact.manifest
     metrics: dict[str, Any] = dict(manifest.metrics)
@@ -86,6 +122,7 @@ def proxy_tokens(
             **manifest.counts,
             "bytes_per_token": metrics["bytes_per_token"],
             "clusters_without_window": ", ".join(metrics["without_window"]) or "none",
+            "documents_taken_down": len(metrics[TAKEN_DOWN]),
             "tokens_by_cluster": table(rows),
         }
     )
@@ -93,23 +130,25 @@ def proxy_tokens(
 
 @dg.asset(
     partitions_def=snapshots,
-    deps=["raw_shards", "student_labels", "proxy_tokens"],
+    deps=["raw_shards", "student_labels", "proxy_tokens", "page_history"],
     group_name=GROUP_PROXIES,
     kinds={"numpy", "parquet"},
     owners=OWNERS,
     tags=refresh("content"),
     code_version=CODE_VERSION,
     description="N-gram counts of every cluster in one snapshot: exact, sparse and additive, so that a new snapshot is "
-    "counted alone. They are all that the lexical proxy (stage 0) needs.",
+    "counted alone. They are all that the lexical proxy (stage 0) needs. Versions of a page that `recrawls.use` leaves "
+    "out are not counted; a snapshot is counted again when some of its own are.",
 )
 def cluster_counts(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
+    from gem_assets.corpus.recrawls import Selection
     from gem_assets.proxy.prepare import count_snapshot
 
     snapshot = context.partition_key
     order = max(2, settings.load().proxy.counts.order)
-    tokens, model = store.input("proxy_tokens"), store.input("student_model")
+    tokens, model, pages = store.input("proxy_tokens"), store.input("student_model"), store.input("page_history")
     shards, labels = store.input("raw_shards", snapshot), store.input("student_labels", snapshot)
     prepared = store.artifact(tokens)
     stage = Stage(
@@ -118,13 +157,20 @@ def cluster_counts(
         partition=snapshot,
         config={"order": order, "table": store.label_table(model)},
         code_version=CODE_VERSION,
-        inputs=[tokens, shards, labels],
+        # of the tokens a count takes the tokenizer and which documents are held out, and these outlive a takedown
+        inputs=[
+            InputRef(asset="proxy_tokens", data_version=counting_of(store, tokens)),
+            shards,
+            labels,
+            *superseded_input(store, pages, snapshot),
+        ],
         libraries=("tokenizers",),
     )
     if stage.done is None:
+        selection = Selection.read(store.artifact(pages).path, snapshot)
         with stage.write() as draft, store.scratch() as scratch:
             counts = count_snapshot(
-                store.table_scan([labels]),
+                lambda columns: selection.used(store.table_scan([labels])(columns)),
                 store.shards([shards])[snapshot],
                 int(prepared.manifest.counts["clusters"]),
                 prepared.path,
@@ -247,6 +293,39 @@ def check_same_labels(store: StoreResource, tokens: InputRef, inventory: InputRe
         )
 
 
+def is_made_from(tokens: Artifact | None, config: Mapping[str, Any], seed: int, fitted: Sequence[InputRef]) -> bool:
+    """Tell whether prepared tokens are of these settings and of these fitted results."""
+    from gem_assets.lineage.identity import plain
+
+    if tokens is None:
+        return False
+    made = tokens.manifest
+    return (
+        made.code_version == TOKENS_CODE_VERSION
+        and made.config == plain(config)
+        and made.seed == seed
+        and {ref.identity for ref in fitted} <= {ref.identity for ref in made.inputs}
+    )
+
+
+def counting_of(store: StoreResource, tokens: InputRef) -> str:
+    """Return the version of what counts take from prepared tokens."""
+    return str(store.artifact(tokens).manifest.metrics[COUNTING])
+
+
+def superseded_input(store: StoreResource, pages: InputRef, snapshot: str | None) -> list[InputRef]:
+    """Return what an identity takes of the page history: the documents of one snapshot that mixtures leave out.
+
+    Nothing when there is none, so that a history that grows changes only the snapshots that it concerns.
+    """
+    from gem_assets.corpus.recrawls import Selection
+
+    left_out = Selection.read(store.artifact(pages).path, snapshot)
+    rows = len(left_out.superseded)
+    found = InputRef(asset="page_history", partition=snapshot, data_version=left_out.version, rows=rows)
+    return [found] if rows else []
+
+
 def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
     """Pin the counts of every snapshot that was counted with the given tokenizer and windows.
 
@@ -257,11 +336,11 @@ def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
     """
     from resources.store import MissingInputError
 
-    found = store.inputs("cluster_counts")
+    found, counting = store.inputs("cluster_counts"), counting_of(store, tokens)
     current = [
         ref
         for ref in found
-        if any(i.asset == "proxy_tokens" and i.identity == tokens.identity for i in store.artifact(ref).manifest.inputs)
+        if any(i.asset == "proxy_tokens" and i.data_version == counting for i in store.artifact(ref).manifest.inputs)
     ]
     if not current:
         raise MissingInputError(

@@ -14,7 +14,7 @@ from gem_assets.definitions import code_location
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.manifest import stage_name
 from gem_assets.plan import Plan, Rate, Reason, Task, differences, is_automatic, work_of
-from gem_assets.run import SNAPSHOT_ASSETS, asset_order, open_instance
+from gem_assets.run import COMPARED, SNAPSHOT_ASSETS, asset_order, open_instance
 from gem_assets.settings import Settings
 from resources.probe import probe
 from resources.run_records import observations
@@ -128,6 +128,7 @@ class Survey:
             and task.asset in parents
             and (partition is None or task.partition in (None, partition))
             and not (fitted and task.asset in SNAPSHOT_ASSETS)
+            and not (partition is not None and task.asset in COMPARED)
         ]
         names = list(dict.fromkeys(stage_name(task.asset, task.partition) for task in running))
         if not names:

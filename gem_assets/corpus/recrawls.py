@@ -5,7 +5,8 @@ follow each other in the order of their names. Places count whether their text w
 unchanged page keeps one text for all its sightings. What a filter refused or a damaged record hid was not seen.
 
 Writes ``pages.parquet`` (one row a URL and content digest: first and last snapshot, number of snapshots),
-``recrawls.parquet`` (one row a snapshot) and ``superseded.parquet`` (documents that the policy leaves out).
+``recrawls.parquet`` (one row a snapshot) and ``superseded.parquet`` (documents that the policy leaves out, with the
+snapshot that keeps each).
 
 Cost: one pass over two narrow columns of every snapshot, sorted by DuckDB within ``memory_mb``; beyond that it spills
 to the disk.
@@ -16,6 +17,7 @@ to the disk.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 PAGES_NAME, RECRAWLS_NAME, SUPERSEDED_NAME = "pages.parquet", "recrawls.parquet", "superseded.parquet"
 RECRAWL_COLUMNS = ("snapshot", "pages", "first_seen", "unchanged", "edited", "returned", "gone", "without_url")
 _BATCH = 65_536
@@ -134,9 +136,21 @@ class Selection:
         self._none = len(self.superseded) == 0
 
     @classmethod
-    def read(cls, folder: Path) -> "Selection":
-        """Read from an artifact of :func:`publish_history`."""
-        return cls(pq.read_table(folder / SUPERSEDED_NAME).column("doc_id").combine_chunks())
+    def read(cls, folder: Path, snapshot: str | None = None) -> "Selection":
+        """Read from an artifact of :func:`publish_history`, of one snapshot if given."""
+        chosen = pc.field("snapshot") == snapshot if snapshot is not None else None
+        return cls(pq.read_table(folder / SUPERSEDED_NAME, filters=chosen).column("doc_id").combine_chunks())
+
+    @classmethod
+    def versions(cls, folder: Path) -> dict[str, str]:
+        """Return the :attr:`version` of every snapshot of which something is left out."""
+        names = pq.read_table(folder / SUPERSEDED_NAME, columns=["snapshot"]).column("snapshot").unique().to_pylist()
+        return {name: cls.read(folder, name).version for name in sorted(names)}
+
+    @property
+    def version(self) -> str:
+        """64 hex that name the ids that are left out, whatever their order."""
+        return sha256("\n".join(sorted(self.superseded.to_pylist())).encode()).hexdigest()
 
     def used(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield batches without the rows that are left out; each has to hold ``doc_id``."""
@@ -197,13 +211,13 @@ LEFT JOIN (SELECT snapshot, count(*) AS without_url FROM kept WHERE url IS NULL 
 ORDER BY number
 """
 _SUPERSEDED = """
-SELECT doc_id FROM kept
+SELECT doc_id, snapshot FROM kept
 WHERE url IS NOT NULL AND content_digest NOT IN (
     SELECT content_digest FROM seen JOIN (SELECT url, {order}(number) AS number FROM seen GROUP BY url)
     USING (url, number))
 ORDER BY doc_id
 """
-_NOTHING = "SELECT doc_id FROM kept WHERE false"
+_NOTHING = "SELECT doc_id, snapshot FROM kept WHERE false"
 
 
 def _write(base: Any, query: str, path: Path) -> None:

@@ -1,9 +1,10 @@
 """The account of a takedown: what was asked for, what was found and where, which mixtures held it, what is gone.
 
 One JSON a request, ``<data root>/takedowns/<request>.json``. It is written when the request is made (``pending``) and
-again once nothing of it is left in anything that is in force (``complete``): shards, tables, taxonomy, training orders
-and their audits. It also says what it does not cover: older versions on the disk (``gem purge`` takes those away), the
-landed crawl files, and models that were fitted with the documents. It holds addresses and digests, never texts.
+again once nothing of it is left in anything that is in force (``complete``): shards, tables, taxonomy, what proxies are
+trained on and judged by, n-gram counts, training orders and their audits. It also says what it does not cover: older
+versions on the disk (``gem purge`` takes those away), the landed crawl files, and models that were fitted with the
+documents. It holds addresses and digests, never texts.
 """
 
 # pyarrow.compute makes its functions at import
@@ -29,7 +30,9 @@ from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlocklistError, 
 from gem_assets.lineage.durable import make_dirs, write_atomic
 from gem_assets.lineage.manifest import stage_name
 from gem_assets.lineage.takedown import (
+    CLUSTER_COUNTS,
     LABELS,
+    PROXY_TOKENS,
     RAW_SHARDS,
     FoundDocument,
     TableScan,
@@ -271,8 +274,10 @@ def live_rows(store: ArtifactStore, tables: Tables, request: BlockRequest) -> It
     taxonomy = store.current(TAXONOMY)
     if taxonomy is not None:
         yield Checked(where=TAXONOMY, rows=_exemplars(taxonomy, set(request.documents)))
+    for snapshot in store.partitions(CLUSTER_COUNTS):
+        yield Checked(where=stage_name(CLUSTER_COUNTS, snapshot), rows=_counted_rows(store, snapshot, matcher))
     for asset in store.assets():
-        if asset.startswith(("training_order/", "mixture_audit/")):
+        if asset == PROXY_TOKENS or asset.startswith(("training_order/", "mixture_audit/")):
             artifact = store.current(asset)
             if artifact is not None:
                 yield Checked(where=asset, rows=_order_rows(artifact, documents))
@@ -316,7 +321,7 @@ def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
 
 def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact]]:
     for asset in store.assets():
-        if asset in (RAW_SHARDS, TAXONOMY) or asset.startswith(("training_order/", "mixture_audit/")):
+        if asset in (RAW_SHARDS, TAXONOMY, PROXY_TOKENS) or asset.startswith(("training_order/", "mixture_audit/")):
             for partition in store.places(asset):
                 current = store.current(asset, partition)
                 for artifact in store.history(asset, partition):
@@ -375,6 +380,17 @@ def _order_rows(artifact: Artifact, documents: pa.Array) -> int:
         int(pc.sum(pc.is_in(batch.column("doc_id").cast(pa.string()), value_set=documents)).as_py() or 0)
         for batch in _columns(paths, ["doc_id"])
     )
+
+
+def _counted_rows(store: ArtifactStore, snapshot: str, matcher: Matcher) -> int:
+    """Rows of the shards from which the n-gram counts in force were made, which hold no ids themselves."""
+    counts, shards = store.current(CLUSTER_COUNTS, snapshot), store.current(RAW_SHARDS, snapshot)
+    made = [ref.identity for ref in counts.manifest.inputs if ref.asset == RAW_SHARDS] if counts is not None else []
+    if not made or (shards is not None and shards.identity == made[0]):
+        return 0
+    counted = store.get(RAW_SHARDS, str(made[0]), snapshot)
+    paths = shard_paths(counted.path) if counted is not None else []
+    return sum(int(matcher(batch).sum()) for batch in _columns(paths, ["doc_id", "content_digest", "url"]))
 
 
 def _exemplars(taxonomy: Artifact, documents: set[str]) -> int:

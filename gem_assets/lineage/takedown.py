@@ -30,11 +30,15 @@ from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import InputRef
 from gem_assets.lineage.walk import walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+from gem_assets.proxy.contents import held_documents
 
 RAW_SHARDS, LABELS, TEACHER = "raw_shards", "student_labels", "teacher_clusters"
+PROXY_TOKENS, CLUSTER_COUNTS = "proxy_tokens", "cluster_counts"
 BLOCKLIST_ASSET = "blocklist"
 BLOCKED_BY = "blocked_by"
 """Metric of a manifest that names the entries by which rows of its snapshot were refused."""
+TAKEN_DOWN = "taken_down"
+"""Metric of prepared tokens that names the documents that have left them."""
 
 _PLACE = ["doc_id", "content_digest", "url", "file", "offset"]
 _SAMPLE_FILE = "sample.parquet"
@@ -205,6 +209,22 @@ def blocked_seed(root: str | Path, teacher: Artifact) -> list[str]:
         return []
     ids: list[str] = pq.read_table(teacher.path / _SAMPLE_FILE, columns=["doc_id"]).column("doc_id").to_pylist()
     return sorted(gone.intersection(ids))
+
+
+def blocked_tokens(root: str | Path, tokens: Artifact | None) -> tuple[list[str], list[str]]:
+    """Return the ids of documents that were taken down and that prepared tokens hold, or that have left them.
+
+    Returns
+    -------
+    held, all
+        Sorted; ``all`` names what the tokens are to be without, and stays the same once ``held`` has left them.
+    """
+    if tokens is None or "://" in str(root):
+        return [], []
+    recorded: Any = tokens.manifest.metrics.get(TAKEN_DOWN) or []
+    gone = Blocklist(root).documents()
+    held = held_documents(tokens.path, gone)
+    return held, sorted(gone.intersection(recorded).union(held))
 
 
 def holdings(store: ArtifactStore, tables: TableScan, found: Sequence[FoundDocument]) -> list[Holding]:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CODE_VERSION = "1"
+# of the prepared tokens alone: they say since 2 of which documents they are
+TOKENS_CODE_VERSION = "2"
 
 Precision = Literal["auto", "bf16", "fp32"]
 Centring = Literal["auto", "on", "off"]

@@ -231,19 +231,33 @@ def target_windows(
         raise PoolError(
             f"target {name!r} has {len(stream)} tokens, less than one window of {length}; give it more text"
         )
-    starts = np.linspace(0, len(stream) - length, n).astype(np.int64) if n > 1 else np.zeros(1, np.int64)
-    cut = stream[starts[:, None] + np.arange(length)]
+    cut = stream[_window_starts(len(stream), length, n)[:, None] + np.arange(length)]
     n_bytes = int(tokenizer.byte_lengths()[cut[:, 1:]].sum())
     return EvaluationSet((name,), cut, np.zeros(n, np.int64), np.array([n_bytes]), np.array([in_domain]))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training streams, held-out windows (None when no domain fills one), and the rows that were held out."""
+    """Training streams and held-out windows, and of which documents they are.
+
+    Attributes
+    ----------
+    pool, evaluation
+        Streams; windows, None when no domain fills one.
+    held_out : int64 array
+        Rows that were held out, ascending.
+    trained, lengths : int64 arrays, shape (n,)
+        Rows in the order of the streams, and how many tokens of each are in them.
+    shown : int64 array, shape (m, 2)
+        Pairs of a window and a row of which it shows something.
+    """
 
     pool: TokenPool
     evaluation: EvaluationSet | None
     held_out: NDArray[np.int64]
+    trained: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    shown: NDArray[np.int64]
 
 
 def build_pool(
@@ -281,7 +295,8 @@ def build_pool(
     lengths = np.diff(documents.offsets)
     streams: list[NDArray[np.uint16]] = []
     targets: list[EvaluationSet] = []
-    held_rows: list[NDArray[np.int64]] = []
+    held_rows, trained, kept_tokens = ([np.zeros(0, np.int64)] for _ in range(3))
+    shown, windows = [np.zeros((0, 2), np.int64)], 0
     for k, name in enumerate(names):
         rows = np.flatnonzero(labels == k)
         rows = rows[np.argsort(ranks[rows], kind="stable")]
@@ -292,12 +307,36 @@ def build_pool(
             targets.append(
                 target_windows(name, part, tokenizer, context=context, windows=config.windows, in_domain=True)
             )
+            within = _documents_shown(part.offsets, len(targets[-1].windows), context + 1)
+            shown.append(np.column_stack([within[:, 0] + windows, rows[within[:, 1]]]))
+            windows += len(targets[-1].windows)
         rows = rows[held:]
         kept = int(np.searchsorted(np.cumsum(lengths[rows]), config.domain_tokens)) + 1
         streams.append(documents.take(rows[:kept]).tokens[: config.domain_tokens])
+        ends = np.minimum(np.cumsum(lengths[rows[:kept]]), config.domain_tokens)
+        trained.append(rows[:kept])
+        kept_tokens.append(np.diff(ends, prepend=0))
     pool = TokenPool.of(streams, tokenizer.vocab, tokenizer.digest)
-    held_out = np.sort(np.concatenate([np.zeros(0, np.int64), *held_rows]))
-    return Split(pool, EvaluationSet.concatenate(targets) if targets else None, held_out)
+    return Split(
+        pool,
+        EvaluationSet.concatenate(targets) if targets else None,
+        np.sort(np.concatenate(held_rows)),
+        np.concatenate(trained),
+        np.concatenate(kept_tokens),
+        np.concatenate(shown),
+    )
+
+
+def _window_starts(tokens: int, length: int, n: int) -> NDArray[np.int64]:
+    return np.linspace(0, tokens - length, n).astype(np.int64) if n > 1 else np.zeros(1, np.int64)
+
+
+def _documents_shown(offsets: NDArray[np.int64], n: int, length: int) -> NDArray[np.int64]:
+    """Pairs of a window and the position of a document that it reaches into."""
+    starts = _window_starts(int(offsets[-1]), length, n)
+    first = np.searchsorted(offsets, starts, side="right") - 1
+    last = np.searchsorted(offsets, starts + length, side="left")
+    return np.array([(w, d) for w in range(n) for d in range(first[w], last[w])], np.int64).reshape(-1, 2)
 
 
 def _held_out(lengths: NDArray[np.int64], config: PoolConfig, context: int) -> int:

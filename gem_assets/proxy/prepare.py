@@ -1,7 +1,8 @@
 """From labelled shards to what proxies need: tokenizer, token pool, evaluation windows, counts.
 
-Writes, into one folder, ``tokenizer.json``, the files of ``pool`` and ``held_out.parquet`` (ids of the documents behind
-the windows, which no count and no stream may hold); and ``counts.parquet`` for each snapshot into a folder of its own.
+Writes, into one folder, ``tokenizer.json``, the files of ``pool``, those of ``contents`` and ``held_out.parquet`` (ids
+of the documents behind the windows, which no count and no stream may hold); and ``counts.parquet`` for each snapshot
+into a folder of its own.
 
 Documents are chosen by the rank of their id (``sampling.document_ranks``), the lowest first, as many of each domain as
 may be needed; they are read twice, once for the tokenizer's sample and once to be encoded, shard by shard. Memory is
@@ -11,7 +12,6 @@ the ids and sizes of the labels, and the chosen tokens.
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,49 +24,17 @@ from numpy.typing import NDArray
 
 from gem_assets.mapping import ShardMap, serial_map
 from gem_assets.proxy.config import ProxyConfig
+from gem_assets.proxy.contents import HELD_OUT, PreparedReport, write_contents
 from gem_assets.proxy.counts import DomainCounts, count_documents
 from gem_assets.proxy.pool import EvaluationSet, PoolError, build_pool, target_windows
 from gem_assets.proxy.tokens import FILE as TOKENIZER
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
 from gem_assets.sampling import BATCH_ROWS, Scan, document_ranks, select_documents
 
-HELD_OUT = "held_out.parquet"
-REPORT = "prepared.json"
-
 #: UTF-8 bytes a token that are reckoned with when documents are chosen; more than any text has at 2,048 ids.
 _BYTES_PER_TOKEN = 5
 _PRUNE_ROWS = 2_000_000
 _CHOSEN = pa.schema([("doc_id", pa.string()), ("cluster", pa.int16()), ("rank", pa.uint64())])
-
-
-@dataclass(frozen=True)
-class PreparedReport:
-    """What was prepared.
-
-    Attributes
-    ----------
-    vocab, tokenizer
-        Size and digest of the tokenizer.
-    pool, evaluation
-        Digests.
-    domain_tokens
-        Training tokens of each domain.
-    targets
-        Names of all targets.
-    without_target
-        Domains too small to hold out a window; they are trained on and not judged by.
-    bytes_per_token
-        Of the evaluation windows.
-    """
-
-    vocab: int
-    tokenizer: str
-    pool: str
-    evaluation: str
-    domain_tokens: tuple[int, ...]
-    targets: tuple[str, ...]
-    without_target: tuple[str, ...]
-    bytes_per_token: float
 
 
 def prepare_data(
@@ -118,18 +86,13 @@ def prepare_data(
     evaluation = EvaluationSet.concatenate(parts)
     split.pool.save(out)
     evaluation.save(out)
-    pq.write_table(pa.table({"doc_id": ids.take(pa.array(split.held_out))}).sort_by("doc_id"), out / HELD_OUT)
-    report = PreparedReport(
-        vocab=tokenizer.vocab,
-        tokenizer=tokenizer.digest,
-        pool=split.pool.digest,
-        evaluation=evaluation.digest,
-        domain_tokens=tuple(int(n) for n in split.pool.sizes),
-        targets=evaluation.names,
-        without_target=tuple(name for name in names if name not in evaluation.names),
-        bytes_per_token=float(evaluation.n_bytes.sum() / evaluation.n_tokens.sum()),
+    report = PreparedReport.of(
+        split.pool,
+        evaluation,
+        counting=write_contents(split, ids, cluster, tokenizer.digest, out),
+        without_target=(name for name in names if name not in evaluation.names),
     )
-    (out / REPORT).write_text(json.dumps(asdict(report), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    report.write(out)
     return report
 
 
