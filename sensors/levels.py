@@ -161,7 +161,8 @@ def miscounted_snapshots(root: str) -> list[str]:
     tokens, pages = artifacts.current(PROXY_TOKENS), artifacts.current("page_history")
     if tokens is None or pages is None:
         return []
-    counting, left_out = tokens.manifest.metrics.get("counting"), _left_out(root, pages.identity)
+    counting = tokens.manifest.metrics.get("counting") or tokens.identity
+    left_out = _left_out(root, pages.identity)
     found: list[str] = []
     for name in artifacts.partitions(CLUSTER_COUNTS):
         current = artifacts.current(CLUSTER_COUNTS, name)

@@ -309,8 +309,8 @@ def is_made_from(tokens: Artifact | None, config: Mapping[str, Any], seed: int, 
 
 
 def counting_of(store: StoreResource, tokens: InputRef) -> str:
-    """Return the version of what counts take from prepared tokens."""
-    return str(store.artifact(tokens).manifest.metrics[COUNTING])
+    """Return the version of what counts take from prepared tokens; older ones do not name it and stand as a whole."""
+    return str(store.artifact(tokens).manifest.metrics.get(COUNTING) or tokens.identity)
 
 
 def superseded_input(store: StoreResource, pages: InputRef, snapshot: str | None) -> list[InputRef]:
