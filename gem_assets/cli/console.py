@@ -90,11 +90,13 @@ def progress_of_log(log: Path, every_s: float = 1.0) -> Generator[None]:
     """Print what a run's log says of its progress (``swarm: 3 of 48 proxies, about 90 s left``) while it is written."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()
+    # taken here: by the time the thread looks, the run may have written already
+    start = log.stat().st_size
     over = threading.Event()
 
     def follow() -> None:
         with log.open(encoding="utf-8", errors="replace") as lines:
-            lines.seek(0, os.SEEK_END)
+            lines.seek(start)
             rest, last = "", False
             while not last:
                 last = over.wait(every_s)
