@@ -25,8 +25,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,8 +35,17 @@ import pyarrow.compute as pc
 from lance.fragment import write_fragments
 
 from gem_assets.lineage.durable import file_lock, make_dirs
-from gem_assets.lineage.manifest import LanceRef, check_partition
-from resources.lance_files import CommitFiles, heal, manifests, newest_intact, orphan_files
+from gem_assets.lineage.manifest import check_partition
+from resources.lance_commit import Commit, exchange
+from resources.lance_files import (
+    CommitFiles,
+    fragments_of,
+    heal,
+    manifest_names,
+    manifests,
+    newest_intact,
+    orphan_files,
+)
 from resources.lance_source import (
     BATCH_ROWS,
     SNAPSHOT,
@@ -54,25 +62,6 @@ from resources.lance_source import (
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What one call did. ``changed`` is False when the content was there already and nothing was written."""
-
-    table: str
-    version: int
-    rows: int
-    digest: str
-    rows_inserted: int = 0
-    rows_updated: int = 0
-    rows_deleted: int = 0
-    changed: bool = True
-
-    @property
-    def ref(self) -> LanceRef:
-        """What a manifest records of it."""
-        return LanceRef(table=self.table, version=self.version, rows=self.rows, digest=self.digest)
 
 
 class LanceTables:
@@ -191,6 +180,25 @@ class LanceTables:
             scan_in_order=True,
         )
 
+    def scan_pinned(
+        self, table: str, pins: Iterable[tuple[int | None, str | None, int | None]], columns: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of (version, snapshot, number of rows) one after the other, as :meth:`scan` would.
+
+        The table is looked over once, and of each version only the fragments that its own commit wrote are read.
+        """
+        self._require(table)
+        for version, snapshot, rows in pins:
+            dataset, condition = self._at(table, version), condition_of(None, snapshot)
+            scanner = dataset.scanner(
+                columns=list(columns),
+                filter=condition,
+                batch_size=BATCH_ROWS,
+                scan_in_order=True,
+                fragments=fragments_of(dataset, condition, rows) if rows and condition else None,
+            )
+            yield from scanner.to_batches()
+
     def read(
         self,
         table: str,
@@ -239,6 +247,13 @@ class LanceTables:
         """Return the order-free digest of the rows, as commits and manifests record it."""
         dataset = self._require(table, version)
         return digest_of(dataset, condition_of(None, snapshot))
+
+    def pin(self, table: str, versions: Iterable[int]) -> None:
+        """Name every version ``pinned-<version>`` that has no such name yet."""
+        standing = self.tags(table)
+        for version in sorted(set(versions)):
+            if standing.get(f"pinned-{version}") != version:
+                self.tag(table, f"pinned-{version}", version)
 
     def tag(self, table: str, name: str, version: int) -> None:
         """Name a version, so that no clean-up takes it away; saying it again is fine, moving it is refused.
@@ -312,14 +327,15 @@ class LanceTables:
             return Commit(table, version, source.rows, source.digest, rows_inserted=source.rows)
         refuse_other_schema(table, dataset.schema, source.schema)
         condition = rows_of(snapshot)
-        if dataset.count_rows(filter=condition) == source.rows and (
-            source.rows == 0 or digest_of(dataset, condition) == source.digest
-        ):
+        # the one look at what all other snapshots wrote; a table of a thousand of them has as many fragments
+        old = dataset.scanner(columns=[key], filter=condition, with_row_address=True).to_table()
+        if len(old) == source.rows and (source.rows == 0 or digest_of(dataset, condition) == source.digest):
             return Commit(table, int(dataset.version), source.rows, source.digest, changed=False)
-        old = dataset.to_table(columns=[key], filter=condition).column(0)
-        kept = pc.sum(pc.is_in(source.keys, value_set=old)).as_py() or 0
-        write = self._swap if self.commit == "swap" else self._merge
-        version = write(table, dataset, source, snapshot, key)
+        kept = pc.sum(pc.is_in(source.keys, value_set=old.column(key))).as_py() or 0
+        if self.commit == "swap":
+            version = self._swap(table, dataset, source, condition, old.column("_rowaddr"))
+        else:
+            version = self._merge(table, dataset, source, snapshot, key)
         return Commit(
             table, version, source.rows, source.digest,
             rows_inserted=source.rows - kept, rows_updated=kept, rows_deleted=len(old) - kept,
@@ -336,27 +352,11 @@ class LanceTables:
             operation = lance.LanceOperation.Overwrite(source.schema, fragments)
             return int(lance.LanceDataset.commit(path, operation, storage_options=self.storage_options).version)
 
-    def _swap(self, table: str, dataset: lance.LanceDataset, source: Source, snapshot: str, key: str) -> int:  # noqa: ARG002
-        condition = rows_of(snapshot)
-        scanner = dataset.scanner(columns=[], filter=condition, with_row_address=True)
-        addresses = scanner.to_table().column("_rowaddr")
-        touched = pc.unique(pc.shift_right(addresses, pa.scalar(32, pa.uint64()))).to_pylist()
+    def _swap(self, table: str, dataset: lance.LanceDataset, source: Source, condition: str, addresses: Any) -> int:
         with self._durable(table) as files:
-            new = write_fragments(source.reader(), dataset, schema=source.schema, mode="append") if source.rows else []
-            removed: list[int] = []
-            updated: list[Any] = []
-            for fragment in dataset.get_fragments():
-                if fragment.fragment_id in touched:
-                    rest = fragment.delete(condition)
-                    if rest is None:
-                        removed.append(fragment.fragment_id)
-                    else:
-                        updated.append(rest)
+            operation = exchange(dataset, source, condition, addresses)
             if files is not None:
                 files.sync_data()
-            operation = lance.LanceOperation.Update(
-                removed_fragment_ids=removed, updated_fragments=updated, new_fragments=new
-            )
             read = int(dataset.version)
             version = int(lance.LanceDataset.commit(dataset, operation, read_version=read).version)
         if version != read + 1:
@@ -392,9 +392,13 @@ class LanceTables:
         newest = newest_intact(folder) if self.read_only else heal(folder, self._lock(table, "repair"))
         if newest is None:
             return None
-        if version is not None and version not in manifests(Path(path)):
+        return lance.dataset(path, version=newest) if version is None else self._at(table, version)
+
+    def _at(self, table: str, version: int | None) -> lance.LanceDataset:
+        path = self.path(table)
+        if self.folder is not None and version is not None and version not in manifest_names(Path(path)):
             raise _no_version(table, version)
-        return lance.dataset(path, version=newest if version is None else version)
+        return lance.dataset(path, version=version, storage_options=self.storage_options)
 
     def _require(self, table: str, version: int | None = None) -> lance.LanceDataset:
         dataset = self._open(table, version)

@@ -9,9 +9,12 @@ with a loud warning, and the version before it is the newest again.
 
 import contextlib
 import logging
+import os
+import stat
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import lance
 
@@ -27,12 +30,17 @@ _COMMIT_FOLDERS = ("data", "_deletions", "_transactions", "_versions")
 
 def manifests(table: Path) -> dict[int, Path]:
     """Return version to manifest file, newest first; both naming schemes of Lance are read."""
-    found: dict[int, Path] = {}
-    for path in (table / "_versions").glob("*.manifest"):
-        if path.stem.isdigit():
-            number = int(path.stem)
+    return {version: table / "_versions" / name for version, name in manifest_names(table).items()}
+
+
+def manifest_names(table: Path) -> dict[int, str]:
+    """Return version to name of the manifest file, newest first."""
+    found: dict[int, str] = {}
+    for name in _files(table / "_versions"):
+        stem = name.removesuffix(".manifest")
+        if stem != name and stem.isdigit():
             # the newer scheme counts down from 2^64 - 1 so that the newest version lists first
-            found[_MAX_VERSION - number if len(path.stem) == 20 else number] = path
+            found[_MAX_VERSION - int(stem) if len(stem) == 20 else int(stem)] = name
     return dict(sorted(found.items(), reverse=True))
 
 
@@ -53,20 +61,20 @@ def torn_manifest(path: Path) -> str | None:
 
 def torn_version(table: Path, version: int) -> str | None:
     """Return why a version cannot be read in full, or None: manifest, then name and size of every data file."""
-    path = manifests(table).get(version)
-    if path is None:
+    name = manifest_names(table).get(version)
+    if name is None:
         return "it has no manifest"
+    path = table / "_versions" / name
     if why := torn_manifest(path):
         return f"of its manifest {path.name}: {why}"
     try:
         dataset = lance.dataset(str(table), version=version)
     except (OSError, ValueError) as error:
         return f"its manifest {path.name} does not open: {error}"
+    data = f"{table}/data/"
     for fragment in dataset.get_fragments():
         for file in fragment.data_files():
-            data = table / "data" / file.path
-            size = data.stat().st_size if data.is_file() else None
-            expected = file.file_size_bytes
+            size, expected = _size(data + file.path), file.file_size_bytes
             if size is None or (expected is not None and size != expected) or size == 0:
                 return f"data file {file.path} has {'no' if size is None else size} bytes, not {expected}"
     return None
@@ -74,7 +82,7 @@ def torn_version(table: Path, version: int) -> str | None:
 
 def newest_intact(table: Path) -> int | None:
     """Return the newest version that can be read in full, changing nothing; None without any."""
-    return next((version for version in manifests(table) if torn_version(table, version) is None), None)
+    return next((version for version in manifest_names(table) if torn_version(table, version) is None), None)
 
 
 def heal(table: Path, lock: AbstractContextManager[None]) -> int | None:
@@ -83,11 +91,8 @@ def heal(table: Path, lock: AbstractContextManager[None]) -> int | None:
     Only the fault that a power cut leaves is healed: the youngest commits are torn and the ones before them are
     whole. It waits for the writer's lock, so that a commit in progress is never taken for a torn one.
     """
-    versions = manifests(table)
-    if not versions:
-        return None
-    newest = next(iter(versions))
-    if torn_version(table, newest) is None:
+    newest = next(iter(manifest_names(table)), None)
+    if newest is None or torn_version(table, newest) is None:
         return newest
     with lock:
         for version, path in manifests(table).items():
@@ -128,7 +133,7 @@ class CommitFiles:
             path.unlink(missing_ok=True)
 
     def _new(self, folders: Iterable[str]) -> list[Path]:
-        return sorted(p for p in self._list() - self.before if p.parent.name in folders)
+        return sorted(self.table / folder / name for folder, name in self._list() - self.before if folder in folders)
 
     def _sync(self, folders: Iterable[str]) -> None:
         touched: set[Path] = set()
@@ -140,13 +145,36 @@ class CommitFiles:
         for folder in sorted(touched):
             fsync_dir(folder)
 
-    def _list(self) -> set[Path]:
-        found: set[Path] = set()
-        for name in _COMMIT_FOLDERS:
-            folder = self.table / name
-            if folder.is_dir():
-                found.update(p for p in folder.iterdir() if p.is_file())
-        return found
+    def _list(self) -> set[tuple[str, str]]:
+        return {(folder, name) for folder in _COMMIT_FOLDERS for name in _files(self.table / folder)}
+
+
+def fragments_of(dataset: Any, condition: str, rows: int) -> list[Any] | None:
+    """Return the newest fragments if they alone hold ``rows`` rows that pass a filter, or None.
+
+    A commit writes one snapshot into fragments of its own, the newest of its version, so that a reader who knows how
+    many rows to find need not look at the fragments of a thousand other snapshots.
+
+    Parameters
+    ----------
+    dataset
+        Of the version that the commit wrote.
+    condition
+        Filter that the rows of the snapshot pass.
+    rows
+        How many do.
+    """
+    found: list[Any] = []
+    have = 0
+    for fragment in sorted(dataset.get_fragments(), key=lambda one: one.fragment_id, reverse=True):
+        if have >= rows:
+            break
+        found.insert(0, fragment)
+        have += fragment.count_rows()
+    if have < rows:
+        return None
+    passing = dataset.scanner(columns=[], filter=condition, fragments=found, with_row_id=True).count_rows()
+    return found if passing == rows else None
 
 
 def orphan_files(table: Path) -> list[Path]:
@@ -169,6 +197,23 @@ def orphan_files(table: Path) -> list[Path]:
                 used.add(str(deletion))
     found = [p for name in ("data", "_deletions") for p in (table / name).glob("*") if p.is_file()]
     return sorted(p for p in found if p.relative_to(table).as_posix() not in used)
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the names of the files of a folder; its tables may have thousands, so no path objects."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if entry.is_file()]
+    except FileNotFoundError:
+        return []
+
+
+def _size(path: str) -> int | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _before(versions: dict[int, Path], version: int) -> str:

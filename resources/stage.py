@@ -149,13 +149,12 @@ class Stage:
 
     def _pin_inputs(self) -> None:
         """Tag every table version that was read, so that cleaning up a table never takes it away."""
-        versions = {
-            (ref.lance_table, ref.lance_version)
-            for ref in self.inputs
-            if ref.lance_table is not None and ref.lance_version is not None
-        }
-        for table, version in sorted(versions):
-            self.store.tables.tag(table, f"pinned-{version}", version)
+        versions: dict[str, set[int]] = {}
+        for ref in self.inputs:
+            if ref.lance_table is not None and ref.lance_version is not None:
+                versions.setdefault(ref.lance_table, set()).add(ref.lance_version)
+        for table, read in sorted(versions.items()):
+            self.store.tables.pin(table, read)
 
     def _tables_stand(self, artifact: Artifact) -> bool:
         for ref in artifact.manifest.lance:

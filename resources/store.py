@@ -9,6 +9,7 @@ import contextlib
 import math
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,10 +141,9 @@ class StoreResource(dg.ConfigurableResource):
         tables = self.tables
 
         def scan(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-            for ref in refs:
-                yield from tables.scan(
-                    str(ref.lance_table), version=ref.lance_version, columns=columns, snapshot=ref.partition
-                )
+            for table, group in groupby(refs, key=lambda ref: str(ref.lance_table)):
+                pins = [(ref.lance_version, ref.partition, ref.rows) for ref in group]
+                yield from tables.scan_pinned(table, pins, columns)
 
         return scan
 
