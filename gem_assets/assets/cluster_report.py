@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.sphere.report_config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
@@ -55,6 +55,6 @@ def cluster_report(
             "comparison": picture(folder, "comparison.png", "Clusterings of the same documents side by side"),
             "shares": picture(folder, "shares.png", "Cluster shares: spherical k-means and GEM"),
             "spectrum": picture(folder, "spectrum.png", "Share of the squared length on the leading axes"),
-            "page": dg.MetadataValue.path(str(folder / PAGE_NAME)),
+            "page": page_link(folder, PAGE_NAME),
         }
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
@@ -75,13 +75,17 @@ def gis_taxonomy(
             **stage.artifact.manifest.metrics,
             "namer": taxonomy.namer,
             **(refit_figures(taxonomy.refit) if taxonomy.refit is not None else {}),
-            "clusters": table(taxonomy.to_table().to_pylist()),
+            "page": page_link(folder, PAGE_NAME),
+            "clusters": table(taxonomy.to_table().to_pylist(), CLUSTER_COLUMNS),
             **(parent_figures(taxonomy.hierarchy) if taxonomy.hierarchy is not None else {}),
             "map": picture(folder, "map.png", "Seed documents between the centres of the clusters they resemble"),
             **({"tree": picture(folder, TREE_NAME, "Clusters and their parents")} if taxonomy.hierarchy else {}),
-            "page": dg.MetadataValue.path(str(folder / PAGE_NAME)),
         }
     )
+
+
+# keywords and neighbours stand on the page: here they would make every row five lines high
+CLUSTER_COLUMNS = ["cluster", "name", "documents", "share", "coherence", "kappa", "parent"]
 
 
 def parent_figures(hierarchy: "Hierarchy") -> dict[str, dg.MetadataValue]:

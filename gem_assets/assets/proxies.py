@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
 from gem_assets.lineage.artifacts import Artifact
 from gem_assets.lineage.manifest import InputRef
@@ -267,7 +267,7 @@ def proxy_swarm(
             **found.figures,
             "mixtures_by_loss": table(found.mixtures),
             "shares_against_loss": picture(folder, PICTURE, "Loss of every proxy against the share of a cluster"),
-            "page": dg.MetadataValue.path(str(folder / SWARM_PAGE)),
+            "page": page_link(folder, SWARM_PAGE),
         }
     )
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, page_link, refresh, table
 from gem_assets.assets.learned_recipes import LEARNED
 from gem_assets.assets.method_recipes import METHOD_STRATEGIES, METHODS
 from gem_assets.assets.recipes import DESCRIPTIONS
@@ -62,6 +62,6 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
             **manifest.metrics,
             "recipes_side_by_side": table(list(gathered.comparison.rows)),
             **pictures,
-            "page": dg.MetadataValue.path(str(folder / RECIPES_PAGE)),
+            "page": page_link(folder, RECIPES_PAGE),
         }
     )

@@ -53,12 +53,15 @@ def student_model(
             "trained_on": report.trained_on,
             **report.summary,
             "agreement_on_top_gis": report.gis_agreement,
-            "by_source": table(report.by_source),
-            "by_language": table(report.by_lang),
-            "by_source_and_language": table(report.by_source_and_lang),
-            "by_length": table(report.by_length),
+            "by_source": table(report.by_source, GROUP_COLUMNS),
+            "by_language": table(report.by_lang, GROUP_COLUMNS),
+            "by_source_and_language": table(report.by_source_and_lang, GROUP_COLUMNS),
+            "by_length": table(report.by_length, GROUP_COLUMNS),
             "escalation": table(report.escalation),
             "agreement_matrix": picture(folder, "agreement.png", "Teacher's cluster by student's cluster"),
             "reliability": picture(folder, "reliability.png", "Confidence and margin, and how often they are right"),
         }
     )
+
+
+GROUP_COLUMNS = ["group", "n_documents", "agreement", "mean_confidence", "low_margin_share"]

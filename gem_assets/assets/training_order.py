@@ -83,7 +83,7 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
                 "window_share_error": manifest.metrics["window_share_error"],
                 "left_out": manifest.metrics["left_out"],
                 "clusters": table(manifest.metrics["clusters"], CLUSTER_COLUMNS),
-                "guidelines": table(manifest.metrics["guidelines"]),
+                "guidelines": table(manifest.metrics["guidelines"], GUIDELINE_COLUMNS),
                 "curve_picture": picture(folder, CURVE_NAME, "Rank of the score along the run"),
                 "shares_picture": picture(folder, SHARES_NAME, "Token shares along the run"),
                 "files": dg.MetadataValue.path(str(folder)),
@@ -189,6 +189,8 @@ FORMS = {
 MOST_ROWS = 15
 DOMAIN_COLUMNS = ["domain", "share", "bytes", "documents", "exposures"]
 GROUP_COLUMNS = ["value", "token_share", "tokens", "documents"]
+# the figures before the words, which fill the width of the page
+GUIDELINE_COLUMNS = ["inside clusters", "over all documents", "figure"]
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
 
 ORDERED = (*DESCRIPTIONS, *LEARNED, *METHOD_STRATEGIES)

@@ -22,7 +22,12 @@ def print_trace(trace: "Trace", out: Console) -> None:
     if trace.domain is not None:
         _print_domain(trace.domain, out)
     elif not trace.documents:
-        out.print(f"{trace.query} is not in any snapshot that the store still holds.", markup=False, soft_wrap=True)
+        out.print(
+            f"{trace.query} is not in any snapshot that the store still holds.\nAsked for can be a full URL, a "
+            "document id or content digest, a host or registrable domain, or a source.",
+            markup=False,
+            soft_wrap=True,
+        )
         return
     if trace.found > len(trace.documents):
         out.print(f"The first {len(trace.documents)} of {trace.found:,} documents (--most N shows more):")

@@ -130,7 +130,10 @@ def require_filled(trainer: Trainer, plan: RunPlan, buckets: Buckets, length: in
 def require_tokenizer(trainer: Trainer, path: Path | None, config: ExportConfig) -> TextTokenizer:
     """Load the tokenizer of a trainer that reads tokens."""
     if path is None:
-        raise ExportError(f"{trainer} reads tokens; give a `tokenizers` JSON file")
+        raise ExportError(
+            f"{trainer} reads tokens; give the JSON file of a tokenizer, as the package tokenizers saves it: "
+            "--tokenizer FILE"
+        )
     return TextTokenizer(path, config.eos_token)
 
 
