@@ -163,6 +163,8 @@ def miscounted_snapshots(root: str) -> list[str]:
         return []
     counting = tokens.manifest.metrics.get("counting") or tokens.identity
     left_out = _left_out(root, pages.identity)
+    if left_out is None:
+        return []
     found: list[str] = []
     for name in artifacts.partitions(CLUSTER_COUNTS):
         current = artifacts.current(CLUSTER_COUNTS, name)
@@ -173,7 +175,7 @@ def miscounted_snapshots(root: str) -> list[str]:
 
 
 @lru_cache(maxsize=16)
-def _left_out(root: str, history: str) -> dict[str, str]:
+def _left_out(root: str, history: str) -> dict[str, str] | None:
     from gem_assets.corpus.recrawls import Selection
     from gem_assets.lineage.artifacts import ArtifactStore
 

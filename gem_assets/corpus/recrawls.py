@@ -137,13 +137,23 @@ class Selection:
 
     @classmethod
     def read(cls, folder: Path, snapshot: str | None = None) -> "Selection":
-        """Read from an artifact of :func:`publish_history`, of one snapshot if given."""
-        chosen = pc.field("snapshot") == snapshot if snapshot is not None else None
+        """Read from an artifact of :func:`publish_history`, of one snapshot if given.
+
+        A history that does not tell the snapshots apart, as the first ones did not, is read whole: ids of other
+        snapshots leave nothing out.
+        """
+        told_apart = "snapshot" in pq.read_schema(folder / SUPERSEDED_NAME).names
+        chosen = pc.field("snapshot") == snapshot if snapshot is not None and told_apart else None
         return cls(pq.read_table(folder / SUPERSEDED_NAME, filters=chosen).column("doc_id").combine_chunks())
 
     @classmethod
-    def versions(cls, folder: Path) -> dict[str, str]:
-        """Return the :attr:`version` of every snapshot of which something is left out."""
+    def versions(cls, folder: Path) -> dict[str, str] | None:
+        """Return the :attr:`version` of every snapshot of which something is left out.
+
+        None for a history that does not tell the snapshots apart: it has to be made again first.
+        """
+        if "snapshot" not in pq.read_schema(folder / SUPERSEDED_NAME).names:
+            return None
         names = pq.read_table(folder / SUPERSEDED_NAME, columns=["snapshot"]).column("snapshot").unique().to_pylist()
         return {name: cls.read(folder, name).version for name in sorted(names)}
 
