@@ -90,7 +90,8 @@ def select_by_quality(
     if standardised:
         values = standardise(values, groups)
     gumbel = np.random.default_rng(seed).gumbel(size=len(values))
-    keys = values / tau + gumbel if tau > 0 else values
+    # the order of values / tau + gumbel, without the overflow of a small tau
+    keys = values + tau * gumbel
     copies = np.zeros(len(values), np.int64)
     taken = np.zeros(len(wanted))
     for k, budget in enumerate(wanted):
