@@ -190,14 +190,10 @@ class LanceTables:
         self._require(table)
         for version, snapshot, rows in pins:
             dataset, condition = self._at(table, version), condition_of(None, snapshot)
-            scanner = dataset.scanner(
-                columns=list(columns),
-                filter=condition,
-                batch_size=BATCH_ROWS,
-                scan_in_order=True,
-                fragments=fragments_of(dataset, condition, rows) if rows and condition else None,
-            )
-            yield from scanner.to_batches()
+            own = fragments_of(dataset, condition, rows) if rows and condition else None
+            yield from dataset.scanner(
+                columns=list(columns), filter=condition, batch_size=BATCH_ROWS, scan_in_order=True, fragments=own
+            ).to_batches()
 
     def read(
         self,

@@ -363,3 +363,27 @@ def test_read_only_changes_nothing_and_still_steps_back(swap, tmp_path):
 def test_swap_needs_a_folder():
     with pytest.raises(ValueError, match="needs a lock"):
         LanceTables("s3://bucket/db", commit="swap")
+
+
+def test_pinned_snapshots_are_read_as_a_full_scan_reads_them(swap):
+    first = swap.replace_snapshot("t", rows("s1", 6), "s1").ref
+    second = swap.replace_snapshot("t", rows("s2", 4), "s2").ref
+    again = swap.replace_snapshot("t", rows("s1", 5, seed=9), "s1").ref
+    columns = rows("s1", 1).column_names
+    # rows of s2 are not the newest in the version of s1's second commit, and a wrong number of rows is no guide either
+    pins = [
+        (first.version, "s1", 6),
+        (second.version, "s2", 4),
+        (again.version, "s1", 5),
+        (again.version, "s2", 4),
+        (again.version, "s2", 2),
+        (again.version, "s1", None),
+    ]
+    for pin in pins:
+        version, snapshot, _ = pin
+        found = [row for batch in swap.scan_pinned("t", [pin], columns) for row in batch.to_pylist()]
+        expected = swap.scan("t", version=version, columns=columns, snapshot=snapshot)
+        assert found == [row for batch in expected for row in batch.to_pylist()], pin
+        assert found, pin
+    together = [row for batch in swap.scan_pinned("t", pins[:3], columns) for row in batch.to_pylist()]
+    assert len(together) == 6 + 4 + 5
