@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.embedding.cca import CcaEmbedder
-from gem_assets.embedding.config import CODE_VERSION, EmbeddingConfig
-from gem_assets.embedding.embedder import DESCRIPTION_FILE, Embedded, Progress
-from gem_assets.embedding.features import TOKENISER_DIGEST, Texts, as_large_strings
+from gem_assets.embedding.config import EmbeddingConfig
+from gem_assets.embedding.embedder import DESCRIPTION_FILE, Embedded, Progress, describe
+from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.embedding.lsa import LsaEmbedder
 from gem_assets.embedding.tfidf import unit_rows
 
@@ -74,13 +74,7 @@ class CombinedEmbedder:
         for name, part in (("cca", self.cca_), ("lsa", self.lsa_)):
             (directory / name).mkdir()
             part.save(directory / name)
-        description = {
-            "method": self.config.method,
-            "code_version": CODE_VERSION,
-            "tokeniser": TOKENISER_DIGEST,
-            "config": self.config.model_dump(mode="json"),
-        }
-        (directory / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
+        describe(directory, self.config)
 
     @classmethod
     def load(cls, directory: Path) -> Self:

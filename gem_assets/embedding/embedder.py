@@ -128,6 +128,11 @@ def load_embedder(directory: Path) -> Embedder:
 def save_fitted(directory: Path, file: str, config: EmbeddingConfig, arrays: dict[str, NDArray[Any]]) -> None:
     """Write the arrays of a fitted embedder and its description."""
     save_file(arrays, directory / file)
+    describe(directory, config)
+
+
+def describe(directory: Path, config: EmbeddingConfig) -> None:
+    """Write ``embedder.json``, by which :func:`load_embedder` finds the class."""
     description = {
         "method": config.method,
         "code_version": CODE_VERSION,
