@@ -29,6 +29,7 @@ from gem_assets.taxonomy.config import TaxonomyConfig
 DATA_ROOT_VARIABLE = "GEM_DATA_ROOT"
 DEFAULT_DATA_ROOT = "gem-data"
 SETTINGS_FILE = "gem.toml"
+ENGINE_PATTERN = "^(local|ray|inline)$"
 
 
 class SettingsError(ValueError):
@@ -44,7 +45,12 @@ class Settings(BaseSettings):
 
     data_root: Path = Field(description="Folder that holds the landing area, tables, artifacts and history.")
     workers: int = Field(default=0, ge=0, le=4096, description="Processes for shard work; 0 means one a core.")
-    engine: str = Field(default="local", pattern="^(local|ray)$", description="Where shard work runs.")
+    engine: str = Field(
+        default="local",
+        pattern=ENGINE_PATTERN,
+        description="Where shard work runs: processes of this machine, Ray, or the run's own process (inline), which "
+        "has no time limit a shard.",
+    )
     shard_timeout_s: float = Field(
         default=3600.0, gt=0, description="Seconds after which a shard counts as hung and is named in an error."
     )

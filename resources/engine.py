@@ -1,4 +1,4 @@
-"""Where shard work runs: this process, a process pool, or Ray. Stages see one map and never know which."""
+"""Where shard work runs: a process pool, Ray, or this process. Stages see one map and never know which."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from gem_assets.mapping import ShardMap
-from gem_assets.settings import load_settings
+from gem_assets.settings import ENGINE_PATTERN, load_settings
 from resources.pool import pool_map, serial
 from resources.progress import Progress
 
@@ -20,11 +20,13 @@ class EngineResource(dg.ConfigurableResource):
     """Maps a picklable function over shards, in order.
 
     What is not given is taken from the settings of ``data_root``, afresh at every map; without a data root the local
-    pool with one process a core.
+    pool with one process a core. One worker is a process of its own too, and so is the one of a single shard: this
+    process could not stop a shard that hangs. Only ``inline`` work and work that wants a GPU here run in this process,
+    without a time limit.
     """
 
     data_root: str | None = Field(default=None, description="Data root whose settings fill in what is None here.")
-    kind: str | None = Field(default=None, pattern="^(local|ray)$", description="Where shard work runs: local or ray.")
+    kind: str | None = Field(default=None, pattern=ENGINE_PATTERN, description="local, ray or inline.")
     workers: int | None = Field(default=None, ge=0, description="Processes; 0 means one a core.")
     shard_timeout_s: float | None = Field(default=None, gt=0, description="Seconds after which a shard is stopped.")
 
@@ -56,7 +58,7 @@ class EngineResource(dg.ConfigurableResource):
             from resources.ray_map import ray_map
 
             results = ray_map(fn, items, label, cpus=cpus, gpus=gpus, timeout_s=timeout_s)
-        elif workers == 1 or gpus > 0:
+        elif kind == "inline" or gpus > 0:
             results = serial(fn, items, label)
         else:
             results = pool_map(fn, items, label, workers=workers, timeout_s=timeout_s)

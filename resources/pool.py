@@ -70,7 +70,7 @@ def pool_map(fn: Callable[[T], R], items: Sequence[T], label: str, *, workers: i
 
 
 def serial(fn: Callable[[T], R], items: Sequence[T], label: str) -> Iterator[R]:
-    """Yield ``fn(item)`` in this process, with the same errors."""
+    """Yield ``fn(item)`` in this process, with the same errors but those of a time limit."""
     for item in items:
         try:
             result = fn(item)
@@ -96,7 +96,7 @@ def too_slow(label: str, item: object, timeout_s: float) -> ShardTimeoutError:
     """Return the error for a shard that was stopped."""
     return ShardTimeoutError(
         f"{label}: shard {item} was stopped after {timeout_s:g} s. Raise shard_timeout_s (GEM_SHARD_TIMEOUT_S) if it "
-        "is large, else take it out of the landing folder",
+        "needs longer than that",
         item,
     )
 

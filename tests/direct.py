@@ -35,7 +35,7 @@ REFRESHED = tuple(name for name in CORE if name not in FITTED)
 """What follows a change of the documents; fitted things stay, as they do under the daemon."""
 
 SETTINGS = """
-workers = 1
+engine = "inline"
 [corpus]
 min_text_chars = 80
 [embedding]

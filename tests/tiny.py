@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SETTINGS = """
-workers = 1
+engine = "inline"
 [corpus]
 min_text_chars = 80
 [embedding]

@@ -9,7 +9,7 @@ from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
 from tests.tiny import land_parquet, passages, write_settings
 
-ENGINE = EngineResource(workers=1, kind="local", shard_timeout_s=60)
+ENGINE = EngineResource(kind="inline")
 
 
 @pytest.fixture

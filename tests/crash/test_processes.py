@@ -113,8 +113,9 @@ def test_a_file_that_hangs_its_reader_is_tried_again_and_then_quarantined(tmp_pa
 
 @pytest.mark.slow
 @LONG
-def test_a_worker_that_hangs_is_stopped_and_its_file_quarantined(tmp_path, ledger):
-    engine = EngineResource(kind="local", workers=2, shard_timeout_s=30.0)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_hangs_is_stopped_and_its_file_quarantined(tmp_path, ledger, workers):
+    engine = EngineResource(kind="local", workers=workers, shard_timeout_s=30.0)
 
     def hanging_map(fn, items, label):
         yield from engine.map(partial(hang_on, "slow.jsonl", **fn.keywords), items, label)

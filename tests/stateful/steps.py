@@ -56,7 +56,7 @@ TRAP = _Trap()
 def bring_up_to_date(root: Path, snapshots: list[str], *, fit: int, strategy: str) -> list[str]:
     """Run every stage as the graph does; returns the stages that computed something."""
     store, settings = StoreResource(root=str(root)), load_settings(root)
-    engine = EngineResource(kind="local", workers=1)
+    engine = EngineResource(kind="inline")
     computed: list[Stage] = []
 
     def note(stage: Stage) -> Stage:
