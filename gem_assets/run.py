@@ -6,6 +6,7 @@ fails is reported and left out, exactly as on the daemon. Nothing is forced: wha
 again, and what is fitted is not refitted because a snapshot came in.
 """
 
+import difflib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,10 @@ class RunSummary:
         return tuple(step for step in self.steps if not step.succeeded)
 
 
+class UnknownAssetError(LookupError):
+    """A name that is no asset's; the message lists the names that come close."""
+
+
 Progress = Callable[[int, int, str], None]
 #: Assets with one result a snapshot, and what their snapshots are made of.
 SNAPSHOT_ASSETS = (
@@ -72,7 +77,7 @@ def materialize_everything(
     settings
         Settings of the data root; its DAGSTER_HOME receives the run history.
     progress
-        Called with (steps done, steps in all, what runs now).
+        Called with (steps done, steps in all, what runs now); at the end with ``done``, or with how many steps failed.
     only
         Names of the assets to materialize; all of them by default.
     also
@@ -82,18 +87,25 @@ def materialize_everything(
     -------
     RunSummary
         Every step with its time; a failed snapshot is among :attr:`RunSummary.failed`.
+
+    Raises
+    ------
+    UnknownAssetError
+        When ``only`` or ``also`` name something that is no asset; nothing has run then.
     """
     os.environ[DATA_ROOT_VARIABLE] = str(settings.data_root)
     from gem_assets.definitions import code_location
 
     started = time.monotonic()
     defs = code_location(settings.data_root)
+    _check_names(defs, [*(only or ()), *also])
     with open_instance(settings) as instance:
         _register_landed(defs, instance)
         snapshots = tuple(sorted(instance.get_dynamic_partitions("snapshot")))
         plan = [(key, s) for key, s in _plan(defs, snapshots, also) if only is None or key.to_user_string() in only]
         steps: list[Step] = []
         broken: set[str] = set()
+        number = 0
         for number, (asset, snapshot) in enumerate(plan):
             if snapshot in broken or (only is None and _is_kept(defs, settings, asset)):
                 continue
@@ -105,7 +117,10 @@ def materialize_everything(
                 if snapshot is None:
                     break
                 broken.add(snapshot)
-        if progress is not None:
+        failed = sum(not step.succeeded for step in steps)
+        if progress is not None and failed:
+            progress(min(number, len(plan) - failed), len(plan), f"{failed} failed")
+        elif progress is not None:
             progress(len(plan), len(plan), "done")
     return RunSummary(tuple(steps), time.monotonic() - started, snapshots)
 
@@ -130,6 +145,15 @@ def with_followers(defs: dg.Definitions, asset: str) -> list[str]:
                 chosen.add(child.to_user_string())
                 waiting.append(child)
     return sorted(chosen)
+
+
+def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
+    known = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 5)
+            meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
+            raise UnknownAssetError(f"there is no asset {name!r}; {meant}")
 
 
 def _is_kept(defs: dg.Definitions, settings: Settings, asset: dg.AssetKey) -> bool:

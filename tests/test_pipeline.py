@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.cli.planning import make_plan
-from gem_assets.run import materialize_everything
+from gem_assets.run import UnknownAssetError, materialize_everything
 from gem_assets.settings import load_settings
 from resources import StoreResource
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
@@ -164,6 +164,21 @@ def test_gem_audit_copies_the_audit_of_the_current_mixture(built, store, tmp_pat
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 1
     assert "is no audit" in refused.output
+
+
+@pytest.mark.parametrize("argument", ["only", "also"])
+def test_a_name_that_is_no_asset_is_refused_with_those_that_come_close(tmp_path, argument):
+    with pytest.raises(UnknownAssetError, match="no asset 'recipes/lexicla'; did you mean recipes/lexical, "):
+        materialize_everything(load_settings(tmp_path), **{argument: ["recipes/lexicla"]})
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_after_a_failure_does_not_say_done(tmp_path):
+    told = []
+    names = ["recipes/lexical", "recipes/entropy"]
+    summary = materialize_everything(load_settings(tmp_path), lambda *args: told.append(args), only=names)
+    assert [step.asset for step in summary.failed] == ["recipes/entropy"]
+    assert told == [(0, 2, "recipes/entropy"), (0, 2, "1 failed")]
 
 
 @pytest.mark.slow

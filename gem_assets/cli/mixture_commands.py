@@ -164,7 +164,7 @@ def _materialize(data_root: Path | None, assets: list[str]) -> None:
     log = settings.dagster_home / LOG
     with progress_report() as report, progress_of_log(log), quiet_stderr(log):
         summary: RunSummary = materialize_everything(
-            settings, lambda done, total, what: report(what, done, total), only=assets, also=assets
+            settings, lambda done, total, _: report("Mixtures", done, total), only=assets, also=assets
         )
     if summary.failed:
         step = summary.failed[0]

@@ -103,6 +103,8 @@ def test_a_step_that_fails_is_named_with_its_log(tmp_path):
     assert "recipes/lexical failed" in said
     assert "materialize it first" in said
     assert "dagster/logs/mixtures.log" in said.replace(" ", "")
+    assert "done" not in result.stdout
+    assert "Mixtures:" not in result.stdout
 
 
 def test_progress_of_a_run_is_taken_from_its_log(tmp_path, capsys):
