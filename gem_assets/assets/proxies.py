@@ -202,6 +202,7 @@ def cluster_counts(
 def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
+    from gem_assets.mixing.groups import cluster_groups
     from gem_assets.mixing.grow import (
         PICTURE,
         describe_swarm,
@@ -230,7 +231,9 @@ def proxy_swarm(
     data, folder = store.artifact(tokens), store.cache(SWARM_FOLDER)
     k = int(data.manifest.counts["clusters"])
     supply = read_supply(store.artifact(inventory).path, k)
-    drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf)
+    taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
+    groups = cluster_groups(taxonomy, conf.groups) if conf.sampler == "hierarchical" else None
+    drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf, groups)
     stage = Stage(
         store,
         "proxy_swarm",
@@ -254,8 +257,8 @@ def proxy_swarm(
                 f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
             ),
         )
-        names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
         with stage.write() as draft:
+            names = taxonomy.names
             swarm, figures = publish_swarm(rows, lexical, names, draft.path)
             (draft.path / SWARM_PAGE).write_text(swarm_page(draft.path, names), encoding="utf-8")
             draft.counts = {"proxies": len(rows), "mixtures": len(swarm.labels), "failed": len(rows.failed)}

@@ -5,7 +5,6 @@ then mixtures of the chosen sampler up to the wanted number. A fixed mixture tha
 uniform when no cluster is small) is trained once, under the earlier name.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,14 @@ from numpy.typing import NDArray
 from gem_assets.mixing.caps import apply_caps, share_caps
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.heuristics import HEURISTICS
-from gem_assets.mixing.samplers import NEAR, sample_d_optimal, sample_low_discrepancy, sample_regmix, with_anchors
+from gem_assets.mixing.samplers import (
+    NEAR,
+    sample_d_optimal,
+    sample_hierarchical,
+    sample_low_discrepancy,
+    sample_regmix,
+    with_anchors,
+)
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import Sampler
 
@@ -24,11 +30,33 @@ Floats = NDArray[np.float64]
 BASELINES = ("uniform", "proportional", "unimax")
 LEXICAL = "lexical"
 
-SAMPLERS: Mapping[Sampler, Callable[[Floats, int, int], Floats]] = {
-    "regmix": lambda prior, count, seed: sample_regmix(prior, count, seed=seed),
-    "low_discrepancy": lambda prior, count, seed: sample_low_discrepancy(prior, count, seed=seed),
-    "d_optimal": lambda prior, count, seed: sample_d_optimal(prior, count, seed=seed),
-}
+
+def draw_mixtures(
+    sampler: Sampler, prior: Floats, count: int, *, groups: NDArray[np.int64] | None = None, seed: int = 42
+) -> Floats:
+    """Draw mixtures around the natural shares, ``(count, K)``.
+
+    Parameters
+    ----------
+    groups
+        Group of each cluster, ``(K,)``; the sampler ``hierarchical`` needs it, the others do not look at it.
+
+    Raises
+    ------
+    ValueError
+        When the sampler's bounds leave too few distinct mixtures, or groups are missing.
+    """
+    match sampler:
+        case "regmix":
+            return sample_regmix(prior, count, seed=seed)
+        case "hierarchical":
+            if groups is None:
+                raise ValueError("the sampler 'hierarchical' needs the group of each cluster")
+            return sample_hierarchical(prior, groups, count, seed=seed)
+        case "low_discrepancy":
+            return sample_low_discrepancy(prior, count, seed=seed)
+        case "d_optimal":
+            return sample_d_optimal(prior, count, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -53,6 +81,7 @@ def design_swarm(
     count: int,
     *,
     sampler: Sampler = "regmix",
+    groups: NDArray[np.int64] | None = None,
     lexical_optimum: Floats | None = None,
     seed: int = 42,
 ) -> SwarmDesign:
@@ -68,6 +97,8 @@ def design_swarm(
         Mixtures in all, the fixed ones included.
     sampler
         Draws the others.
+    groups
+        Group of each cluster, ``(K,)``, for the sampler ``hierarchical``.
     lexical_optimum
         Shares of the optimum of stage 0, ``(K,)``; left out when None.
 
@@ -81,7 +112,7 @@ def design_swarm(
         fixed[LEXICAL] = np.asarray(lexical_optimum, np.float64)
     left = count - len(fixed)
     prior = supply.token_shares
-    drawn = SAMPLERS[sampler](prior, left, seed) if left > 0 else np.empty((0, len(prior)))
+    drawn = draw_mixtures(sampler, prior, left, groups=groups, seed=seed) if left > 0 else np.empty((0, len(prior)))
     rows = with_anchors(drawn, list(fixed.values()))
     labels: list[str] = []
     for number, row in enumerate(rows):

@@ -21,7 +21,7 @@ from gem_assets.lineage.durable import make_dirs, write_atomic
 from gem_assets.lineage.identity import digest
 from gem_assets.mapping import ShardMap, serial_map
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.design import BASELINES, LEXICAL, SAMPLERS, SwarmDesign, design_swarm
+from gem_assets.mixing.design import BASELINES, LEXICAL, SwarmDesign, design_swarm, draw_mixtures
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm import SwarmTable
 from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
@@ -57,8 +57,19 @@ def swarm_spec(config: ProxyConfig, data: Path, taxonomy: str, domains: int) -> 
     return SwarmSpec(config, data, taxonomy, tuple(map(str, range(domains))), device, together)
 
 
-def drawn_mixtures(folder: Path, taxonomy: str, supply: ClusterSupply, config: ProxyConfig) -> tuple[Floats, str]:
+def drawn_mixtures(
+    folder: Path,
+    taxonomy: str,
+    supply: ClusterSupply,
+    config: ProxyConfig,
+    groups: NDArray[np.int64] | None = None,
+) -> tuple[Floats, str]:
     """Return the drawn mixtures of a taxonomy, kept since they were first drawn, and their digest.
+
+    Parameters
+    ----------
+    groups
+        Group of each cluster, ``(K,)``, for the sampler ``hierarchical``.
 
     Raises
     ------
@@ -66,11 +77,18 @@ def drawn_mixtures(folder: Path, taxonomy: str, supply: ClusterSupply, config: P
         When the kept file cannot be read; names it.
     """
     make_dirs(folder)
-    kind = {"taxonomy": taxonomy, "sampler": config.sampler, "mixtures": config.mixtures, "seed": config.seed}
+    kind: dict[str, Any] = {
+        "taxonomy": taxonomy,
+        "sampler": config.sampler,
+        "mixtures": config.mixtures,
+        "seed": config.seed,
+    }
+    if config.sampler == "hierarchical" and groups is not None:
+        kind["groups"] = groups.tolist()
     path = folder / f"drawn-{digest(kind)[:32]}.npy"
     if not path.is_file():
         count = max(1, config.mixtures - len(BASELINES) - 1)
-        drawn = SAMPLERS[config.sampler](supply.token_shares, count, config.seed + 42)
+        drawn = draw_mixtures(config.sampler, supply.token_shares, count, groups=groups, seed=config.seed + 42)
         buffer = io.BytesIO()
         np.save(buffer, drawn, allow_pickle=False)
         write_atomic(path, buffer.getvalue())

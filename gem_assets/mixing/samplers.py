@@ -54,20 +54,9 @@ def sample_regmix(
         If the bounds leave fewer than ``count`` distinct mixtures.
     """
     q = _natural(prior)
-    flat = q**temperature * (q > 0)
-    flat /= flat.sum()
     rng = np.random.default_rng(seed)
-    levels = np.logspace(np.log10(strengths[0]), np.log10(strengths[1]), strengths[2])
-    drawn = _dirichlet_rows(rng, flat, levels[rng.integers(0, len(levels), count * oversample)])
-    kept = drawn[np.all(drawn <= np.minimum(usage * q, 1.0) + 1e-12, axis=1)]
-    distinct = _distinct(on_grid(kept, minimum))
-    if len(distinct) < count:
-        raise ValueError(
-            f"the bounds leave {len(distinct)} distinct mixtures of {count * oversample} drawn, {count} are asked; "
-            "raise "
-            "usage or oversample, or ask for fewer"
-        )
-    return distinct[rng.choice(len(distinct), count, replace=False)]
+    kept = _within(rng, q, count * oversample, temperature, strengths, usage, minimum)
+    return _choose(rng, _distinct(kept), count, count * oversample)
 
 
 def sample_hierarchical(
@@ -77,30 +66,44 @@ def sample_hierarchical(
     *,
     minimum: float = MINIMUM,
     usage: float = USAGE,
+    oversample: int = OVERSAMPLE,
     seed: int = 42,
 ) -> Floats:
     """Draw shares of groups, and shares of the clusters within each group, both as :func:`sample_regmix`.
+
+    The bound on usage holds at both levels, so a cluster may reach ``usage²`` times its natural share. Shares of one
+    level may repeat, as they must where a bound leaves few; the mixtures are distinct.
 
     Parameters
     ----------
     groups
         Group of each cluster, ``(K,)``, numbered from 0.
+
+    Raises
+    ------
+    ValueError
+        If the bounds leave fewer than ``count`` distinct mixtures.
     """
     q = _natural(prior)
     members = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]
     members = [m for m in members if q[m].sum() > 0]
     tops = np.array([q[m].sum() for m in members])
-    outer = (
-        sample_regmix(tops, count, minimum=minimum, usage=usage, seed=seed) if len(members) > 1 else np.ones((count, 1))
-    )
-    mixtures = np.zeros((count, len(q)))
+    rng = np.random.default_rng(seed)
+    wanted = count * max(4, oversample // 10)
+
+    def level(shares: Floats) -> Floats:
+        if np.count_nonzero(shares) == 1:
+            return np.tile((shares > 0).astype(np.float64), (wanted, 1))
+        found = _within(rng, shares / shares.sum(), count * oversample, TEMPERATURE, STRENGTHS, usage, minimum)
+        if len(found) == 0:
+            raise ValueError(f"no draw of {count * oversample} keeps the bounds; raise usage or oversample")
+        return found[rng.integers(0, len(found), wanted)]
+
+    outer = level(tops)
+    mixtures = np.zeros((wanted, len(q)))
     for number, rows in enumerate(members):
-        if np.count_nonzero(q[rows]) == 1:
-            inner = np.tile((q[rows] > 0).astype(np.float64), (count, 1))
-        else:
-            inner = sample_regmix(q[rows], count, minimum=minimum, usage=usage, seed=seed + 1 + number)
-        mixtures[:, rows] = outer[:, [number]] * inner
-    return mixtures
+        mixtures[:, rows] = outer[:, [number]] * level(q[rows])
+    return _choose(rng, _distinct(mixtures), count, wanted)
 
 
 def sample_low_discrepancy(prior: Floats, count: int, *, strength: float = 1.0, seed: int = 42) -> Floats:
@@ -153,6 +156,32 @@ def on_grid(mixtures: Floats, minimum: float) -> Floats:
     # what rounding lost or won goes to the largest share, where it weighs least
     steps[np.arange(len(rows)), rows.argmax(axis=1)] += np.round(1 / minimum) - steps.sum(axis=1)
     return steps / steps.sum(axis=1, keepdims=True)
+
+
+def _within(
+    rng: np.random.Generator,
+    q: Floats,
+    drawn: int,
+    temperature: float,
+    strengths: tuple[float, float, int],
+    usage: float,
+    minimum: float,
+) -> Floats:
+    """Draw around ``q^temperature`` with many strengths and return those on the grid that keep the bound on usage."""
+    flat = q**temperature * (q > 0)
+    flat /= flat.sum()
+    levels = np.logspace(np.log10(strengths[0]), np.log10(strengths[1]), strengths[2])
+    rows = _dirichlet_rows(rng, flat, levels[rng.integers(0, len(levels), drawn)])
+    return on_grid(rows[np.all(rows <= np.minimum(usage * q, 1.0) + 1e-12, axis=1)], minimum)
+
+
+def _choose(rng: np.random.Generator, distinct: Floats, count: int, drawn: int) -> Floats:
+    if len(distinct) < count:
+        raise ValueError(
+            f"the bounds leave {len(distinct)} distinct mixtures of {drawn} drawn, {count} are asked; raise usage or "
+            "oversample, or ask for fewer"
+        )
+    return distinct[rng.choice(len(distinct), count, replace=False)]
 
 
 def _dirichlet_rows(rng: np.random.Generator, base: Floats, strengths: Floats) -> Floats:

@@ -15,7 +15,8 @@ TOKENS_CODE_VERSION = "2"
 
 Precision = Literal["auto", "bf16", "fp32"]
 Centring = Literal["auto", "on", "off"]
-Sampler = Literal["regmix", "low_discrepancy", "d_optimal"]
+Sampler = Literal["regmix", "hierarchical", "low_discrepancy", "d_optimal"]
+Grouping = Literal["source", "parent"]
 
 #: Non-embedding parameters of the sizes that were measured, as (width, layers, heads).
 SIZES: dict[str, tuple[int, int, int]] = {"0.3M": (96, 3, 3), "1M": (128, 5, 4), "3M": (192, 7, 6)}
@@ -213,6 +214,14 @@ class ProxyConfig(BaseModel):
     ] = 2
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of initialisation and stream, the same for all.")] = 0
     sampler: Annotated[Sampler, Field(description="Draws the mixtures beside the fixed ones.")] = "regmix"
+    groups: Annotated[
+        Grouping,
+        Field(
+            # absent unless changed, so that swarms keep the identities that they had without it
+            exclude_if=lambda value: value == "source",
+            description="Groups of the sampler 'hierarchical': clusters of one most frequent source, or of one parent.",
+        ),
+    ] = "source"
     targets: Annotated[
         str | None,
         Field(

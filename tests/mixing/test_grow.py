@@ -99,6 +99,19 @@ def test_a_new_inventory_trains_the_fixed_mixtures_only(world):
     assert len(list(rows.glob("*.parquet"))) - before <= 3
 
 
+def test_a_hierarchy_is_drawn_anew_for_other_groups_only(tmp_path):
+    config = CONFIG.model_copy(update={"sampler": "hierarchical"})
+    first, one = drawn_mixtures(tmp_path, "t1", SUPPLY, config, np.array([0, 1, 1]))
+    assert np.allclose(first.sum(1), 1)
+    assert drawn_mixtures(tmp_path, "t1", SUPPLY, config, np.array([0, 1, 1]))[1] == one
+    assert drawn_mixtures(tmp_path, "t1", SUPPLY, config, np.array([0, 0, 1]))[1] != one
+
+
+def test_the_grouping_is_part_of_an_identity_only_where_it_was_chosen():
+    assert "groups" not in ProxyConfig().model_dump()
+    assert ProxyConfig(groups="parent").model_dump()["groups"] == "parent"
+
+
 def test_clusters_without_training_text_get_no_share():
     pool, _ = markov_world(domains=3, tokens=500)
     empty = TokenPool.of([pool.domain(0), pool.domain(1), pool.domain(2)[:0]], pool.vocab)

@@ -62,6 +62,28 @@ def test_hierarchy_keeps_cluster_shares_apart_from_group_shares():
     assert outer.std(axis=0).min() > 0.05
 
 
+def test_within_a_group_shares_are_drawn_as_over_all_clusters():
+    groups = np.array([0, 0, 0, 1, 1, 1])
+    rows = sample_hierarchical(PRIOR, groups, 400)
+    assert len(np.unique(rows, axis=0)) == 400
+    first = rows[rows[:, :3].sum(axis=1) > 0][:, :3]
+    top = first.sum(axis=1)
+    first /= top[:, None]
+    flat = np.sqrt(PRIOR[:3]) / np.sqrt(PRIOR[:3]).sum()
+    assert np.abs(first.mean(axis=0) - flat).max() < 0.06
+    # what a group gets says nothing of how it is divided
+    assert abs(np.corrcoef(top, first[:, 0])[0, 1]) < 0.15
+
+
+def test_hierarchy_draws_where_a_bound_leaves_a_level_few_shares():
+    prior = np.array([0.4, 0.00004, 0.59992, 0.00004])
+    rows = sample_hierarchical(prior, np.array([0, 0, 1, 1]), 48)
+    assert is_mixture(rows)
+    assert len(np.unique(rows, axis=0)) == 48
+    with pytest.raises(ValueError, match="raise usage"):
+        sample_hierarchical(prior, np.array([0, 0, 1, 1]), 48, usage=1.0)
+
+
 def test_hierarchy_takes_groups_of_one_and_groups_without_text():
     prior = np.array([0.5, 0.3, 0.2, 0.0])
     assert is_mixture(sample_hierarchical(prior, np.array([0, 1, 1, 2]), 20))
