@@ -7,7 +7,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, audit_links, every_snapshot, picture, refresh, table
 from gem_assets.assets.proxies import NOT_OF_THE_SWARM, SWARM_FOLDER, check_same_labels, counts_of
 from gem_assets.lineage.artifacts import Draft
-from gem_assets.mixing.config import LEARNED_CODE_VERSION, MixingConfig
+from gem_assets.mixing.config import COUNTED_CODE_VERSIONS, LEARNED_CODE_VERSION, MixingConfig
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
 from resources import EngineResource, SettingsResource, Stage, StoreResource
 
@@ -46,7 +46,7 @@ def build_counted_recipe(strategy: str) -> dg.AssetsDefinition:
         kinds={"json", "scipy"},
         owners=OWNERS,
         tags=refresh("fan_in"),
-        code_version=LEARNED_CODE_VERSION,
+        code_version=COUNTED_CODE_VERSIONS[strategy],
         description=COUNTED[strategy],
     )
     def recipe(
@@ -64,7 +64,7 @@ def build_counted_recipe(strategy: str) -> dg.AssetsDefinition:
             store,
             f"recipes/{strategy}",
             config={"mixing": loaded.mixing, "counts": loaded.proxy.counts, "tau": loaded.proxy.tau},
-            code_version=LEARNED_CODE_VERSION,
+            code_version=COUNTED_CODE_VERSIONS[strategy],
             inputs=[inventory, named, tokens, *counted],
             libraries=("scipy", "numpy"),
         )

@@ -14,6 +14,7 @@ STRATEGIES = (*DESCRIPTIONS, *LEARNED, *METHOD_STRATEGIES)
 
 @dg.asset(
     deps=[
+        "proxy_swarm",
         *(dg.AssetKey(["recipes", strategy]) for strategy in STRATEGIES),
         *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in (*LEARNED, *METHODS)),
     ],

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 CODE_VERSION = "1"
 #: Of the recipes that are learned, from counts or from proxies.
 LEARNED_CODE_VERSION = "1"
+#: Of those from counts alone; since 2 the entropy rule says that no correlation applies to it.
+COUNTED_CODE_VERSIONS = {"lexical": LEARNED_CODE_VERSION, "entropy": "2"}
 
 
 class MixingConfig(BaseModel):

@@ -135,7 +135,8 @@ def entropy_mixture(counts: DomainCounts, supply: ClusterSupply, config: MixingC
         n_runs=0,
         law="r ∝ exp(H(next | current)) of the clusters' bigrams",
         kl_to_prior=divergence(shares, supply.token_shares),
-        verdict=f"{LABEL}: a rule without a prediction; confirm it before use, else use proportional",
+        verdict=f"{LABEL}: a rule without a prediction, so no correlation applies; confirm it before use, else use "
+        "proportional",
         notes=(f"conditional entropies from {entropy.min():.3f} to {entropy.max():.3f} nats",),
     )
     return shares, evidence

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gem_assets.mixing.comparison import compare_recipes
+from gem_assets.mixing.comparison import StageZero, compare_recipes
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.confirm import Confirmation, confirm
 from gem_assets.mixing.heuristics import make_recipe
@@ -91,6 +91,21 @@ def test_only_a_confirmed_recipe_is_recommended():
     assert row["measured_gain"] == pytest.approx(-0.35 / 3)
     assert (row["wins"], row["seeds"]) == (3, 3)
     assert row["verdict"].startswith("confirmed")
+
+
+def test_the_lexical_recipe_is_judged_by_the_swarm_where_there_is_one():
+    evidence = RecipeEvidence(method="lexical (lexical proxy)", verdict="lexical proxy: better")
+    lexical = Recipe.create(
+        "lexical", np.array([0.5, 0.3, 0.2]), SUPPLY, names={}, taxonomy_version="t1", tokenizer="bytes",
+        repetition_cap=4.0, evidence=evidence,
+    )  # fmt: skip
+    without = compare_recipes([baseline(), lexical], {}).rows
+    assert without[1]["cv_spearman"] is None
+    assert "gem swarm run" in without[1]["verdict"]
+    judged = compare_recipes([baseline(), lexical], {}, StageZero(0.954, 36)).rows
+    assert judged[1]["cv_spearman"] == 0.954
+    assert "ranks 36 trained mixtures" in judged[1]["verdict"]
+    assert judged[0]["cv_spearman"] is None
 
 
 def test_recipes_of_two_taxonomies_do_not_stand_side_by_side():
