@@ -1,5 +1,6 @@
 """The asset graph, one file a stage."""
 
+from gem_assets.assets.all_recipes import all_confirmations, all_recipes
 from gem_assets.assets.carried_evidence import carried_evidence
 from gem_assets.assets.cluster_report import cluster_report
 from gem_assets.assets.domain_inventory import domain_inventory
@@ -7,13 +8,10 @@ from gem_assets.assets.drift import drift, drift_statistics
 from gem_assets.assets.embedding_space import embedding_space
 from gem_assets.assets.embeddings import embeddings
 from gem_assets.assets.gis_taxonomy import gis_taxonomy
-from gem_assets.assets.learned_recipes import learned_recipes, recipe_confirmations
-from gem_assets.assets.method_recipes import method_confirmations, method_recipes
 from gem_assets.assets.page_history import page_history
 from gem_assets.assets.proxies import cluster_counts, proxy_swarm, proxy_tokens
 from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
 from gem_assets.assets.recipe_report import recipe_report
-from gem_assets.assets.recipes import recipes
 from gem_assets.assets.student_labels import student_labels
 from gem_assets.assets.student_model import student_model
 from gem_assets.assets.teacher_clusters import teacher_clusters
@@ -34,15 +32,12 @@ ALL_ASSETS = [
     gis_taxonomy,
     cluster_report,
     domain_inventory,
-    *recipes,
     carried_evidence,
     proxy_tokens,
     cluster_counts,
     proxy_swarm,
-    *learned_recipes,
-    *recipe_confirmations,
-    *method_recipes,
-    *method_confirmations,
+    *all_recipes,
+    *all_confirmations,
     recipe_report,
     *training_orders,
     *mixture_audits,

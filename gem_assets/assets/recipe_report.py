@@ -2,21 +2,17 @@
 
 import dagster as dg
 
+from gem_assets.assets.all_recipes import CONFIRMED, STRATEGIES
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, page_link, refresh, table
-from gem_assets.assets.learned_recipes import LEARNED
-from gem_assets.assets.method_recipes import METHOD_STRATEGIES, METHODS
-from gem_assets.assets.recipes import DESCRIPTIONS
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from resources import Stage, StoreResource
-
-STRATEGIES = (*DESCRIPTIONS, *LEARNED, *METHOD_STRATEGIES)
 
 
 @dg.asset(
     deps=[
         "proxy_swarm",
         *(dg.AssetKey(["recipes", strategy]) for strategy in STRATEGIES),
-        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in (*LEARNED, *METHODS)),
+        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in CONFIRMED),
     ],
     group_name=GROUP_MIXTURES,
     kinds={"html", "matplotlib"},

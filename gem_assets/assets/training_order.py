@@ -2,10 +2,8 @@
 
 import dagster as dg
 
+from gem_assets.assets.all_recipes import STRATEGIES
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
-from gem_assets.assets.learned_recipes import LEARNED
-from gem_assets.assets.method_recipes import METHOD_STRATEGIES
-from gem_assets.assets.recipes import DESCRIPTIONS
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.ordering.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
@@ -193,7 +191,5 @@ GROUP_COLUMNS = ["value", "token_share", "tokens", "documents"]
 GUIDELINE_COLUMNS = ["inside clusters", "over all documents", "figure"]
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
 
-ORDERED = (*DESCRIPTIONS, *LEARNED, *METHOD_STRATEGIES)
-
-training_orders = [build_training_order(strategy) for strategy in ORDERED]
-mixture_audits = [build_mixture_audit(strategy) for strategy in ORDERED]
+training_orders = [build_training_order(strategy) for strategy in STRATEGIES]
+mixture_audits = [build_mixture_audit(strategy) for strategy in STRATEGIES]

@@ -125,14 +125,19 @@ def train_design(
 
 def evaluate_round(
     mixtures: Floats,
-    number: int,
+    label: str,
     spec: SwarmSpec,
     folder: Path,
     *,
     map_shards: ShardMap = serial_map,
     progress: SwarmProgress | None = None,
 ) -> Floats:
-    """Train the mixtures of one round of a climb and return their losses ``(m, J)``.
+    """Train mixtures ``(m, K)`` into the growing table and return their losses ``(m, J)``.
+
+    Parameters
+    ----------
+    label
+        Where they come from, such as ``climb-2``; the rows carry it with a number behind it.
 
     Raises
     ------
@@ -142,10 +147,10 @@ def evaluate_round(
     pool = TokenPool.load(spec.data)
     rows = np.where(pool.sizes > 0, mixtures, 0.0)
     rows /= rows.sum(axis=1, keepdims=True)
-    jobs = [ProxyJob.of(f"climb-{number}-{i:03d}", row, spec.config.seed) for i, row in enumerate(rows)]
+    jobs = [ProxyJob.of(f"{label}-{i:03d}", row, spec.config.seed) for i, row in enumerate(rows)]
     found = run_swarm(jobs, spec, folder, map_shards=map_shards, progress=progress)
     if len(found.failed):
-        raise SwarmFolderError(f"a proxy of round {number} diverged: {found.failed.column('error')[0]}")
+        raise SwarmFolderError(f"a proxy of {label} diverged: {found.failed.column('error')[0]}")
     losses = {tuple(p.tolist()): loss for p, loss in zip(found.mixtures, found.losses, strict=True)}
     return np.array([losses[job.shares] for job in jobs])
 

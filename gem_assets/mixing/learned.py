@@ -1,40 +1,31 @@
 """Learned recipes as artifacts: which strategy asks which laws, and what is written for each.
 
-Writes what every recipe writes (``publish``), ``evidence.json`` (scores of all laws that were tried, target by target,
-and the path of proposals over the weight of the divergence) and ``law.png``. Cost: seconds for convex laws; RegMix and
-CLIMB fit trees and take minutes.
+Writes what every recipe writes (``frame``). The evidence of laws holds the scores of all that were tried, target by
+target, and the path of proposals over the weight of the divergence. Cost: seconds for convex laws; RegMix and CLIMB fit
+trees and take minutes.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gem_assets.mixing.caps import apply_caps, share_caps
+from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.climb import ClimbResult
-from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.design import LEXICAL, baseline_mixtures
+from gem_assets.mixing.design import LEXICAL
+from gem_assets.mixing.frame import MixtureFrame, draw_law
 from gem_assets.mixing.laws.ngram import NAME as NGRAM
 from gem_assets.mixing.laws.ngram import ngram_laws
-from gem_assets.mixing.learn import INTERVAL, LEAST_CORRELATION, SPLITS, LearnedMixture, Proposer, learn_recipe
-from gem_assets.mixing.propose import divergence
-from gem_assets.mixing.publish import write_recipe
-from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.mixing.learn import SPLITS, LearnedMixture, Proposer, learn_recipe
+from gem_assets.mixing.recipe import Recipe
+from gem_assets.mixing.searched import SearchEvidence, publish_searched, rival_points
 from gem_assets.mixing.stage_zero import entropy_mixture, lexical_evidence, lexical_optimum
-from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.trained import TrainedSwarm
 from gem_assets.proxy.counts import DomainCounts
 from gem_assets.proxy.lexical import LexicalProxy
-from gem_assets.report.swarm_plots import law_fit
 
-Floats = NDArray[np.float64]
-
-EVIDENCE_NAME = "evidence.json"
-LAW_PICTURE = "law.png"
 ENTROPY, CLIMB, LEARNED = "entropy", "climb", "learned"
 
 
@@ -73,42 +64,6 @@ COUNT_STRATEGIES = (LEXICAL, ENTROPY)
 LEARNED_STRATEGIES = (*COUNT_STRATEGIES, *LAW_STRATEGIES, CLIMB)
 
 
-@dataclass(frozen=True)
-class MixtureFrame:
-    """What every recipe of one inventory and taxonomy shares."""
-
-    supply: ClusterSupply
-    names: Mapping[int, str]
-    taxonomy_version: str
-    tokenizer: str
-    config: MixingConfig
-
-    @property
-    def budget(self) -> int:
-        """Tokens to train on."""
-        return self.config.token_budget if self.config.token_budget is not None else self.supply.total_tokens
-
-    @property
-    def caps(self) -> Floats:
-        """Largest share of each cluster, ``(K,)``."""
-        return share_caps(self.supply.tokens, self.budget, self.config.repetition_cap)
-
-    def recipe(self, strategy: str, shares: Floats, evidence: RecipeEvidence) -> Recipe:
-        """Freeze shares with their evidence."""
-        return Recipe.create(
-            strategy,
-            shares,
-            self.supply,
-            names=self.names,
-            taxonomy_version=self.taxonomy_version,
-            tokenizer=self.tokenizer,
-            repetition_cap=self.config.repetition_cap,
-            token_budget=self.budget,
-            evidence=evidence,
-            seed=self.config.seed,
-        )
-
-
 def publish_law_recipe(
     strategy: str, swarm: TrainedSwarm, frame: MixtureFrame, out: Path, *, lexical: LexicalProxy | None = None
 ) -> Recipe:
@@ -144,8 +99,9 @@ def publish_law_recipe(
         proposer=asked.proposer,
         splits=asked.splits,
     )
-    _write(found.recipe, frame, out, laws=_law_scores(found), path=_path_rows(found))
-    _draw(found.held_out, found.observed, ", ".join(sorted({f.name for f in found.targets})), found.recipe, out)
+    frame.write(found.recipe, out, {"laws": _law_scores(found), "path": _path_rows(found)})
+    laws = ", ".join(sorted({f.name for f in found.targets}))
+    draw_law(found.recipe, found.held_out, found.observed, laws, out)
     return found.recipe
 
 
@@ -156,7 +112,7 @@ def publish_lexical_recipe(
     optimum = lexical_optimum(lexical, frame.supply, frame.config, importance)
     evidence = lexical_evidence(lexical, optimum, frame.supply, frame.config, importance)
     recipe = frame.recipe(LEXICAL, apply_caps(optimum.shares, frame.caps), evidence)
-    _write(recipe, frame, out)
+    frame.write(recipe, out, {})
     return recipe
 
 
@@ -164,71 +120,29 @@ def publish_entropy_recipe(counts: DomainCounts, frame: MixtureFrame, out: Path)
     """Write the entropy rule's mixture, which needs no target."""
     shares, evidence = entropy_mixture(counts, frame.supply, frame.config)
     recipe = frame.recipe(ENTROPY, shares, evidence)
-    _write(recipe, frame, out)
+    frame.write(recipe, out, {})
     return recipe
 
 
 def publish_climb_recipe(result: ClimbResult, swarm: TrainedSwarm, frame: MixtureFrame, out: Path) -> Recipe:
     """Write where the climb ended, with the predictions of its last regressor and of resampled ones."""
-    rivals = baseline_mixtures(frame.supply, frame.config)
-    points = np.array([result.shares, rivals["proportional"], rivals["uniform"]])
-    predicted = result.predictor.predict(points)
-    resampled = result.bootstrap(points, frame.config.seed)
-    low, high = np.percentile(resampled[:, 0], INTERVAL)
-    gains = np.percentile(resampled[:, :1] - resampled[:, 1:], INTERVAL, axis=0)
-    correlation = result.correlation
+    points = rival_points(result.shares, frame)
     sizes = " + ".join(str(len(r.objective)) for r in result.rounds)
-    supported = correlation >= LEAST_CORRELATION and bool((gains[1] < 0).all())
-    evidence = RecipeEvidence(
-        method=CLIMB,
-        swarm_digest=swarm.table.identity,
-        n_runs=len(result.objective),
-        target=", ".join(swarm.wanted),
-        law=f"LightGBM on the mean loss, rounds of {sizes}",
-        cv_spearman=correlation if np.isfinite(correlation) else None,
-        predicted_loss=float(predicted[0]),
-        predicted_interval=(float(low), float(high)),
-        predicted_loss_proportional=float(predicted[1]),
-        predicted_loss_uniform=float(predicted[2]),
-        kl_to_prior=divergence(result.shares, frame.supply.token_shares),
-        verdict="supported by the proxies: better than proportional and uniform; confirm it at the next model size"
-        if supported
-        else f"not supported: correlation {correlation:.2f}, or a gain that may be none; use proportional",
-        notes=tuple(
-            f"gain over {name}: {gains[0, i]:.4f} … {gains[1, i]:.4f} nats (resampled runs)"
-            for i, name in enumerate(("proportional", "uniform"))
-        ),
+    found = SearchEvidence(
+        result.shares,
+        result.objective,
+        result.held_out,
+        result.predictor.predict(points),
+        result.bootstrap(points, frame.config.seed),
+        law="LightGBM on the mean loss",
+        told=f"LightGBM on the mean loss, rounds of {sizes}",
+        doubt="resampled runs",
     )
-    recipe = frame.recipe(CLIMB, result.shares, evidence)
     rounds = [
         {"round": n, "mixtures": len(r.objective), "best": float(r.objective.min()), "mean": float(r.objective.mean())}
         for n, r in enumerate(result.rounds, start=1)
     ]
-    _write(recipe, frame, out, rounds=rounds)
-    _draw(result.held_out, result.objective, "LightGBM on the mean loss", recipe, out)
-    return recipe
-
-
-def describe_evidence(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Read ``evidence.json`` back: tables by name, empty when there were none."""
-    return json.loads((folder / EVIDENCE_NAME).read_text(encoding="utf-8"))
-
-
-def climb_objective(swarm: TrainedSwarm) -> Callable[[Floats], Floats]:
-    """Return the function from losses ``(m, J)`` of the swarm's targets to the weighted mean ``(m,)``."""
-    weights = np.array([swarm.wanted.get(t, 0.0) for t in swarm.table.targets])
-    return lambda losses: losses @ (weights / weights.sum())
-
-
-def _write(recipe: Recipe, frame: MixtureFrame, out: Path, **tables: list[dict[str, Any]]) -> None:
-    write_recipe(recipe, frame.supply, out)
-    (out / EVIDENCE_NAME).write_text(json.dumps(tables, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _draw(held_out: Floats, observed: Floats, law: str, recipe: Recipe, out: Path) -> None:
-    correlation = recipe.evidence.cv_spearman if recipe.evidence is not None else None
-    told = correlation if correlation is not None else float("nan")
-    (out / LAW_PICTURE).write_bytes(law_fit(held_out, observed, law, told))
+    return publish_searched(CLIMB, found, swarm, frame, out, {"rounds": rounds})
 
 
 def _law_scores(found: LearnedMixture) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import pytest
 
 from gem_assets.mixing.climb import ClimbRound, climb
 from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.frame import LAW_PICTURE, MixtureFrame, describe_evidence
 from gem_assets.mixing.grow import (
     SWARM_NAME,
     describe_swarm,
@@ -20,16 +21,13 @@ from gem_assets.mixing.grow import (
     wanted_targets,
 )
 from gem_assets.mixing.learned import (
-    LAW_PICTURE,
-    MixtureFrame,
-    climb_objective,
-    describe_evidence,
     publish_climb_recipe,
     publish_entropy_recipe,
     publish_law_recipe,
     publish_lexical_recipe,
 )
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+from gem_assets.mixing.searched import swarm_objective
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm import SwarmError
 from gem_assets.mixing.trained import trained_swarm
@@ -172,11 +170,11 @@ def test_recipes_from_counts_say_that_they_are_lexical(world, tmp_path):
 def test_a_climb_joins_the_growing_table(world, published, tmp_path):
     data, rows, *_ = world
     swarm = read_trained(published)
-    objective = climb_objective(swarm)
+    objective = swarm_objective(swarm)
     spec = swarm_spec(CONFIG, data, "t1", 3)
     found = climb(
         ClimbRound(swarm.table.mixtures, objective(swarm.table.losses)),
-        lambda mixtures, number: objective(evaluate_round(mixtures, number, spec, rows)),
+        lambda mixtures, number: objective(evaluate_round(mixtures, f"climb-{number}", spec, rows)),
         SUPPLY.token_shares,
         sizes=(4, 2),
         draws=500,

@@ -8,11 +8,8 @@ Periods of the online methods are set by the length of the run, since published 
 run yields one trajectory and no prediction, so nothing here can be cross-validated: the verdict says that, and a
 confirmation run is what tells. On proxies of the default size DoReMi was seen to beat none of its starting points;
 these recipes are for larger models.
-
-Writes what every recipe writes and ``evidence.json``.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
+from gem_assets.mixing.frame import MixtureFrame
 from gem_assets.mixing.laws.base import Floats
-from gem_assets.mixing.learned import EVIDENCE_NAME, MixtureFrame
 from gem_assets.mixing.methods.merging import MergedProxies
 from gem_assets.mixing.methods.mixmin import mixmin
 from gem_assets.mixing.methods.upsampling import FRACTION, upsampled_recipe
@@ -31,7 +28,6 @@ from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiH
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.online.trainer import OnlineMethod, OnlineResult, train_online, train_reference
 from gem_assets.mixing.propose import divergence
-from gem_assets.mixing.publish import write_recipe
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
@@ -181,7 +177,7 @@ def publish_method_recipe(
             notes=notes,
         ),
     )
-    _write(recipe, frame, out, tables)
+    frame.write(recipe, out, tables)
     return recipe
 
 
@@ -214,7 +210,7 @@ def publish_end_upsampling(base: Recipe, final: Recipe, frame: MixtureFrame, out
         {"phase": n, "fraction": p.fraction, "largest_share": max(p.shares)}
         for n, p in enumerate(recipe.phases, start=1)
     ]
-    _write(recipe, frame, out, {"phases": phases})
+    frame.write(recipe, out, {"phases": phases})
     return recipe
 
 
@@ -250,8 +246,3 @@ def _cost_notes(run: OnlineResult) -> tuple[str, ...]:
         f"{run.tokens:,} tokens trained on; beside that {costs.branch_steps} steps taken back, {costs.gradients} "
         f"gradients of single clusters or targets, {costs.evaluations} evaluations, {costs.forwards} forward passes",
     )
-
-
-def _write(recipe: Recipe, frame: MixtureFrame, out: Path, tables: Mapping[str, list[dict[str, Any]]]) -> None:
-    write_recipe(recipe, frame.supply, out)
-    (out / EVIDENCE_NAME).write_text(json.dumps(tables, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.learned import MixtureFrame
+from gem_assets.mixing.frame import MixtureFrame
 from gem_assets.mixing.methods.recipes import (
     METHOD_STRATEGIES,
     MethodData,
