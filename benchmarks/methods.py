@@ -32,7 +32,8 @@ from gem_assets.mixing.methods.quadmix import QualityCorpus, search_quadmix, tok
 from gem_assets.mixing.methods.quadmix import sampling_values as quadmix_values
 from gem_assets.mixing.methods.qurating import select_by_quality
 from gem_assets.mixing.methods.tikmix import propose_blended, propose_direct
-from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook, TiKMiXHook
+from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
+from gem_assets.mixing.online.influence import TiKMiXHook
 from gem_assets.mixing.online.trainer import OnlineHook, OnlineMethod, train_online, train_reference
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool

@@ -158,6 +158,18 @@ class EvaluationSet:
         """Windows of one target."""
         return self.windows[self.target == self.names.index(name)]
 
+    def only(self, positions: NDArray[np.int64]) -> "EvaluationSet":
+        """Keep some targets, in ascending order."""
+        kept = np.unique(positions)
+        rows = np.isin(self.target, kept)
+        return EvaluationSet(
+            tuple(self.names[j] for j in kept),
+            self.windows[rows],
+            np.searchsorted(kept, self.target[rows]),
+            self.n_bytes[kept],
+            self.in_domain[kept],
+        )
+
     def save(self, folder: Path) -> None:
         """Write the windows into a folder."""
         np.save(folder / "windows.npy", self.windows, allow_pickle=False)

@@ -80,6 +80,27 @@ class MergedProxies:
         losses = self._window_losses(average_parameters(self.units_, mixtures), evaluation)
         return np.array([np.bincount(evaluation.target, row) / counts for row in losses])
 
+    def gradient(self, shares: Floats, evaluation: EvaluationSet, weights: Floats) -> Floats:
+        """Gradient in the shares of the weighted mean loss at one mixture, ``(K,)``: ``⟨θ_k, ∇L(Σ p_i θ_i)⟩``.
+
+        Parameters
+        ----------
+        shares
+            ``(K,)``, sum 1.
+        weights
+            Of the targets ``(J,)``, sum 1.
+        """
+        model = self._trainer.model
+        kept, slope = model.flat.clone(), torch.zeros(len(model.flat))
+        with one_thread():
+            self._put(average_parameters(self.units_, shares)[0])
+            for j in np.flatnonzero(weights):
+                windows = evaluation.windows[evaluation.target == j].astype(np.int64)
+                slope += float(weights[j]) * self._trainer.gradient(torch.from_numpy(windows))
+            with torch.no_grad():
+                model.flat.copy_(kept)
+        return np.asarray(self.units_ @ slope.numpy(), np.float64)
+
     def log_likelihoods(self, evaluation: EvaluationSet) -> Floats:
         """Log-likelihood of every window under each domain's own model, ``(w, K)``, nats: what MixMin needs."""
         return -self._window_losses(self.units_, evaluation).T * evaluation.context
@@ -89,14 +110,52 @@ class MergedProxies:
         kept, rows = self._trainer.model.flat.clone(), list[Floats]()
         with one_thread(), torch.no_grad():
             for row in weights:
-                self._trainer.model.flat.copy_(torch.from_numpy(row.astype(np.float32)))
+                self._put(row)
                 rows.append(self._trainer.losses(evaluation.windows, averaged=False).mean(1))
             self._trainer.model.flat.copy_(kept)
         return np.array(rows)
 
+    def _put(self, weights: np.ndarray) -> None:
+        with torch.no_grad():
+            self._trainer.model.flat.copy_(torch.from_numpy(weights.astype(np.float32)))
+
     def _steps(self, trainer: ProxyTrainer, stream: AdaptiveStream, shares: Floats, steps: int) -> None:
         for _ in range(steps):
             trainer.step(torch.from_numpy(stream.take(shares, self.config.training.batch)[0]))
+
+
+class MergedLaw:
+    """Weighted mean loss of merged models on targets, with its gradient; for ``propose.propose_convex``.
+
+    It is smooth and not convex, so what descent finds is a stationary mixture and the gap no bound.
+
+    Parameters
+    ----------
+    models
+        Fitted.
+    evaluation
+        Windows of the targets.
+    weights
+        Of the targets ``(J,)``, sum 1.
+    """
+
+    def __init__(self, models: MergedProxies, evaluation: EvaluationSet, weights: Floats) -> None:
+        kept = np.flatnonzero(weights)
+        self._models, self._weights = models, weights[kept]
+        # what has no weight is not evaluated at every step
+        self._evaluation = evaluation.only(kept)
+
+    def fit(self, mixtures: Floats, losses: Floats) -> Self:  # noqa: ARG002
+        """Return itself: the models are all there is to it."""
+        return self
+
+    def predict(self, mixtures: Floats) -> Floats:
+        """Predict the weighted mean loss of mixtures, ``(m,)``."""
+        return self._models.predict(mixtures, self._evaluation) @ self._weights
+
+    def gradient(self, mixture: Floats) -> Floats:
+        """Gradient at one mixture, ``(K,)``."""
+        return self._models.gradient(mixture, self._evaluation, self._weights)
 
 
 def _weights(trainer: ProxyTrainer) -> np.ndarray:

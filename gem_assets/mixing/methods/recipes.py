@@ -1,8 +1,9 @@
 """Methods as recipes, from what the graph holds: token streams, windows and the inventory.
 
-    doremi, aioli, skillit, doge, dga, tikmix    one online run of a proxy each          (``online.hooks``)
-    mixmin                                       one proxy a cluster, mixed by likelihood (``mixmin``)
-    end_upsampling                               two recipes, one after the other         (``upsampling``)
+    doremi, aioli, skillit, doge, dga    one online run of a proxy each            (``online.hooks``)
+    tikmix, tikmix_m                     the same                                  (``online.influence``)
+    mixmin, merging                      one proxy a cluster                       (``domain_models``)
+    end_upsampling                       two recipes, one after the other          (``upsampling``)
 
 Periods of the online methods are set by the length of the run, since published ones are for 5,000 steps and more. Each
 run yields one trajectory and no prediction, so nothing here can be cross-validated: the verdict says that, and a
@@ -11,75 +12,35 @@ these recipes are for larger models.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.frame import MixtureFrame
 from gem_assets.mixing.laws.base import Floats
-from gem_assets.mixing.methods.merging import MergedProxies
-from gem_assets.mixing.methods.mixmin import mixmin
+from gem_assets.mixing.methods.domain_models import MethodData, MethodResult, merged, mixed_by_likelihood
 from gem_assets.mixing.methods.upsampling import FRACTION, upsampled_recipe
-from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook, TiKMiXHook
+from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
+from gem_assets.mixing.online.influence import TiKMiXBlendHook, TiKMiXHook
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.online.trainer import OnlineMethod, OnlineResult, train_online, train_reference
 from gem_assets.mixing.propose import divergence
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.proxy.config import ProxyConfig
-from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
+from gem_assets.proxy.pool import PoolError
 
-ONLINE = ("doremi", "aioli", "skillit", "doge", "dga", "tikmix")
-MIXMIN = "mixmin"
+ONLINE = ("doremi", "aioli", "skillit", "doge", "dga", "tikmix", "tikmix_m")
+MIXMIN, MERGING = "mixmin", "merging"
 END_UPSAMPLING = "end_upsampling"
-METHOD_STRATEGIES = (*ONLINE, MIXMIN)
+METHOD_STRATEGIES = (*ONLINE, MIXMIN, MERGING)
 
 #: eta times the steps of DoReMi: what keeps its weights from wandering on short runs.
 _DOREMI_DRIFT = 15.0
 _SHOWN = 20
-_UNPROVEN = "not judged: one run of a tiny model has nothing to cross-validate; confirm it or use proportional"
-
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class MethodData:
-    """Streams of the clusters that hold text, and windows.
-
-    Attributes
-    ----------
-    pool
-        Of the active clusters alone.
-    active : int64 array, shape (A,)
-        Their positions among all clusters.
-    evaluation, importance
-        Windows, and the weight of each target ``(J,)``.
-    """
-
-    pool: TokenPool
-    active: NDArray[np.int64]
-    evaluation: EvaluationSet
-    importance: Floats
-
-    @classmethod
-    def load(cls, folder: Path, importance: Mapping[str, float], context: int) -> "MethodData":
-        """Read a prepared folder; a cluster with less text than one window is left out.
-
-        Raises
-        ------
-        PoolError
-            When fewer than two clusters are left.
-        """
-        whole, evaluation = TokenPool.load(folder), EvaluationSet.load(folder)
-        active = np.flatnonzero(whole.sizes > context)
-        if len(active) < 2:
-            raise PoolError(f"{len(active)} clusters hold a window of {context} tokens; there is nothing to mix")
-        pool = TokenPool.of([whole.domain(int(k)) for k in active], whole.vocab, whole.tokenizer)
-        weights = np.array([importance.get(name, 0.0) for name in evaluation.names])
-        return cls(pool, active, evaluation, as_weights(weights))
 
 
 def make_hook(name: str, data: MethodData, natural: Floats, config: ProxyConfig) -> OnlineMethod:
@@ -111,6 +72,8 @@ def make_hook(name: str, data: MethodData, natural: Floats, config: ProxyConfig)
             return DGAHook(count, every=max(1, steps // 32), windows=2, targets=targets)
         case "tikmix":
             return TiKMiXHook(count, stage_steps=max(1, steps // 5), windows=4, targets=targets)
+        case "tikmix_m":
+            return TiKMiXBlendHook(count, stage_steps=max(1, steps // 5), windows=4, targets=targets, seed=config.seed)
         case _:
             raise ValueError(f"no online method {name!r}; there are {', '.join(ONLINE)}")
 
@@ -156,15 +119,18 @@ def publish_method_recipe(
         )
     natural = as_weights(natural)
     if strategy == MIXMIN:
-        found, tables, notes = _mixmin(data, config)
+        found = mixed_by_likelihood(data, config)
+    elif strategy == MERGING:
+        found = merged(data, natural, frame.caps[data.active], config)
     else:
         run = train_online(data.pool, data.evaluation, make_hook(strategy, data, natural, config), config,
                            progress=progress)  # fmt: skip
-        found, tables, notes = run.mixture, _told(run), _cost_notes(run)
+        found = MethodResult(run.mixture, _told(run), _cost_notes(run))
     shares = np.zeros(len(frame.supply.clusters))
     # a cluster whose text has gone since the tokens were prepared cannot be given a share
-    shares[data.active] = np.where(natural > 0, found, 0.0)
+    shares[data.active] = np.where(natural > 0, found.shares, 0.0)
     shares = apply_caps(shares, frame.caps)
+    predicted, proportional, even = found.predicted
     wanted = [n for n, w in zip(data.evaluation.names, data.importance, strict=True) if w > 0]
     recipe = frame.recipe(
         strategy,
@@ -173,11 +139,14 @@ def publish_method_recipe(
             method=strategy,
             target=None if strategy == "doremi" else ", ".join(wanted),
             kl_to_prior=divergence(shares, frame.supply.token_shares),
-            verdict=_UNPROVEN,
-            notes=notes,
+            verdict=found.verdict,
+            notes=found.notes,
+            predicted_loss=predicted,
+            predicted_loss_proportional=proportional,
+            predicted_loss_uniform=even,
         ),
     )
-    frame.write(recipe, out, tables)
+    frame.write(recipe, out, found.tables)
     return recipe
 
 
@@ -212,19 +181,6 @@ def publish_end_upsampling(base: Recipe, final: Recipe, frame: MixtureFrame, out
     ]
     frame.write(recipe, out, {"phases": phases})
     return recipe
-
-
-def _mixmin(data: MethodData, config: ProxyConfig) -> tuple[Floats, dict[str, list[dict[str, Any]]], tuple[str, ...]]:
-    """One model a cluster, all from one seed model; the mixture of their predictions that fits the windows best."""
-    units = MergedProxies(config).fit(data.pool)
-    logs = units.log_likelihoods(data.evaluation)
-    rows = data.importance[data.evaluation.target] > 0
-    lengths = np.full(int(rows.sum()), float(data.evaluation.context))
-    shares = mixmin(logs[rows], lengths)
-    own = (-logs[rows] / data.evaluation.context).mean(axis=0)
-    tables = [{"cluster": int(k), "share": float(p), "loss_of_its_model": float(loss)}
-              for k, p, loss in zip(data.active, shares, own, strict=True)]  # fmt: skip
-    return shares, {"models": tables}, (f"{data.pool.domains} models, {units.tokens_:,} tokens in all",)
 
 
 def _told(run: OnlineResult) -> dict[str, list[dict[str, Any]]]:

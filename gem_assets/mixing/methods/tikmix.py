@@ -10,11 +10,17 @@ per unit of weight on the domain,
     max_p  Σ_i p_i Σ_j w_j I_ij + τ · entropy(p)   subject to  Σ_i p_i I_ij ≥ Σ_i q_i I_ij for every j
 
 so that no benchmark falls behind the mixture ``q`` of the stage before. ``TiKMiX-M`` drops additivity: it draws
-mixtures around that solution, measures the influence of each blend, fits boosted trees and takes the best.
+mixtures around that solution, measures the influence of each blend, fits boosted trees and takes the best. What a blend
+does that its parts do not is to bring its own curvature: with gradients ``g_kw`` of windows and ``G(p) = Σ p_k g_k``
+
+    I_j(p) = ∇f_jᵀ (H(p) + δ)⁻¹ G(p)             H(p) = Σ_k p_k mean_w g_kw g_kwᵀ
+
+which is concave where domains are orthogonal: the second half of a domain moves a target less than the first.
 
 The paper has no public code, and its curvature is a factored approximation of the Hessian; here it is the empirical
 Fisher matrix of the gradients at hand, inverted exactly by Woodbury's identity. The weight of the entropy, how far M
-looks around D, and the form of its constraints are not published: they are arguments here.
+looks around D, what a blend's influence is to M, and the form of its constraints are not published: they are arguments
+and definitions here.
 """
 
 from collections.abc import Callable
@@ -68,6 +74,43 @@ class EmpiricalFisher:
     def influence(self, domains: Floats, targets: Floats) -> Floats:
         """Influence of each domain's mean gradient ``(K, P)`` on each target's ``(J, P)``; ``(K, J)``."""
         return domains @ self.solve(targets).T
+
+
+class BlendedInfluence:
+    """Influence of a blend of domains on each target, under the curvature of the blend itself.
+
+    Everything that a blend needs are inner products of the gradients at hand, taken once; a blend is then a system of
+    as many equations as there are windows. The damping is that of the even blend for all, or they would not compare.
+
+    Parameters
+    ----------
+    samples
+        Gradients of ``w`` windows of each domain, ``(w, K, P)``.
+    targets
+        Gradients of the targets, ``(J, P)``.
+    damping
+        ``δ`` as a part of the mean eigenvalue over the span of the samples.
+
+    Raises
+    ------
+    InfluenceError
+        As :class:`EmpiricalFisher` does.
+    """
+
+    def __init__(self, samples: Floats, targets: Floats, damping: float = 0.1) -> None:
+        windows, domains, width = samples.shape
+        rows = np.asarray(samples, np.float64).reshape(-1, width)
+        self._damping = EmpiricalFisher(rows, damping).damping
+        self._gram, self._reach = rows @ rows.T, np.asarray(targets, np.float64) @ rows.T
+        self._windows, self._domain = windows, np.tile(np.arange(domains), windows)
+
+    def __call__(self, shares: Floats) -> Floats:
+        """Influence of the blend of a mixture ``(K,)`` on each target, ``(J,)``."""
+        weights = np.asarray(shares, np.float64)[self._domain] / self._windows
+        roots = np.sqrt(weights)
+        moved = self._gram @ weights
+        inner = roots[:, None] * self._gram * roots + self._damping * np.eye(len(roots))
+        return self._reach @ (weights - roots * np.linalg.solve(inner, roots * moved)) / self._damping
 
 
 @dataclass(frozen=True)

@@ -5,23 +5,21 @@
     SkillItHook     a skill graph first, then losses                K branches before the start, evaluations
     DoGEHook        gradient alignment, clipped, averaged           K + J gradients an update
     DGAHook         gradient alignment, mirror steps                K + J gradients an update
-    TiKMiXHook      group influence under a curvature               K + J gradients a stage, a linear program
 
 Each owns its rule (``doremi``, ``aioli``, ...) and only feeds it what the run measures. ``targets`` weighs the targets
-of the evaluation set; all count the same by default.
+of the evaluation set; all count the same by default. TiKMiX is in ``influence``.
 """
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gem_assets.mixing.methods.tikmix import EmpiricalFisher, propose_direct
 from gem_assets.mixing.online.aioli import Aioli
 from gem_assets.mixing.online.doremi import DoReMi, domain_excess, loss_weights
 from gem_assets.mixing.online.gradients import DGA, DoGE
-from gem_assets.mixing.online.simplex import Floats, as_weights, uniform
+from gem_assets.mixing.online.simplex import Floats, uniform
 from gem_assets.mixing.online.skillit import SkillIt, graph_from_losses
-from gem_assets.mixing.online.trainer import Batch, OnlineHook, OnlineRun
+from gem_assets.mixing.online.trainer import Batch, OnlineHook, OnlineRun, at_least_one
 from gem_assets.proxy.train import ProxyTrainer
 
 
@@ -161,8 +159,7 @@ class SkillItHook(OnlineHook):
         graph: Floats | None = None,
     ) -> None:
         super().__init__(uniform(count))
-        if graph_steps < 1 or every < 1:
-            raise ValueError(f"graph_steps and every must be at least 1, not {graph_steps} and {every}")
+        at_least_one(graph_steps=graph_steps, every=every)
         self._steps, self._every, self._eta, self._window = graph_steps, every, eta, window
         self._graph = graph
         self.rule: SkillIt | None = None
@@ -196,15 +193,14 @@ class _AlignedHook(OnlineHook):
 
     def __init__(self, count: int, every: int, windows: int, targets: Floats | None) -> None:
         super().__init__(uniform(count))
-        if every < 1 or windows < 1:
-            raise ValueError(f"every and windows must be at least 1, not {every} and {windows}")
+        at_least_one(every=every, windows=windows)
         self._every, self._windows, self._targets = every, windows, targets
 
     def measure(self, run: OnlineRun) -> tuple[Floats, Floats] | None:
         """Inner products and norms of the domains' gradients, both ``(K,)``; ``None`` between updates."""
         if run.step % self._every or run.left == 0:
             return None
-        importance = _importance(run, self._targets)
+        importance = run.importance(self._targets)
         domains = run.domain_gradients(self._windows)
         target = torch.from_numpy(importance.astype(np.float32)) @ run.target_gradients(importance)
         return (domains @ target).double().numpy(), domains.norm(dim=1).double().numpy()
@@ -292,60 +288,3 @@ class DGAHook(_AlignedHook):
         if measured is not None:
             products, norms = measured
             self.rule.update(products / (float(np.mean(norms)) ** 2 + 1e-12))
-
-
-class TiKMiXHook(OnlineHook):
-    """TiKMiX-D (ByteDance 2025): at the end of every stage the mixture of largest group influence.
-
-    Gradients of few windows are noise once a target's loss is low, and a small ``entropy`` turns noise into a vertex:
-    on toys, 2 windows at 0.1 leave the target's own domain again after two stages, 6 at 0.5 stay.
-
-    Parameters
-    ----------
-    count
-        Domains.
-    stage_steps
-        Steps between re-estimates.
-    windows
-        Sequences of each domain; their gradients also make the curvature.
-    targets
-        Importance of the evaluation set's targets, ``(J,)``.
-    damping
-        Of the curvature, as a part of its mean eigenvalue.
-    entropy
-        See :func:`~gem_assets.mixing.methods.tikmix.propose_direct`; the largest influence is scaled to 1.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        *,
-        stage_steps: int = 100,
-        windows: int = 8,
-        targets: Floats | None = None,
-        damping: float = 0.1,
-        entropy: float = 0.5,
-    ) -> None:
-        super().__init__(uniform(count))
-        if stage_steps < 1 or windows < 1:
-            raise ValueError(f"stage_steps and windows must be at least 1, not {stage_steps} and {windows}")
-        self._stage, self._windows, self._targets = stage_steps, windows, targets
-        self._damping, self._entropy = damping, entropy
-
-    def after_step(self, run: OnlineRun) -> None:
-        """Re-estimate at the end of a stage."""
-        if run.step % self._stage or run.left == 0:
-            return
-        importance = _importance(run, self._targets)
-        samples = [run.domain_gradients() for _ in range(self._windows)]
-        domains = torch.stack(samples).mean(0).double().numpy()
-        fisher = EmpiricalFisher(torch.cat(samples).double().numpy(), self._damping)
-        influence = fisher.influence(domains, run.target_gradients(importance).double().numpy())
-        # one scale for all targets, so that `entropy` means the same at every step
-        influence /= float(np.abs(influence).max()) or 1.0
-        self._shares = propose_direct(influence, run.even(), importance=importance, entropy=self._entropy).shares
-
-
-def _importance(run: OnlineRun, targets: Floats | None) -> Floats:
-    count = len(run.evaluation.names)
-    return uniform(count) if targets is None else as_weights(targets, count)

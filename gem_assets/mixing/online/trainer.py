@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gem_assets.mixing.online.simplex import Floats, as_weights
+from gem_assets.mixing.online.simplex import Floats, as_weights, uniform
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
 from gem_assets.proxy.stream import AdaptiveStream
@@ -203,6 +203,11 @@ class OnlineRun:
                 self.costs.gradients += 1
         return rows
 
+    def importance(self, targets: Floats | None) -> Floats:
+        """Weight of each target ``(J,)``, sum 1; all the same when None."""
+        count = len(self.evaluation.names)
+        return uniform(count) if targets is None else as_weights(targets, count)
+
     def even(self) -> Floats:
         """Equal shares for the domains that hold text."""
         return as_weights((self.pool.sizes > 0).astype(np.float64))
@@ -322,6 +327,13 @@ def train_reference(pool: TokenPool, shares: Floats, config: ProxyConfig, *, see
         for _ in range(trainer.steps):
             trainer.step(torch.from_numpy(stream.take(shares, config.training.batch)[0]))
     return trainer
+
+
+def at_least_one(**settings: int) -> None:
+    """Refuse settings of a method that count something and are below 1, all in one message."""
+    if min(settings.values()) < 1:
+        names, values = " and ".join(settings), " and ".join(map(str, settings.values()))
+        raise ValueError(f"{names} must be at least 1, not {values}")
 
 
 def _token_weights(weights: NDArray[np.float64] | None, context: int) -> torch.Tensor | None:

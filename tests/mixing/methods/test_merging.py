@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gem_assets.mixing.methods.merging import MergedProxies, average_parameters
+from gem_assets.mixing.methods.merging import MergedLaw, MergedProxies, average_parameters
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from tests.proxy.worlds import markov_world
 
@@ -34,6 +34,20 @@ def test_merged_models_rank_mixtures():
     assert losses[0, 0] < losses[3, 0] < losses[2, 0]
     assert losses[1, 1] < losses[3, 1] < losses[2, 1]
     np.testing.assert_allclose(merged.predict(mixtures, evaluation), losses)
+
+
+def test_the_gradient_is_that_of_the_predicted_loss():
+    pool, evaluation = markov_world()
+    config = ProxyConfig(
+        model=ModelConfig(width=16, layers=1, heads=2, context=16),
+        training=TrainingConfig(tokens=2048, batch=4, precision="fp32"),
+    )
+    law = MergedLaw(MergedProxies(config).fit(pool), evaluation, np.array([0.7, 0.0, 0.3]))
+    at, direction = np.array([0.5, 0.3, 0.2]), np.array([0.6, -0.2, -0.4])
+    slope = law.gradient(at) @ direction
+    ahead, behind = law.predict(np.array([at + 0.02 * direction, at - 0.02 * direction]))
+    assert slope == pytest.approx((ahead - behind) / 0.04, rel=0.02)
+    assert law.fit(at[None], np.ones(1)).predict(at[None]) == law.predict(at[None])
 
 
 def test_the_shared_part_must_leave_room():

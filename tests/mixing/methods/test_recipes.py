@@ -5,9 +5,9 @@ import pytest
 
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.frame import MixtureFrame
+from gem_assets.mixing.methods.domain_models import MethodData
 from gem_assets.mixing.methods.recipes import (
     METHOD_STRATEGIES,
-    MethodData,
     make_hook,
     publish_end_upsampling,
     publish_method_recipe,
@@ -48,7 +48,7 @@ def test_every_method_makes_a_recipe_within_the_caps(prepared, tmp_path, strateg
     recipe = publish_method_recipe(strategy, prepared, {AIM: 1.0}, frame(repetition_cap=2.0), CONFIG, tmp_path)
     assert Recipe.read(tmp_path / "recipe.json") == recipe
     assert recipe.shares[3] == 0
-    if strategy in ("doge", "dga", "tikmix", "mixmin"):
+    if strategy in ("doge", "dga", "tikmix", "tikmix_m", "mixmin", "merging"):
         assert np.argmax(recipe.shares) == 2
     assert max(e.implied_epochs for e in recipe.entries) <= 2.0 + 1e-6
     evidence = recipe.evidence
@@ -57,7 +57,7 @@ def test_every_method_makes_a_recipe_within_the_caps(prepared, tmp_path, strateg
     assert "confirm it" in evidence.verdict
     assert evidence.target == (None if strategy == "doremi" else AIM)
     tables = json.loads((tmp_path / "evidence.json").read_text())
-    assert set(tables) == ({"models"} if strategy == "mixmin" else {"trajectory", "costs"})
+    assert set(tables) == ({"models"} if strategy in ("mixmin", "merging") else {"trajectory", "costs"})
     assert (tmp_path / "mixture.png").stat().st_size > 1000
 
 
@@ -67,11 +67,20 @@ def test_a_cluster_whose_text_has_gone_gets_nothing(prepared, tmp_path):
     assert recipe.shares[1] == 0
 
 
+def test_merging_predicts_its_answer_best_and_says_how_little_that_is_worth(prepared, tmp_path):
+    recipe = publish_method_recipe("merging", prepared, {AIM: 1.0}, frame(repetition_cap=50), CONFIG, tmp_path)
+    evidence = recipe.evidence
+    assert evidence.predicted_loss < min(evidence.predicted_loss_proportional, evidence.predicted_loss_uniform)
+    assert ".41" in evidence.verdict
+    models = json.loads((tmp_path / "evidence.json").read_text())["models"]
+    assert min(models, key=lambda row: row["loss_of_its_model"])["cluster"] == 2
+
+
 def test_periods_fit_short_runs(prepared):
     short = CONFIG.model_copy(update={"training": TrainingConfig(tokens=8 * 64, batch=4, precision="fp32")})
     data = MethodData.load(prepared, {AIM: 1.0}, 16)
     assert data.active.tolist() == [0, 1, 2]
-    for name in ("aioli", "skillit", "doge", "dga", "tikmix"):
+    for name in ("aioli", "skillit", "doge", "dga", "tikmix", "tikmix_m"):
         assert make_hook(name, data, np.full(3, 1 / 3), short).mixture == pytest.approx(np.full(3, 1 / 3))
     with pytest.raises(ValueError, match="no online method 'sgd'"):
         make_hook("sgd", data, np.full(3, 1 / 3), short)

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from gem_assets.mixing.methods.tikmix import EmpiricalFisher, InfluenceError, propose_blended, propose_direct
+from gem_assets.mixing.methods.tikmix import (
+    BlendedInfluence,
+    EmpiricalFisher,
+    InfluenceError,
+    propose_blended,
+    propose_direct,
+)
 
 
 def test_the_inverse_is_that_of_the_matrix():
@@ -77,6 +83,32 @@ def test_blends_are_searched_where_influences_do_not_add():
     assert np.abs(found - best).max() < 0.06
     assert blend(found)[0] > blend(start)[0] / 10
     assert found == pytest.approx(propose_blended(start, blend, draws=200, concentration=10.0))
+
+
+def test_the_influence_of_a_blend_is_that_of_its_own_matrix():
+    rng = np.random.default_rng(2)
+    samples, targets = rng.normal(size=(5, 3, 12)), rng.normal(size=(2, 12))
+    blended = BlendedInfluence(samples, targets, 0.3)
+    shares = np.array([0.2, 0.5, 0.3])
+    rows, weights = samples.reshape(-1, 12), np.tile(shares, 5) / 5
+    damping = EmpiricalFisher(rows, 0.3).damping
+    matrix = (rows * weights[:, None]).T @ rows + damping * np.eye(12)
+    np.testing.assert_allclose(blended(shares), targets @ np.linalg.solve(matrix, weights @ rows), rtol=1e-9)
+
+
+def test_a_blend_of_two_beats_either_where_each_helps_in_its_own_direction():
+    # the first domain helps a little more: D gives nearly all to it, a blend has more to gain from both
+    samples = np.tile(np.eye(2)[None], (4, 1, 1))
+    target = np.array([[1.0, 0.9]])
+    influence = EmpiricalFisher(samples.reshape(-1, 2)).influence(samples.mean(axis=0), target)
+    direct = propose_direct(influence / influence.max(), np.full(2, 0.5), entropy=0.02).shares
+    assert direct[0] > 0.95
+    blend = BlendedInfluence(samples, target, 4.0)
+    found = propose_blended(direct, blend, concentration=5.0)
+    # with δ = .5 the influence is p/(δ + p) + .9 (1 - p)/(δ + 1 - p), largest at .527
+    assert blend(np.array([0.3, 0.7]))[0] == pytest.approx(0.3 / 0.8 + 0.9 * 0.7 / 1.2)
+    at_direct, at_best = blend(direct)[0], blend(np.array([0.527, 0.473]))[0]
+    assert blend(found)[0] - at_direct > 0.7 * (at_best - at_direct) > 0
 
 
 def test_nonsense_is_refused():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook, TiKMiXHook
+from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
+from gem_assets.mixing.online.influence import TiKMiXHook
 from gem_assets.mixing.online.trainer import train_online, train_reference
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
