@@ -172,7 +172,10 @@ def quality() -> Figures:
     corpus = QualityCorpus(rng.normal(size=(800, 2)), np.arange(800) % 2, rng.integers(5, 50, 800))
     worth = corpus.scores[:, 0] + np.where(corpus.domains == 0, 0.8, -0.8)
     rule, search = search_quadmix(
-        corpus, lambda v: -float((v * corpus.tokens) @ worth / (v @ corpus.tokens)), runs=120, candidates=4000
+        corpus,
+        lambda many: np.array([-(v * corpus.tokens) @ worth / (v @ corpus.tokens) for v in many]),
+        runs=120,
+        candidates=4000,
     )
     values = quadmix_values(corpus, rule)
     values3 = rng.normal(size=(3000, 3))
@@ -180,7 +183,7 @@ def quality() -> Figures:
         values3,
         np.full(3000, 10),
         6000,
-        lambda chosen: -float((values3[chosen] @ [0.8, 0.6, 0.0]).mean()),
+        lambda many: np.array([-(values3[chosen] @ [0.8, 0.6, 0.0]).mean() for chosen in many]),
         runs=120,
         candidates=3000,
     ).weights

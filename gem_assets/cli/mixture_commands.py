@@ -77,8 +77,9 @@ def confirm_recipe(
     from gem_assets.mixing.heuristics import STRATEGIES
     from gem_assets.mixing.learned import LEARNED_STRATEGIES
     from gem_assets.mixing.methods.recipes import END_UPSAMPLING, METHOD_STRATEGIES
+    from gem_assets.mixing.scored import SCORED
 
-    known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES)
+    known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED)
     if strategy not in known:
         why = f"no recipe {strategy!r} to confirm"
         if strategy == END_UPSAMPLING:

@@ -1,6 +1,6 @@
 """Settings of the mixture recipes."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -9,6 +9,36 @@ CODE_VERSION = "1"
 LEARNED_CODE_VERSION = "1"
 #: Of those from counts alone; since 2 the entropy rule says that no correlation applies to it.
 COUNTED_CODE_VERSIONS = {"lexical": LEARNED_CODE_VERSION, "entropy": "2"}
+
+
+class ScoreConfig(BaseModel):
+    """Quality scores of documents, and what the methods that choose documents by them do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Annotated[
+        str | None,
+        Field(
+            description="parquet or JSONL with doc_id and one numeric column a rater, higher is better; null: five "
+            "simple ones, computed from the prepared text"
+        ),
+    ] = None
+    on_fault: Annotated[
+        Literal["refuse", "leave_out"],
+        Field(description="what happens to documents without a score and to raters that say nothing"),
+    ] = "refuse"
+    kept: Annotated[float, Field(gt=0, lt=1, description="part of the tokens that QuRating and Meta-rater choose")] = (
+        0.3
+    )
+    temperature: Annotated[
+        float,
+        Field(gt=0, allow_inf_nan=False, description="QuRating's tau: small takes the best, large takes all alike"),
+    ] = 2.0
+    proxies: Annotated[int, Field(ge=16, description="proxies that QuaDMix and Meta-rater train, each")] = 32
+    tied: Annotated[
+        bool,
+        Field(description="QuaDMix's clusters differ in the kept part alone; false needs hundreds of proxies"),
+    ] = True
 
 
 class MixingConfig(BaseModel):
@@ -27,6 +57,8 @@ class MixingConfig(BaseModel):
         Epoch cap inside UniMax. At ``repetition_cap`` or above, UniMax is the capped ``uniform``.
     seed
         Seed of the strategies that draw; recorded in every recipe.
+    scores
+        Of the methods that choose documents; those alone name it, so that it makes no other recipe stale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,3 +82,4 @@ class MixingConfig(BaseModel):
         float, Field(gt=0, le=1000, allow_inf_nan=False, description="epoch cap of the strategy 'unimax'")
     ] = 2.0
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every draw")] = 0
+    scores: Annotated[ScoreConfig, Field(exclude=True)] = ScoreConfig()

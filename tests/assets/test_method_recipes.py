@@ -27,6 +27,8 @@ context = 32
 tokens = 2048
 batch = 2
 precision = "fp32"
+[mixing.scores]
+proxies = 16
 """
 
 
@@ -42,7 +44,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["dga", "mixmin", "end_upsampling"])
+@pytest.mark.parametrize("strategy", ["dga", "mixmin", "qurating", "meta_rater", "end_upsampling"])
 def test_a_method_is_made_once_from_what_the_graph_holds(root, strategy):
     result = run_step(root, f"recipes/{strategy}", None)
     assert result.metadata["computed"]

@@ -8,7 +8,7 @@ The project publishes its raters, not this search nor the weights that it found.
 are summed is not said there; here they are standard scores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,7 @@ def learn_weights(
     scores: Floats,
     tokens: NDArray[np.int64],
     budget: float,
-    evaluate: Callable[[NDArray[np.bool_]], float],
+    evaluate: Callable[[Iterable[NDArray[np.bool_]]], Floats],
     *,
     runs: int = 256,
     concentration: float = 1.0,
@@ -75,7 +75,7 @@ def learn_weights(
     budget
         Tokens that a selection holds.
     evaluate
-        Loss of a model trained on the selected documents.
+        Losses of models each trained on one of the selections ``(n,)`` that it is given, in their order.
     concentration
         Of the Dirichlet distribution that weights are drawn from.
     averaged
@@ -93,7 +93,7 @@ def learn_weights(
 
     found = search_parameters(
         draw,
-        lambda row: evaluate(select_best(scores, tokens, row, budget)),
+        lambda rows: evaluate(select_best(scores, tokens, row, budget) for row in rows),
         runs=runs,
         candidates=candidates,
         averaged=averaged,

@@ -8,13 +8,15 @@ rank ``r`` in its domain, best first and weighted by tokens. It is sampled, in e
 times; the integer part is copies, the fraction a probability. ``ω`` is the part of the domain that is kept, ``λ`` how
 steeply the best are preferred within it, ``η`` how often they are repeated, ``ε`` what the rest still gets. Since ``S``
 also decides how many tokens a domain gives, the parameters of all domains together are a mixture. They are searched by
-small proxies and boosted trees, thousands of 1M models in the paper.
+small proxies and boosted trees, thousands of 1M models in the paper. Some dozens of proxies cannot tell that many
+parameters apart: ``tied`` rules share ``α``, ``λ``, ``η`` and ``ε`` over the domains and keep ``ω`` of each,
+``S + 3 + M`` numbers for ``(S + 4) · M``. That is a reduction of ours.
 
 There is no public code. The form of ``S`` is from secondary descriptions, and how scores are normalised is not
 published: ``z`` is the standard score over all documents here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +115,29 @@ def sample_parameters(rng: np.random.Generator, n: int, scores: int, domains: in
     return np.concatenate(parts, axis=1)
 
 
+def sample_tied_parameters(rng: np.random.Generator, n: int, scores: int, domains: int) -> Floats:
+    """Draw ``n`` rules that differ between domains in the kept part alone, as rows ``(n, scores + 3 + domains)``."""
+    return np.concatenate(
+        [
+            rng.dirichlet(np.ones(scores), n),
+            rng.uniform(np.log(STEEPNESS[0]), np.log(STEEPNESS[1]), (n, 1)),
+            rng.uniform(*POWER, (n, 1)),
+            rng.uniform(*REST, (n, 1)),
+            rng.uniform(*KEPT, (n, domains)),
+        ],
+        axis=1,
+    )
+
+
+def untie(row: Floats, scores: int) -> QuaDMixParameters:
+    """Read a row of :func:`sample_tied_parameters`."""
+    kept = row[scores + 3 :]
+    steepness, power, rest = (np.full(len(kept), value) for value in row[scores : scores + 3])
+    return QuaDMixParameters.of(
+        np.concatenate([np.repeat(row[:scores], len(kept)), steepness, kept, power, rest]), scores
+    )
+
+
 def percentile_ranks(corpus: QualityCorpus, merge: Floats) -> Floats:
     """Rank of each document in its domain, ``(n,)`` in (0, 1): the part of the domain's tokens that is better.
 
@@ -157,8 +182,9 @@ def token_shares(corpus: QualityCorpus, values: Floats) -> Floats:
 
 def search_quadmix(
     corpus: QualityCorpus,
-    evaluate: Callable[[Floats], float],
+    evaluate: Callable[[Iterable[Floats]], Floats],
     *,
+    tied: bool = False,
     runs: int = 256,
     candidates: int = 20_000,
     averaged: int = 16,
@@ -169,17 +195,21 @@ def search_quadmix(
     Parameters
     ----------
     evaluate
-        Loss of a model trained on the documents with the expected copies ``(n,)`` that it is given.
+        Losses of models each trained on the documents with one of the expected copies ``(n,)`` that it is given, in
+        their order.
+    tied
+        Search rules that differ between domains in the kept part alone.
     runs, candidates, averaged
         See :func:`~gem_assets.mixing.methods.surrogate.search_parameters`.
     """
     scores, count = corpus.scores.shape[1], corpus.count
+    draw, read = (sample_tied_parameters, untie) if tied else (sample_parameters, QuaDMixParameters.of)
     found = search_parameters(
-        lambda rng, n: sample_parameters(rng, n, scores, count),
-        lambda row: evaluate(sampling_values(corpus, QuaDMixParameters.of(row, scores))),
+        lambda rng, n: draw(rng, n, scores, count),
+        lambda rows: evaluate(sampling_values(corpus, read(row, scores)) for row in rows),
         runs=runs,
         candidates=candidates,
         averaged=averaged,
         seed=seed,
     )
-    return QuaDMixParameters.of(found.parameters, scores), found
+    return read(found.parameters, scores), found

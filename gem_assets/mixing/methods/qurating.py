@@ -51,6 +51,45 @@ def standardise(scores: Floats, clusters: NDArray[np.int64]) -> Floats:
     return out
 
 
+def inclusion_probabilities(
+    scores: Floats, tokens: NDArray[np.int64] | Floats, budget: float, *, tau: float = TAU
+) -> Floats:
+    """Probability of each document to be among the largest keys, ``(n,)``, in the limit of many documents.
+
+    The order of the keys is that of exponential clocks with rates ``exp(score / τ)``: what has rung by time ``t`` has
+    been drawn. So ``π_i = 1 - exp(-t · exp(s_i / τ))``, with the ``t`` at which the expected tokens meet the budget.
+
+    Raises
+    ------
+    SelectionError
+        If the budget is not between 0 and all tokens, or ``tau`` is not above 0.
+    """
+    weight = np.asarray(tokens, np.float64)
+    _check(scores, weight, np.zeros(len(scores), np.int64), np.array([budget]), tau)
+    if not (0 < budget <= weight.sum() and tau > 0):
+        raise SelectionError(
+            f"a budget of {budget:.0f} of {weight.sum():.0f} tokens at temperature {tau} cannot be met"
+        )
+    if budget >= weight.sum() * (1 - 1e-12):
+        return np.ones(len(scores))
+    # a common factor of the rates is the unit of time
+    rates = np.exp((scores - scores.max()) / tau)
+
+    def excess(log_time: float) -> float:
+        return float(weight @ -np.expm1(-np.exp(log_time) * rates)) - budget
+
+    low = high = 0.0
+    while excess(low) > 0:
+        low -= 8.0
+    while excess(high) < 0:
+        high += 8.0
+    # halving an interval of eight sixty times leaves less than float64 can tell
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if excess(middle) > 0 else (middle, high)
+    return -np.expm1(-np.exp(high) * rates)
+
+
 def select_by_quality(
     scores: Floats,
     tokens: NDArray[np.int64],
@@ -112,7 +151,13 @@ def select_by_quality(
     return Selection(copies, taken)
 
 
-def _check(scores: Floats, tokens: NDArray[np.int64], clusters: NDArray[np.int64], budgets: Floats, tau: float) -> None:
+def _check(
+    scores: Floats,
+    tokens: NDArray[np.int64] | Floats,
+    clusters: NDArray[np.int64],
+    budgets: Floats,
+    tau: float,
+) -> None:
     if tokens.shape != scores.shape or clusters.shape != scores.shape:
         raise SelectionError(f"{len(scores)} scores, {len(tokens)} token counts and {len(clusters)} clusters differ")
     if not np.isfinite(scores).all():

@@ -1,7 +1,7 @@
 """Search parameters of a data filter as RegMix searches mixtures: try some, fit trees, average the best of many.
 
-Shared by QuaDMix and Meta-rater. ``evaluate`` is what costs: it selects data with the parameters, trains a proxy on it
-and returns the loss; everything else takes seconds.
+Shared by QuaDMix and Meta-rater. ``evaluate`` is what costs: it selects data with each row of parameters, trains a
+proxy on each selection and returns the losses; everything else takes seconds.
 """
 
 from collections.abc import Callable
@@ -34,20 +34,23 @@ class SearchResult:
         Parameters that were evaluated.
     losses : float64 array, shape (n,)
         Their losses.
+    held_out : float64 array, shape (n,)
+        Losses that the trees predict for runs that they did not see, over five folds.
     cv_spearman
-        Rank correlation of the trees with losses of runs that they did not see, over five folds.
+        Rank correlation of those with the losses; nan where one of the two is constant.
     """
 
     parameters: Floats
     predicted: float
     tried: Floats
     losses: Floats
+    held_out: Floats
     cv_spearman: float
 
 
 def search_parameters(
     sample: Sampler,
-    evaluate: Callable[[Floats], float],
+    evaluate: Callable[[Floats], Floats],
     *,
     runs: int,
     candidates: int = 20_000,
@@ -61,7 +64,7 @@ def search_parameters(
     sample
         Draws that many parameter vectors, ``(n, d)``.
     evaluate
-        Loss of one vector; lower is better.
+        Loss of each row of parameters, ``(n, d)`` to ``(n,)``; lower is better.
     averaged
         Best candidates that are averaged; 1 takes the best alone.
 
@@ -74,7 +77,7 @@ def search_parameters(
         raise SearchError(f"{runs} runs are too few to fit trees to; 16 at least, hundreds in the papers")
     rng = np.random.default_rng(seed)
     tried = np.asarray(sample(rng, runs), np.float64)
-    losses = np.array([float(evaluate(row)) for row in tried])
+    losses = np.asarray(evaluate(tried), np.float64)
     if not np.isfinite(losses).all():
         raise SearchError(f"run {int(np.argmin(np.isfinite(losses)))} has no finite loss; leave its parameters out")
     trees = TreesLaw(seed).fit_features(tried, losses)
@@ -89,4 +92,4 @@ def search_parameters(
     answers = np.vstack([pool[best].mean(axis=0), pool[best[0]]])
     values = trees.predict(answers)
     chosen = int(np.argmin(values))
-    return SearchResult(answers[chosen], float(values[chosen]), tried, losses, spearman(held_out, losses))
+    return SearchResult(answers[chosen], float(values[chosen]), tried, losses, held_out, spearman(held_out, losses))

@@ -14,7 +14,11 @@ def world(n=3000, seed=0):
 
 def test_the_weights_of_the_scores_are_learned():
     scores, tokens, worth = world()
-    found = learn_weights(scores, tokens, 6000, lambda chosen: -float(worth[chosen].mean()), runs=80, candidates=1000)
+
+    def losses(selections):
+        return np.array([-worth[chosen].mean() for chosen in selections])
+
+    found = learn_weights(scores, tokens, 6000, losses, runs=80, candidates=1000)
     direction = found.weights / np.linalg.norm(found.weights)
     assert direction @ np.array([0.8, 0.6, 0.0]) > 0.98
     assert found.weights.sum() == pytest.approx(1)

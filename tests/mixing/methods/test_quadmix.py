@@ -7,9 +7,11 @@ from gem_assets.mixing.methods.quadmix import (
     draw_copies,
     percentile_ranks,
     sample_parameters,
+    sample_tied_parameters,
     sampling_values,
     search_quadmix,
     token_shares,
+    untie,
 )
 from gem_assets.mixing.methods.qurating import SelectionError
 
@@ -82,6 +84,16 @@ def test_rules_survive_the_vector():
     assert QuaDMixParameters.of(np.zeros(16), 4).merge == pytest.approx(np.full((4, 2), 0.25))
 
 
+def test_tied_rules_differ_in_the_kept_part_alone():
+    row = sample_tied_parameters(np.random.default_rng(0), 2, 3, 4)[1]
+    assert row.shape == (3 + 3 + 4,)
+    rule = untie(row, 3)
+    assert rule.merge == pytest.approx(np.tile(row[:3, None], 4))
+    assert rule.kept == pytest.approx(row[6:])
+    for value, written in ((np.log(rule.steepness), row[3]), (rule.power, row[4]), (rule.rest, row[5])):
+        assert value == pytest.approx(np.full(4, written))
+
+
 def test_the_search_finds_the_score_and_the_domain_that_matter():
     world = corpus(800)
     worth = world.scores[:, 0] + np.where(world.domains == 0, 0.8, -0.8)
@@ -90,7 +102,14 @@ def test_the_search_finds_the_score_and_the_domain_that_matter():
         given = values * world.tokens
         return -float(given @ worth / given.sum())
 
-    found, search = search_quadmix(world, loss, runs=120, candidates=2000)
+    def losses(many):
+        return np.array([loss(values) for values in many])
+
+    tied, _ = search_quadmix(world, losses, tied=True, runs=40, candidates=2000)
+    assert tied.merge[0] == pytest.approx(np.full(2, tied.merge[0, 0]))
+    assert tied.merge[0, 0] > 0.6
+    assert tied.kept[0] > tied.kept[1]
+    found, search = search_quadmix(world, losses, runs=120, candidates=2000)
     assert found.merge[0, 0] > 0.6
     assert token_shares(world, sampling_values(world, found))[0] > 0.75
     assert loss(sampling_values(world, found)) <= np.quantile(search.losses, 0.02)

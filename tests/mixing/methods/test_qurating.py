@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gem_assets.mixing.methods.qurating import SelectionError, select_by_quality, standardise
+from gem_assets.mixing.methods.qurating import (
+    SelectionError,
+    inclusion_probabilities,
+    select_by_quality,
+    standardise,
+)
 
 
 @pytest.mark.parametrize("tau", [0.5, 2.0])
@@ -15,6 +20,29 @@ def test_odds_of_inclusion_follow_the_score(tau):
     taken = found.copies.reshape(3, -1).sum(axis=1)
     assert taken.sum() == 0.01 * n
     assert taken[1:] / taken[0] == pytest.approx(np.exp(np.array([0.5, 1.0]) / tau), rel=0.12)
+
+
+@pytest.mark.parametrize(("tau", "kept"), [(0.5, 0.1), (2.0, 0.3), (1.0, 0.9)])
+def test_inclusion_probabilities_are_the_frequencies_of_the_draws(tau, kept):
+    rng = np.random.default_rng(0)
+    scores, tokens = rng.normal(size=2000), rng.integers(5, 50, 2000)
+    budget = kept * tokens.sum()
+    expected = inclusion_probabilities(scores, tokens, budget, tau=tau)
+    drawn = [select_by_quality(scores, tokens, np.array([budget]), tau=tau, seed=s).copies for s in range(200)]
+    seen = np.mean(drawn, axis=0)
+    assert expected @ tokens == pytest.approx(budget)
+    # 200 draws of a half have a deviation of .035; tenths of the documents one of .0025
+    order = np.argsort(scores).reshape(10, -1)
+    assert expected[order].mean(axis=1) == pytest.approx(seen[order].mean(axis=1), abs=0.01)
+
+
+def test_a_budget_of_everything_takes_everything_and_more_is_refused():
+    scores, tokens = np.array([0.0, 1.0]), np.array([3, 4])
+    assert inclusion_probabilities(scores, tokens, 7.0).tolist() == [1.0, 1.0]
+    with pytest.raises(SelectionError, match="8 of 7 tokens"):
+        inclusion_probabilities(scores, tokens, 8.0)
+    extreme = inclusion_probabilities(np.array([0.0, 5000.0, -5000.0]), np.ones(3, np.int64), 1.0)
+    assert extreme == pytest.approx([0.0, 1.0, 0.0], abs=1e-6)
 
 
 def test_no_temperature_takes_the_best_and_a_high_one_takes_all_alike():
