@@ -36,7 +36,7 @@ from lance.fragment import write_fragments
 
 from gem_assets.lineage.durable import file_lock, make_dirs
 from gem_assets.lineage.manifest import check_partition
-from resources.lance_commit import Commit, exchange
+from resources.lance_commit import Commit, Standing, exchange, standing_rows
 from resources.lance_files import (
     CommitFiles,
     fragments_of,
@@ -324,17 +324,16 @@ class LanceTables:
         refuse_other_schema(table, dataset.schema, source.schema)
         condition = rows_of(snapshot)
         # the one look at what all other snapshots wrote; a table of a thousand of them has as many fragments
-        old = dataset.scanner(columns=[key], filter=condition, with_row_address=True).to_table()
-        if len(old) == source.rows and (source.rows == 0 or digest_of(dataset, condition) == source.digest):
+        old = standing_rows(dataset, key, condition, source)
+        if old.rows == source.rows and (source.rows == 0 or digest_of(dataset, condition) == source.digest):
             return Commit(table, int(dataset.version), source.rows, source.digest, changed=False)
-        kept = pc.sum(pc.is_in(source.keys, value_set=old.column(key))).as_py() or 0
         if self.commit == "swap":
-            version = self._swap(table, dataset, source, condition, old.column("_rowaddr"))
+            version = self._swap(table, dataset, source, condition, old)
         else:
             version = self._merge(table, dataset, source, snapshot, key)
         return Commit(
             table, version, source.rows, source.digest,
-            rows_inserted=source.rows - kept, rows_updated=kept, rows_deleted=len(old) - kept,
+            rows_inserted=source.rows - old.kept, rows_updated=old.kept, rows_deleted=old.rows - old.kept,
         )  # fmt: skip
 
     def _create(self, table: str, source: Source) -> int:
@@ -348,9 +347,9 @@ class LanceTables:
             operation = lance.LanceOperation.Overwrite(source.schema, fragments)
             return int(lance.LanceDataset.commit(path, operation, storage_options=self.storage_options).version)
 
-    def _swap(self, table: str, dataset: lance.LanceDataset, source: Source, condition: str, addresses: Any) -> int:
+    def _swap(self, table: str, dataset: lance.LanceDataset, source: Source, condition: str, old: Standing) -> int:
         with self._durable(table) as files:
-            operation = exchange(dataset, source, condition, addresses)
+            operation = exchange(dataset, source, condition, old)
             if files is not None:
                 files.sync_data()
             read = int(dataset.version)

@@ -14,6 +14,9 @@ from lance.fragment import write_fragments
 from gem_assets.lineage.manifest import LanceRef
 from resources.lance_source import Source
 
+# a row address holds the fragment in its upper half
+_FRAGMENT = pa.scalar(32, pa.uint64())
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -34,27 +37,46 @@ class Commit:
         return LanceRef(table=self.table, version=self.version, rows=self.rows, digest=self.digest)
 
 
-def exchange(dataset: lance.LanceDataset, source: Source, condition: str, addresses: pa.ChunkedArray) -> Any:
+@dataclass(frozen=True)
+class Standing:
+    """The rows that a commit replaces: how many, how many of them come again, and the fragments that hold them."""
+
+    rows: int
+    kept: int
+    fragments: frozenset[int]
+
+
+def standing_rows(dataset: lance.LanceDataset, key: str, condition: str, source: Source) -> Standing:
+    """Look over the rows that pass a filter, in a stream; ``source`` tells which of their keys come again."""
+    rows = kept = 0
+    fragments = set[int]()
+    for batch in dataset.scanner(columns=[key], filter=condition, with_row_address=True).to_batches():
+        fragments |= set(pc.unique(pc.shift_right(batch.column("_rowaddr"), _FRAGMENT)).to_pylist())
+        rows += batch.num_rows
+        kept += source.keys.holds(batch.column(key))
+    return Standing(rows, kept, frozenset(fragments))
+
+
+def exchange(dataset: lance.LanceDataset, source: Source, condition: str, old: Standing) -> Any:
     """Write the rows of a snapshot as new fragments and mark its old ones deleted; nothing is committed.
 
     Parameters
     ----------
     condition
         Filter that the old rows pass.
-    addresses
-        Row addresses of the old rows, uint64: fragment in the upper half.
+    old
+        Those rows.
 
     Returns
     -------
     lance.LanceOperation.Update
         To be committed once its files are on the disk.
     """
-    touched = set(pc.unique(pc.shift_right(addresses, pa.scalar(32, pa.uint64()))).to_pylist())
     new = write_fragments(source.reader(), dataset, schema=source.schema, mode="append") if source.rows else []
     removed: list[int] = []
     updated: list[Any] = []
-    for fragment in dataset.get_fragments() if touched else ():
-        if fragment.fragment_id in touched:
+    for fragment in dataset.get_fragments() if old.fragments else ():
+        if fragment.fragment_id in old.fragments:
             rest = fragment.delete(condition)
             if rest is None:
                 removed.append(fragment.fragment_id)

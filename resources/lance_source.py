@@ -3,7 +3,7 @@
 The rows of one snapshot come as a table or as a reader of batches. They are checked (key present, not null,
 unique; one snapshot; vectors of float32 and finite), digested, and, when they come from a reader, spooled to an
 Arrow file in the meantime: the digest has to be known before the decision to write, and a reader can be read
-only once. Memory is one batch plus the keys.
+only once. Memory is one batch; 16 bytes of each key lie on the disk.
 """
 
 # pyarrow ships no types
@@ -11,23 +11,29 @@ only once. Memory is one batch plus the keys.
 
 import contextlib
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from gem_assets.lineage.durable import locked_folder
 from gem_assets.lineage.manifest import check_partition
 from gem_assets.lineage.rows import RowDigest
+from gem_assets.scratch import read_scratch
+from gem_assets.spill import DIGEST, Spill, digest_blocks, find_digests, groups, sorted_parts, words_digest
 
 _PRIMARY = b"lance-schema:unenforced-primary-key"
 _POSITION = b"lance-schema:unenforced-primary-key:position"
 SNAPSHOT = "snapshot"
 SPOOL_PREFIX = ".gem-spool-"
 BATCH_ROWS = 8192
+_EXAMPLES = 5
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader
 
@@ -39,16 +45,56 @@ class Source:
     schema: pa.Schema
     rows: int
     digest: str
-    keys: pa.ChunkedArray
     data: pa.Table | Path
+    keys: "Keys"
 
     def reader(self) -> pa.RecordBatchReader:
         """Return a fresh reader over the rows."""
-        if isinstance(self.data, Path):
-            stream = pa.ipc.open_file(pa.memory_map(str(self.data)))
-            batches: Iterator[pa.RecordBatch] = (stream.get_batch(i) for i in range(stream.num_record_batches))
-            return pa.RecordBatchReader.from_batches(self.schema, batches)
-        return self.data.to_reader()
+        return _reader(self.data, self.schema)
+
+
+class Keys:
+    """The keys of a snapshot, as sorted digests of 16 bytes.
+
+    Parameters
+    ----------
+    batches
+        Batches that hold the column ``key``.
+    rows
+        How many rows they have.
+    spill
+        Where the digests lie.
+
+    Attributes
+    ----------
+    repeated
+        How many keys stand more than once.
+    examples
+        Rows of the first few of those.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], key: str, rows: int, spill: Spill) -> None:
+        digests, end = spill.zeros(rows, DIGEST), 0
+        for batch in batches:
+            digests[end : end + batch.num_rows] = _key_digests(batch.column(key))
+            end += batch.num_rows
+            spill.settle()
+        self._digests, self._spill = spill.zeros(rows, DIGEST), spill
+        self.repeated = kept = 0
+        examples: list[int] = []
+        for at, words in sorted_parts(digest_blocks(digests), rows, 2, spill):
+            starts, group = groups(words)
+            twice = at[starts[np.bincount(group) > 1]]
+            self.repeated += len(twice)
+            examples = sorted([*examples, *twice.tolist()])[:_EXAMPLES]
+            self._digests[kept : kept + len(starts)] = words_digest(words[starts])
+            kept += len(starts)
+        self._digests = self._digests[:kept]
+        self.examples = examples
+
+    def holds(self, keys: pa.Array) -> int:
+        """Count those of some other distinct keys that are among these."""
+        return len(find_digests(_key_digests(keys), self._digests, self._spill)[0])
 
 
 @contextlib.contextmanager
@@ -70,31 +116,31 @@ def checked_source(
     """
     schema = target_schema(data.schema, key, metadata)
     running = RowDigest(schema.names)
-    keys: list[pa.Array] = []
     table: list[pa.RecordBatch] = []
     with contextlib.ExitStack() as stack:
+        parent = spool_folder or Path(tempfile.gettempdir())
         spool: Path | None = None
         sink: Any = None
         if not isinstance(data, pa.Table):
-            folder = stack.enter_context(locked_folder(spool_folder or Path(tempfile.gettempdir()), SPOOL_PREFIX))
-            spool = folder / "rows.arrow"
+            spool = stack.enter_context(locked_folder(parent, SPOOL_PREFIX)) / "rows.arrow"
             sink = pa.ipc.new_file(str(spool), schema)
         for batch in data.to_batches() if isinstance(data, pa.Table) else data:
             ready = _conform(batch, schema, snapshot, key)
             running.update(ready)
-            keys.append(ready.column(key))
             if sink is None:
                 table.append(ready)
             else:
                 sink.write_batch(ready)
         if sink is not None:
             sink.close()
-        all_keys = pa.chunked_array(keys, type=schema.field(key).type)
-        _refuse_duplicates(all_keys, snapshot, key)
         if running.rows == 0:
             running.update(schema.empty_table())
         content = spool if spool is not None else pa.Table.from_batches(table, schema)
-        yield Source(schema, running.rows, running.hexdigest(), all_keys, content)
+        spill = stack.enter_context(Spill(parent))
+        keys = Keys(_reader(content, schema, key), key, running.rows, spill)
+        if keys.repeated:
+            _refuse_repeated(keys, _reader(content, schema, key), snapshot, key)
+        yield Source(schema, running.rows, running.hexdigest(), content, keys)
 
 
 def target_schema(schema: pa.Schema, key: str, metadata: Mapping[str, str] | None = None) -> pa.Schema:
@@ -217,13 +263,27 @@ def _refuse_not_finite(batch: pa.RecordBatch, name: str, key: str, snapshot: str
         )
 
 
-def _refuse_duplicates(keys: pa.ChunkedArray, snapshot: str, key: str) -> None:
-    if pc.count_distinct(keys).as_py() == len(keys):
-        return
-    counts = pc.value_counts(keys)
-    twice = counts.filter(pc.greater(counts.field("counts"), 1))
-    shown = ", ".join(str(v) for v in twice.field("values")[:5]) + ", …" * (len(twice) > 5)
+def _reader(data: pa.Table | Path, schema: pa.Schema, column: str | None = None) -> pa.RecordBatchReader:
+    """Return the rows again, of one column if asked for."""
+    narrow = schema if column is None else pa.schema([schema.field(column)])
+    if isinstance(data, pa.Table):
+        return data.select(narrow.names).to_reader()
+    return read_scratch([data], narrow)
+
+
+def _key_digests(keys: pa.Array) -> NDArray[np.bytes_]:
+    binary = keys.cast(pa.string()).cast(pa.binary()).to_pylist()
+    return np.frombuffer(b"".join(blake2b(value, digest_size=16).digest() for value in binary), DIGEST)
+
+
+def _refuse_repeated(keys: Keys, batches: Iterable[pa.RecordBatch], snapshot: str, key: str) -> None:
+    shown: list[str] = []
+    start = 0
+    for batch in batches:
+        inside = [row - start for row in keys.examples if start <= row < start + batch.num_rows]
+        shown += [str(batch.column(key)[row]) for row in inside]
+        start += batch.num_rows
     raise ValueError(
-        f"snapshot {snapshot}: {len(twice)} values of {key!r} stand more than once ({shown}); "
-        "remove duplicates before writing"
+        f"snapshot {snapshot}: {keys.repeated} values of {key!r} stand more than once "
+        f"({', '.join(shown)}{', …' * (keys.repeated > _EXAMPLES)}); remove duplicates before writing"
     )

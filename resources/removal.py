@@ -97,7 +97,8 @@ def borrowers_of(store: StoreResource, snapshot: str) -> dict[str, int]:
         artifact = store.artifacts.current("raw_shards", name)
         if artifact is None or name == snapshot:
             continue
-        texts = borrowed_texts(artifact.path / DUPLICATES_FILE).get(snapshot)
+        with store.spill() as spill:
+            texts = borrowed_texts(artifact.path / DUPLICATES_FILE, spill).get(snapshot)
         if texts is not None:
             found[name] = len(texts)
     return found

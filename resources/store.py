@@ -20,6 +20,7 @@ from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.blocklist import Blocklist
 from gem_assets.lineage.durable import locked_folder, make_dirs
 from gem_assets.lineage.manifest import InputRef, check_partition, stage_name
+from gem_assets.spill import Spill
 
 if TYPE_CHECKING:
     from resources.lance import LanceTables
@@ -205,6 +206,10 @@ class StoreResource(dg.ConfigurableResource):
         """Give an empty folder on the data root's disk; it is gone afterwards."""
         with locked_folder(self._local("scratch"), SCRATCH_PREFIX) as folder:
             yield folder
+
+    def spill(self) -> Spill:
+        """Give arrays that lie on the data root's disk; use it with ``with``."""
+        return Spill(self._local("scratch"))
 
     def cache(self, name: str) -> Path:
         """Return a folder for what may be thrown away and is costly to get again."""

@@ -205,9 +205,13 @@ def _dangles(root: str, snapshot: str, identity: str, keepers: tuple[tuple[str, 
     from gem_assets.corpus.ownership import dangling_texts
     from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
     from gem_assets.lineage.artifacts import ArtifactStore
+    from resources import StoreResource
 
     artifacts = ArtifactStore(root)
     found = artifacts.get("raw_shards", identity, snapshot)
     kept = {name: artifacts.get("raw_shards", version, name) for name, version in keepers if version}
     shards = {name: shard_paths(artifact.path) for name, artifact in kept.items() if artifact is not None}
-    return found is not None and dangling_texts(found.path / DUPLICATES_FILE, shards) > 0
+    if found is None:
+        return False
+    with StoreResource(root=root).spill() as spill:
+        return dangling_texts(found.path / DUPLICATES_FILE, shards, spill) > 0

@@ -5,6 +5,7 @@ Those last are known only after reading, so the result that is current is asked 
 what it borrowed, and no new entry of the blocklist concerns one of its rows, it stands.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gem_assets.corpus.landing import SUCCESS, LandingError, fingerprint, landed
 from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangling_texts
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
+from gem_assets.lineage.artifacts import Artifact
 from gem_assets.lineage.blocklist import Matcher
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import FileRef, InputRef
@@ -52,12 +54,8 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     stage_with = partial(_stage, store, snapshot, config, landed)
 
     entries = store.blocklist.entries() if store.blocklist is not None else []
-    if (
-        current is not None
-        and dangling_texts(current.path / DUPLICATES_FILE, shards) == 0
-        and not unapplied(current, entries)
-    ):
-        borrowed = borrowed_inputs(current.path / DUPLICATES_FILE)
+    if current is not None and not _dangles(store, current, shards) and not unapplied(current, entries):
+        borrowed = borrowed_inputs(store, current.path / DUPLICATES_FILE)
         hung = hung_input(current.manifest.metrics.get(HUNG), settings.shard_timeout_s)
         stage = stage_with([*borrowed, *hung, *blocklist_input(applied_entries(current))])
         if stage.done is not None:
@@ -77,7 +75,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
         )
         _refuse_empty(report, snapshot)
         hung = hung_input(report.hung, settings.shard_timeout_s)
-        stage = stage_with([*borrowed_inputs(scratch / DUPLICATES_FILE), *hung, *blocklist_input(blocked.hits)])
+        stage = stage_with([*borrowed_inputs(store, scratch / DUPLICATES_FILE), *hung, *blocklist_input(blocked.hits)])
         if stage.done is None:
             with stage.write() as draft:
                 for path in sorted(scratch.iterdir()):
@@ -120,18 +118,24 @@ def landed_input(settings: Settings, snapshot: str) -> InputRef:
     )
 
 
-def borrowed_inputs(duplicates: Path) -> list[InputRef]:
+def borrowed_inputs(store: StoreResource, duplicates: Path) -> list[InputRef]:
     """Pin what other snapshots keep for this one, by the content of what is borrowed."""
-    return [
-        InputRef(asset="raw_shards", partition=keeper, data_version=borrowing_version(digests), rows=len(digests))
-        for keeper, digests in borrowed_texts(duplicates).items()
-    ]
+    with store.spill() as spill:
+        return [
+            InputRef(asset="raw_shards", partition=keeper, data_version=borrowing_version(digests), rows=len(digests))
+            for keeper, digests in borrowed_texts(duplicates, spill).items()
+        ]
 
 
 def hung_input(files: Any, timeout_s: float) -> list[InputRef]:
     """Pin the files that were given up, with the time that they were given: a longer one has them read again."""
     version = digest({"files": files, "shard_timeout_s": timeout_s})
     return [InputRef(asset="hung_files", data_version=version, rows=len(files))] if files else []
+
+
+def _dangles(store: StoreResource, artifact: Artifact, shards: Mapping[str, Sequence[Path]]) -> bool:
+    with store.spill() as spill:
+        return dangling_texts(artifact.path / DUPLICATES_FILE, shards, spill) > 0
 
 
 def _stage(store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, found: list[InputRef]) -> Stage:

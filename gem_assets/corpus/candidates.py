@@ -1,11 +1,9 @@
 """All candidate documents of a snapshot, without their texts: who keeps what.
 
-Loads ids and digests of all fragments (32 bytes a document) and puts their signatures into one file that is read
-through a memory map.
+Ids and digests of all fragments, and who owns a text already, lie in a :class:`~gem_assets.spill.Spill` (50 bytes a
+document on the disk); signatures are put into one file that is mapped.
 """
 
-import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gem_assets.corpus.config import CorpusConfig, NearDuplicates
-from gem_assets.corpus.dedup import KEPT, Verdicts, decide
+from gem_assets.corpus.config import NearDuplicates
+from gem_assets.corpus.dedup import KEPT, Verdicts, decide, find_equals
+from gem_assets.corpus.digests import pack_hex, unpack_hex
 from gem_assets.corpus.fragments import FileTally, fragment_path, read_fragment
 from gem_assets.corpus.known import KnownContent
-from gem_assets.corpus.text import DIGEST_BYTES
+from gem_assets.spill import DIGEST, Spill, blocks_of, find_digests
 
 Blocked = Callable[[pa.RecordBatch], NDArray[np.bool_]]
 """Tells for candidate documents (all columns but the text) which ones must not be kept."""
@@ -27,67 +26,57 @@ Blocked = Callable[[pa.RecordBatch], NDArray[np.bool_]]
 BLOCKED: Final = 4
 """A verdict beside those of :mod:`gem_assets.corpus.dedup`: refused by the takedown list."""
 
-_ID: Final = f"S{DIGEST_BYTES}"
-
-
-def pack_hex(column: pa.Array) -> NDArray[np.bytes_]:
-    """Return a column of 32 hex digits as (n,) raw bytes."""
-    return np.frombuffer(bytes.fromhex("".join(column.to_pylist())), _ID)
-
-
-def unpack_hex(packed: NDArray[np.bytes_]) -> list[str]:
-    """Return raw bytes as hex strings."""
-    # not .tolist(): numpy drops zero bytes at the end of byte strings
-    joined = np.ascontiguousarray(packed).tobytes().hex()
-    width = 2 * DIGEST_BYTES
-    return [joined[i : i + width] for i in range(0, len(joined), width)]
-
 
 @dataclass(frozen=True)
 class Owners:
-    """Texts of this snapshot that other snapshots keep, sorted by digest."""
+    """Which of some texts other snapshots keep.
 
-    digests: NDArray[np.bytes_]
+    Attributes
+    ----------
+    texts
+        S16 (m,): content digests that were asked for, sorted and distinct.
+    snapshot
+        int32 (m,): place in ``names`` of the snapshot that keeps the text, counted from 1; 0 where none does.
+    doc_ids
+        S16 (m,): the document that keeps it.
+    names
+        Snapshots, in their order.
+    """
+
+    texts: NDArray[np.bytes_]
+    snapshot: NDArray[np.int32]
     doc_ids: NDArray[np.bytes_]
-    snapshots: list[str]
+    names: list[str]
 
-    def index(self, digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    def index(self, digests: NDArray[np.bytes_], spill: Spill) -> NDArray[np.int64]:
         """Return, for every digest, the row of its owner, or -1."""
-        if not len(self.digests):
-            return np.full(len(digests), -1, np.int64)
-        at = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
-        return np.where(self.digests[at] == digests, at, -1).astype(np.int64)
-
-    def counts(self) -> dict[str, int]:
-        """Return how many texts each other snapshot keeps."""
-        return dict(sorted(Counter(self.snapshots).items()))
-
-    def digest(self) -> str:
-        """Return the SHA-256 over the texts and their owners; '' without any."""
-        if not self.snapshots:
-            return ""
-        total = hashlib.sha256()
-        rows = zip(unpack_hex(self.digests), unpack_hex(self.doc_ids), self.snapshots, strict=True)
-        for text, doc_id, snapshot in rows:
-            total.update(f"{text} {doc_id} {snapshot}\n".encode())
-        return total.hexdigest()
+        found = np.full(len(digests), -1, np.int64)
+        if self.names:
+            hits, places = find_digests(digests, self.texts, spill)
+            found[hits] = np.where(self.snapshot[places] > 0, places, -1)
+        return found
 
 
-NO_OWNERS: Final = Owners(np.empty(0, _ID), np.empty(0, _ID), [])
+NO_OWNERS: Final = Owners(np.empty(0, DIGEST), np.empty(0, np.int32), np.empty(0, DIGEST), [])
 
 
-def ask_owners(known: KnownContent, digests: NDArray[np.bytes_]) -> Owners:
-    """Return who keeps the given texts already."""
-    if not len(digests):
-        return NO_OWNERS
-    table = known.owners(pa.array(unpack_hex(np.unique(digests)), pa.string())).combine_chunks()
-    if not table.num_rows:
-        return NO_OWNERS
-    table = table.sort_by("content_digest")
-    columns = [pack_hex(table.column(name).combine_chunks()) for name in ("content_digest", "doc_id")]
-    if len(np.unique(columns[0])) != len(columns[0]):
-        raise ValueError(f"{type(known).__name__}.owners returned two owners for one text; it has to choose one")
-    return Owners(columns[0], columns[1], table.column("snapshot").to_pylist())
+def ask_owners(known: KnownContent, texts: NDArray[np.bytes_], spill: Spill) -> Owners:
+    """Return who keeps texts (sorted, distinct) already: the first snapshot that names one, by its least id there."""
+    snapshot, doc_ids = spill.zeros(len(texts), np.int32), spill.zeros(len(texts), DIGEST)
+    names: list[str] = []
+    for batch in known.texts() if len(texts) else ():
+        hits, places = find_digests(batch.digests, texts, spill)
+        if not len(hits):
+            continue
+        if batch.snapshot not in names[-1:]:
+            names.append(batch.snapshot)
+        # the least id of each text last, so that it is what stays
+        order = np.argsort(batch.doc_ids[hits], kind="stable")[::-1]
+        places, ids = places[order], batch.doc_ids[hits][order]
+        wins = (snapshot[places] == 0) | ((snapshot[places] == len(names)) & (ids < doc_ids[places]))
+        snapshot[places[wins]], doc_ids[places[wins]] = len(names), ids[wins]
+        spill.settle()
+    return Owners(texts, snapshot, doc_ids, names) if names else NO_OWNERS
 
 
 class Candidates:
@@ -101,48 +90,51 @@ class Candidates:
         What each file gave, in canonical order.
     blocked
         The takedown list, if there is one.
+    spill
+        Where the figures of the documents lie.
     """
 
-    def __init__(self, scratch: Path, tallies: Sequence[FileTally], blocked: Blocked | None) -> None:
-        doc_ids: list[NDArray[np.bytes_]] = [np.empty(0, _ID)]
-        digests: list[NDArray[np.bytes_]] = [np.empty(0, _ID)]
-        refused: list[NDArray[np.bool_]] = [np.empty(0, bool)]
+    def __init__(self, scratch: Path, tallies: Sequence[FileTally], blocked: Blocked | None, spill: Spill) -> None:
+        n = sum(tally.candidates for tally in tallies)
+        self.doc_ids, self.digests = spill.zeros(n, DIGEST), spill.zeros(n, DIGEST)
+        self.refused = spill.zeros(n, bool)
+        self._scratch, self._tallies, self._spill = scratch, tallies, spill
+        end = 0
         for tally in tallies:
             for batch in read_fragment(fragment_path(scratch, tally.index, "documents"), without="text"):
-                doc_ids.append(pack_hex(batch.column("doc_id")))
-                digests.append(pack_hex(batch.column("content_digest")))
-                mask = np.zeros(batch.num_rows, bool) if blocked is None else np.asarray(blocked(batch), bool)
-                refused.append(mask)
-        self.doc_ids = np.concatenate(doc_ids)
-        self.digests = np.concatenate(digests)
-        self.refused = np.concatenate(refused)
-        self._scratch = scratch
-        self._tallies = tallies
+                rows = slice(end, end := end + batch.num_rows)
+                self.doc_ids[rows] = pack_hex(batch.column("doc_id"))
+                self.digests[rows] = pack_hex(batch.column("content_digest"))
+                if blocked is not None:
+                    self.refused[rows] = np.asarray(blocked(batch), bool)
+            spill.settle()
 
     def __len__(self) -> int:
         return len(self.doc_ids)
 
-    def judge(self, owners: Owners, config: CorpusConfig) -> Verdicts:
-        """Return what becomes of every candidate; blocked ones have the kind ``BLOCKED``."""
-        alive = np.flatnonzero(~self.refused)
-        owned = owners.index(self.digests[alive]) >= 0
-        signatures = self._signatures(config.near) if config.near.enabled else None
-        found = decide(self.digests[alive], owned, signatures, config.near, alive)
-        kind = np.full(len(self), BLOCKED, np.int8)
-        keeper = np.arange(len(self))
-        counts = np.zeros(len(self), np.int32)
-        kind[alive], keeper[alive], counts[alive] = found.kind, alive[found.keeper], found.dup_count
-        return Verdicts(kind, keeper, counts)
+    def judge(self, known: KnownContent, near: NearDuplicates) -> tuple[Verdicts, Owners]:
+        """Return what becomes of every candidate, and who keeps its text already; blocked ones are ``BLOCKED``."""
+        spill = self._spill
+        equals = find_equals(self.digests, spill, self.refused)
+        owners = ask_owners(known, equals.distinct, spill)
+        owned = spill.zeros(len(self), bool)
+        for part in blocks_of(len(self)) if owners.names else ():
+            owned[part] = owners.index(self.digests[part], spill) >= 0
+        signatures = self._signatures(near) if near.enabled else None
+        verdicts = decide(equals, owned, signatures, near, spill, self.refused)
+        for part in blocks_of(len(self)):
+            verdicts.kind[part][self.refused[part]] = BLOCKED
+        return verdicts, owners
 
     def stand_ins(
         self, rows: NDArray[np.int64], verdicts: Verdicts, owners: Owners, snapshot: str
     ) -> tuple[list[str], list[str]]:
         """Return, for dropped documents, the id and the snapshot of the document kept in their stead."""
         keeper = verdicts.keeper[rows]
-        foreign = owners.index(self.digests[keeper])
+        foreign = owners.index(self.digests[keeper], self._spill)
         ids = self.doc_ids[keeper].copy()
         ids[foreign >= 0] = owners.doc_ids[foreign[foreign >= 0]]
-        names = [snapshot if i < 0 else owners.snapshots[i] for i in foreign.tolist()]
+        names = [snapshot if i < 0 else owners.names[owners.snapshot[i] - 1] for i in foreign.tolist()]
         return unpack_hex(ids), names
 
     def _signatures(self, near: NearDuplicates) -> NDArray[np.uint32] | None:
@@ -157,7 +149,7 @@ class Candidates:
                     while block := data.read(1 << 20):
                         out.write(block)
                 piece.unlink()
-        return np.memmap(joined, np.uint32, mode="r", shape=(len(self), near.num_perm))
+        return self._spill.read(joined, (len(self), near.num_perm), np.uint32)
 
 
-__all__ = ["BLOCKED", "KEPT", "NO_OWNERS", "Blocked", "Candidates", "Owners", "ask_owners", "pack_hex", "unpack_hex"]
+__all__ = ["BLOCKED", "KEPT", "Blocked", "Candidates", "Owners", "ask_owners"]

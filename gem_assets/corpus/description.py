@@ -1,12 +1,15 @@
 """What an ingested snapshot looks like to a person: counts, reasons, languages and a few rows without their texts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+from gem_assets.corpus.shards import DUPLICATES_FILE, QUARANTINE_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,17 +41,18 @@ class SnapshotDescription:
 
 
 def describe_snapshot(folder: Path, shards: Sequence[Path]) -> SnapshotDescription:
-    """Summarise the artifact of one snapshot; reads narrow columns only."""
-    quarantine = Counter(
-        (row["reason"], row["file"])
-        for row in pq.read_table(folder / "quarantine.parquet", columns=["reason", "file"]).to_pylist()
-    )
-    kinds = Counter(pq.read_table(folder / "duplicates.parquet", columns=["kind"]).column("kind").to_pylist())
+    """Summarise the artifact of one snapshot; reads narrow columns in batches."""
+    quarantine: Counter[tuple[str, str]] = Counter()
+    for batch in _batches(folder / QUARANTINE_FILE, ["reason", "file"]):
+        quarantine.update(zip(batch["reason"].to_pylist(), batch["file"].to_pylist(), strict=True))
+    kinds: Counter[str] = Counter()
+    for batch in _batches(folder / DUPLICATES_FILE, ["kind"]):
+        kinds.update(batch["kind"].to_pylist())
     languages: Counter[str] = Counter()
     tokens: Counter[str] = Counter()
     sample: list[dict[str, Any]] = []
     for path in shards:
-        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(BATCH_ROWS, columns=SAMPLE_COLUMNS):
+        for batch in _batches(path, SAMPLE_COLUMNS):
             for lang, count in zip(batch["lang"].to_pylist(), batch["n_tokens"].to_pylist(), strict=True):
                 languages[lang] += 1
                 tokens[lang] += count
@@ -64,6 +68,11 @@ def describe_snapshot(folder: Path, shards: Sequence[Path]) -> SnapshotDescripti
         ],
         sample=sample,
     )
+
+
+def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        yield from file.iter_batches(BATCH_ROWS, columns=columns)
 
 
 def unaccounted(counts: Mapping[str, int]) -> int:

@@ -3,8 +3,8 @@
 Three passes. Files become candidate rows, file by file on any number of workers; digests and signatures decide in
 one process who is kept; the kept rows are streamed into shards in canonical order (file name, then place in the file).
 So the bytes written depend on the landed files, the settings and what other snapshots keep, and on nothing else.
-Memory: one batch a worker, and per candidate 50 bytes plus what :mod:`gem_assets.corpus.dedup` needs; texts and
-signatures stay on disk, in a scratch folder below the output that is removed at the end.
+Memory: one batch a worker, whatever the size of the snapshot. Texts, signatures and what is kept of every candidate
+stay on the disk, in a scratch folder below the output that is removed at the end (:mod:`gem_assets.spill`).
 """
 
 import shutil
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gem_assets.corpus.candidates import BLOCKED, NO_OWNERS, Blocked, Candidates, Owners, ask_owners
+from gem_assets.corpus.candidates import BLOCKED, Blocked, Candidates, Owners
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup import KEPT, Verdicts
 from gem_assets.corpus.fragments import (
@@ -30,7 +30,7 @@ from gem_assets.corpus.fragments import (
     give_up_file,
     read_fragment,
 )
-from gem_assets.corpus.known import KnownContent
+from gem_assets.corpus.known import KnownContent, NothingKnown
 from gem_assets.corpus.landing import SUCCESS, LandingError, landed_files, validate_snapshot_name
 from gem_assets.corpus.report import FileReport, IngestReport, check_accounts
 from gem_assets.corpus.schema import (
@@ -43,6 +43,7 @@ from gem_assets.corpus.schema import (
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
 from gem_assets.corpus.tokens import token_counter
 from gem_assets.mapping import ShardHungError, ShardMap, serial_map
+from gem_assets.spill import Spill
 
 TRIES = 2
 """How often a file may hang its reader before it is quarantined."""
@@ -98,14 +99,18 @@ def ingest_snapshot(
     try:
         jobs = [FileJob(i, str(f.path), f.relative, f.problem) for i, f in enumerate(landed_files(folder))]
         tallies = _read_all(jobs, scratch, config, map_shards, f"{snapshot}: reading")
-        candidates = Candidates(scratch, tallies, blocked)
-        owners = ask_owners(known, candidates.digests) if config.duplicates_across_snapshots else NO_OWNERS
-        verdicts = candidates.judge(owners, config)
-        with _Output(snapshot, out, config, candidates, verdicts, owners) as output:
-            files = [output.add_file(tally, scratch) for tally in tallies]
+        with Spill(scratch) as spill:
+            candidates = Candidates(scratch, tallies, blocked, spill)
+            across = known if config.duplicates_across_snapshots else NothingKnown()
+            verdicts, owners = candidates.judge(across, config.near)
+            with _Output(snapshot, out, config, candidates, verdicts, owners) as output:
+                files: list[FileReport] = []
+                for tally in tallies:
+                    files.append(output.add_file(tally, scratch))
+                    spill.settle()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    report = _report(snapshot, tallies, files, output, owners, tokenizer)
+    report = _report(snapshot, tallies, files, output, tokenizer)
     check_accounts(report)
     return report
 
@@ -240,7 +245,6 @@ def _report(
     tallies: Sequence[FileTally],
     files: list[FileReport],
     output: _Output,
-    owners: Owners,
     tokenizer: str,
 ) -> IngestReport:
     filtered, quarantined, skipped = Counter[str](), Counter[str](), Counter[str]()
@@ -265,7 +269,5 @@ def _report(
         tokenizer=tokenizer,
         shards=output.shards.shards,
         files=files,
-        foreign_owners=owners.counts(),
-        foreign_digest=owners.digest(),
         hung=[tally.relative for tally in tallies if HUNG in tally.quarantined],
     )

@@ -1,36 +1,40 @@
 """Which texts other snapshots already keep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-OWNER_SCHEMA: Final = pa.schema(
-    [
-        pa.field("content_digest", pa.string(), nullable=False),
-        pa.field("doc_id", pa.string(), nullable=False),
-        pa.field("snapshot", pa.string(), nullable=False),
-    ]
-)
+from gem_assets.corpus.digests import pack_hex
+
+
+@dataclass(frozen=True)
+class KnownTexts:
+    """Some texts of one snapshot: content digests and ids of the documents, S16 (n,) each."""
+
+    snapshot: str
+    digests: NDArray[np.bytes_]
+    doc_ids: NDArray[np.bytes_]
 
 
 class KnownContent(Protocol):
-    """Answers, for many content digests at once, who keeps them already."""
+    """Tells which texts other snapshots keep."""
 
-    def owners(self, content_digests: pa.Array, /) -> pa.Table:
-        """Return one row of ``OWNER_SCHEMA`` for each digest that is known; unknown ones have no row."""
+    def texts(self) -> Iterator[KnownTexts]:
+        """Yield all of them in batches. The first snapshot that names a text owns it."""
         ...
 
 
 class NothingKnown:
     """The first snapshot, or duplicates across snapshots switched off."""
 
-    def owners(self, content_digests: pa.Array, /) -> pa.Table:  # noqa: ARG002
-        """Return no rows."""
-        return OWNER_SCHEMA.empty_table()
+    def texts(self) -> Iterator[KnownTexts]:
+        """Yield nothing."""
+        yield from ()
 
 
 class ParquetKnown:
@@ -45,36 +49,12 @@ class ParquetKnown:
     def __init__(self, shards: Mapping[str, Sequence[Path]]) -> None:
         self._shards = {name: sorted(shards[name]) for name in sorted(shards)}
 
-    def owners(self, content_digests: pa.Array, /) -> pa.Table:
-        """Return the owners; memory holds the digests asked for, the hits and one batch."""
-        hits: list[pa.Table] = []
+    def texts(self) -> Iterator[KnownTexts]:
+        """Yield the texts by snapshot name; memory is one batch."""
         for snapshot, paths in self._shards.items():
             for path in paths:
                 with pq.ParquetFile(path, pre_buffer=False) as file:
                     for batch in file.iter_batches(columns=["content_digest", "doc_id"]):
-                        ours = pc.is_in(batch.column("content_digest"), value_set=content_digests)  # pyright: ignore[reportAttributeAccessIssue]
-                        found = batch.filter(ours)
-                        if found.num_rows:
-                            columns = [
-                                found.column("content_digest"),
-                                found.column("doc_id"),
-                                pa.repeat(pa.scalar(snapshot), found.num_rows),
-                            ]
-                            hits.append(pa.Table.from_arrays(columns, schema=OWNER_SCHEMA))
-        if not hits:
-            return OWNER_SCHEMA.empty_table()
-        return one_owner_each(pa.concat_tables(hits))
-
-
-def one_owner_each(owners: pa.Table) -> pa.Table:
-    """Keep, for each digest, the owner that is first by snapshot name and then by document id."""
-    order = pc.sort_indices(  # pyright: ignore[reportAttributeAccessIssue]
-        owners, sort_keys=[("content_digest", "ascending"), ("snapshot", "ascending"), ("doc_id", "ascending")]
-    )
-    owners = owners.take(order).combine_chunks()
-    digests = owners.column("content_digest")
-    if owners.num_rows < 2:
-        return owners
-    differs = pc.not_equal(digests.slice(1), digests.slice(0, owners.num_rows - 1))  # pyright: ignore[reportAttributeAccessIssue]
-    keep = pa.concat_arrays([pa.array([True]), *differs.chunks])
-    return owners.filter(keep)
+                        yield KnownTexts(
+                            snapshot, pack_hex(batch.column("content_digest")), pack_hex(batch.column("doc_id"))
+                        )

@@ -9,43 +9,60 @@ only those snapshots are read again.
 # pyarrow.compute makes its functions at import
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from gem_assets.corpus.candidates import ask_owners
+from gem_assets.corpus.digests import pack_hex, unpack_hex
 from gem_assets.corpus.known import ParquetKnown
+from gem_assets.spill import DIGEST, Spill, blocks_of, distinct_digests
 
 
-def borrowed_texts(duplicates: Path) -> dict[str, pa.Array]:
-    """Return the content digests that other snapshots keep for this one, by keeper.
+def borrowed_texts(duplicates: Path, spill: Spill) -> dict[str, NDArray[np.bytes_]]:
+    """Return the content digests that other snapshots keep for this one, sorted and distinct, by keeper.
 
     Parameters
     ----------
     duplicates
         A snapshot's ``duplicates.parquet``.
+    spill
+        Where they lie, 16 bytes each.
     """
-    rows = pq.read_table(
-        duplicates, columns=["kept_snapshot", "content_digest"], filters=pc.field("kind") == "exact_across"
-    )
-    keepers = sorted(set(rows.column("kept_snapshot").to_pylist()))
-    found: dict[str, pa.Array] = {}
-    for keeper in keepers:
-        own = rows.filter(pc.equal(rows.column("kept_snapshot"), keeper)).column("content_digest")
-        distinct = own.combine_chunks().unique()
-        found[keeper] = distinct.take(pc.sort_indices(distinct))
-    return found
+    places: Counter[str] = Counter()
+    for batch in _across(duplicates, "kept_snapshot"):
+        places.update(batch.column("kept_snapshot").to_pylist())
+    at: dict[str, int] = {}
+    for keeper in sorted(places):
+        at[keeper] = sum(places[name] for name in at)
+    everything = spill.zeros(places.total(), DIGEST)
+    ends = dict(at)
+    for batch in _across(duplicates, "kept_snapshot", "content_digest"):
+        digests, keepers = pack_hex(batch.column("content_digest")), batch.column("kept_snapshot")
+        for keeper in keepers.unique().to_pylist():
+            own = digests[pc.equal(keepers, keeper).to_numpy(zero_copy_only=False)]
+            everything[ends[keeper] : ends[keeper] + len(own)] = own
+            ends[keeper] += len(own)
+        spill.settle()
+    return {keeper: distinct_digests(everything[at[keeper] : ends[keeper]], spill) for keeper in at}
 
 
-def borrowing_version(digests: pa.Array) -> str:
+def borrowing_version(digests: NDArray[np.bytes_]) -> str:
     """Return a version of what is borrowed from one keeper: a digest over the sorted content digests."""
-    return sha256("\n".join(digests.to_pylist()).encode("ascii")).hexdigest()
+    version = sha256()
+    for part in blocks_of(len(digests)):
+        version.update(("\n" * (part.start > 0) + "\n".join(unpack_hex(digests[part]))).encode("ascii"))
+    return version.hexdigest()
 
 
-def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]]) -> int:
+def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]], spill: Spill) -> int:
     """Count the texts that this snapshot leaves to others and that no other keeps any more.
 
     Parameters
@@ -54,9 +71,19 @@ def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]]) -> in
         The snapshot's ``duplicates.parquet``.
     shards
         Document shards of the other snapshots that are current, by snapshot.
+    spill
+        Where the digests lie.
     """
     missing = 0
-    for keeper, digests in borrowed_texts(duplicates).items():
-        kept = ParquetKnown({keeper: shards[keeper]}).owners(digests).num_rows if keeper in shards else 0
-        missing += len(digests) - kept
+    for keeper, digests in borrowed_texts(duplicates, spill).items():
+        kept = ask_owners(ParquetKnown({keeper: shards.get(keeper, [])}), digests, spill).snapshot
+        missing += len(digests) - sum(int(np.count_nonzero(kept[part])) for part in blocks_of(len(kept)))
     return missing
+
+
+def _across(duplicates: Path, *columns: str) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(duplicates, pre_buffer=False) as file:
+        for batch in file.iter_batches(columns=["kind", *columns]):
+            mine = batch.filter(pc.equal(batch.column("kind"), "exact_across"))
+            if mine.num_rows:
+                yield mine

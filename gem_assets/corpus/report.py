@@ -32,11 +32,6 @@ class IngestReport(BaseModel):
     ----------
     n_files
         Landed files, whatever they held; 0 is a snapshot without files, which is not the same as ``kept == 0``.
-    foreign_owners
-        For each other snapshot, how many texts of this one it keeps already.
-    foreign_digest
-        SHA-256 over those texts and their owners, sorted; '' without any. Together with the inputs it decides what
-        was dropped as a duplicate across snapshots.
     hung
         Files whose reader had to be stopped again and again.
     """
@@ -57,8 +52,6 @@ class IngestReport(BaseModel):
     tokenizer: str
     shards: list[str]
     files: list[FileReport]
-    foreign_owners: dict[str, int]
-    foreign_digest: str
     hung: list[str] = []
 
     @property

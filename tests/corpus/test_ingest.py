@@ -182,7 +182,7 @@ class TestDuplicates:
 
     def test_across_snapshots(self, tmp_path):
         base = prose(1, 300)
-        one, kept_one = ingest(
+        _, kept_one = ingest(
             tmp_path, {"a.jsonl": jsonl([{"text": base, "url": "u1"}, {"text": prose(2), "url": "u2"}])}
         )
         lines = [
@@ -198,10 +198,6 @@ class TestDuplicates:
         owner = rows(kept_one)[0]
         for row in rows(out, "duplicates"):
             assert (row["kept_doc_id"], row["kept_snapshot"]) == (owner["doc_id"], "s1")
-        assert two.foreign_owners == {"s1": 1}
-        assert len(two.foreign_digest) == 64
-        assert one.foreign_owners == {}
-        assert one.foreign_digest == ""
         # off: every snapshot keeps its own
         alone = CorpusConfig(duplicates_across_snapshots=False)
         three, _ = ingest(tmp_path, {}, alone, known, snapshot="s2", out="alone")

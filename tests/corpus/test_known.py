@@ -2,12 +2,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gem_assets.corpus.candidates import ask_owners, pack_hex, unpack_hex
-from gem_assets.corpus.known import OWNER_SCHEMA, NothingKnown, ParquetKnown
+from gem_assets.corpus.candidates import ask_owners
+from gem_assets.corpus.digests import pack_hex, unpack_hex
+from gem_assets.corpus.known import KnownTexts, NothingKnown, ParquetKnown
+from gem_assets.spill import Spill
 
 
 def hexes(*numbers):
     return [f"{n:032x}" for n in numbers]
+
+
+def packed(*numbers):
+    return pack_hex(pa.array(hexes(*numbers), pa.string()))
 
 
 def shard(path, digests, ids):
@@ -25,43 +31,65 @@ def known(tmp_path):
     )
 
 
-def test_owners_by_snapshot_name(known):
-    table = known.owners(pa.array(hexes(1, 2, 3, 4)))
-    assert table.schema == OWNER_SCHEMA
-    assert table.to_pylist() == [
-        {"content_digest": hexes(d)[0], "doc_id": hexes(i)[0], "snapshot": s}
-        for d, i, s in [(1, 11, "2026-01"), (2, 12, "2026-01"), (3, 23, "2026-02")]
+@pytest.fixture(params=[1 << 20, 0], ids=["in memory", "on the disk"])
+def spill(request, tmp_path):
+    with Spill(tmp_path, small=request.param) as spill:
+        yield spill
+
+
+def owned(owners, texts, spill):
+    """Return owner and document of each text, as (snapshot, id)."""
+    at = owners.index(texts, spill)
+    ids = unpack_hex(owners.doc_ids[at])
+    return [None if i < 0 else (owners.names[owners.snapshot[i] - 1], int(ids[n], 16)) for n, i in enumerate(at)]
+
+
+def test_texts_come_by_snapshot_name(known):
+    found = [(t.snapshot, unpack_hex(t.digests), unpack_hex(t.doc_ids)) for t in known.texts()]
+    assert found == [
+        ("2026-01", hexes(1), hexes(11)),
+        ("2026-01", hexes(2), hexes(12)),
+        ("2026-02", hexes(2, 3), hexes(22, 23)),
+    ]
+    assert list(NothingKnown().texts()) == list(ParquetKnown({}).texts()) == []
+
+
+def test_the_first_snapshot_by_name_owns_a_text(known, spill):
+    owners = ask_owners(known, packed(1, 2, 3, 4), spill)
+    assert owned(owners, packed(3, 4, 2, 1, 9), spill) == [
+        ("2026-02", 23),
+        None,
+        ("2026-01", 12),
+        ("2026-01", 11),
+        None,
     ]
 
 
-def test_nothing_known(known):
-    assert known.owners(pa.array(hexes(9))).num_rows == 0
-    assert known.owners(pa.array([], pa.string())).num_rows == 0
-    assert NothingKnown().owners(pa.array(hexes(1))).schema == OWNER_SCHEMA
-    assert ParquetKnown({}).owners(pa.array(hexes(1))).num_rows == 0
+def test_nobody_owns_what_nobody_knows(known, spill):
+    assert ask_owners(known, packed(8, 9), spill).names == []
+    assert ask_owners(known, packed(), spill).index(packed(1), spill).tolist() == [-1]
+    assert ask_owners(NothingKnown(), packed(1), spill).index(packed(1), spill).tolist() == [-1]
 
 
-def test_owners_are_found_by_digest(known):
-    owners = ask_owners(known, pack_hex(pa.array(hexes(4, 3, 1, 3))))
-    assert owners.index(pack_hex(pa.array(hexes(3, 4, 1, 9)))).tolist() == [1, -1, 0, -1]
-    assert owners.counts() == {"2026-01": 1, "2026-02": 1}
-    assert len(owners.digest()) == 64
-    assert owners.digest() != ask_owners(known, pack_hex(pa.array(hexes(3)))).digest()
-    assert ask_owners(known, pack_hex(pa.array(hexes(9)))).digest() == ""
+def test_the_least_id_of_a_snapshot_owns_a_text(spill):
+    class Twice:
+        def texts(self):
+            yield KnownTexts("a", packed(1, 1, 1), packed(7, 5, 6))
+            yield KnownTexts("a", packed(1, 2), packed(4, 9))
+            yield KnownTexts("b", packed(1), packed(3))
 
-
-def test_a_source_that_cannot_choose_is_refused():
-    class Torn:
-        def owners(self, content_digests, /):
-            rows = {"content_digest": hexes(1, 1), "doc_id": hexes(2, 3), "snapshot": ["a", "b"]}
-            return pa.table(rows, schema=OWNER_SCHEMA)
-
-    with pytest.raises(ValueError, match="two owners"):
-        ask_owners(Torn(), pack_hex(pa.array(hexes(1))))
+    assert owned(ask_owners(Twice(), packed(1, 2), spill), packed(1, 2), spill) == [("a", 4), ("a", 9)]
 
 
 def test_digests_survive_packing():
     # trailing zero bytes are where numpy's byte strings lose something
     values = ["00" * 16, "ff" + "00" * 15, "00" * 15 + "ff", "ab" * 16]
     assert unpack_hex(pack_hex(pa.array(values))) == values
+    assert unpack_hex(pack_hex(pa.array(values).slice(1, 2))) == values[1:3]
     assert unpack_hex(pack_hex(pa.array([], pa.string()))) == []
+
+
+@pytest.mark.parametrize("values", [["00" * 15], ["0g" * 16], ["AB" * 16], [None], ["0" * 31, "0" * 33]])
+def test_what_is_no_digest_is_refused(values):
+    with pytest.raises(ValueError, match="not 32 hex digits"):
+        pack_hex(pa.array(values, pa.string()))
