@@ -77,9 +77,10 @@ def confirm_recipe(
     from gem_assets.mixing.heuristics import STRATEGIES
     from gem_assets.mixing.learned import LEARNED_STRATEGIES
     from gem_assets.mixing.methods.recipes import END_UPSAMPLING, METHOD_STRATEGIES
+    from gem_assets.mixing.methods.search_recipes import SEARCH_STRATEGIES
     from gem_assets.mixing.scored import SCORED
 
-    known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED)
+    known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED, *SEARCH_STRATEGIES)
     if strategy not in known:
         why = f"no recipe {strategy!r} to confirm"
         if strategy == END_UPSAMPLING:

@@ -41,6 +41,30 @@ class ScoreConfig(BaseModel):
     ] = True
 
 
+class SearchConfig(BaseModel):
+    """How far the Bayesian searches go beyond the swarm."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    proxies: Annotated[int, Field(ge=1, le=1000, description="further proxies of `bayes`, one after the other")] = 8
+    larger_models: Annotated[
+        int,
+        Field(
+            ge=3,
+            le=1000,
+            description="budget of `multi_fidelity`, in models of the confirmation's size; two are spent on "
+            "proportional and uniform, and a proxy counts as the part that it costs of one",
+        ),
+    ] = 8
+    candidates: Annotated[
+        int, Field(ge=8, le=5000, description="mixtures to choose from, half of them around the swarm's best")
+    ] = 256
+    surrogate: Annotated[
+        Literal["gaussian", "botorch"],
+        Field(description="process of `multi_fidelity`: scikit-learn's, or botorch's (the extra of that name)"),
+    ] = "gaussian"
+
+
 class MixingConfig(BaseModel):
     """What every mixture strategy is told.
 
@@ -59,6 +83,8 @@ class MixingConfig(BaseModel):
         Seed of the strategies that draw; recorded in every recipe.
     scores
         Of the methods that choose documents; those alone name it, so that it makes no other recipe stale.
+    search
+        Of ``bayes`` and ``multi_fidelity`` alone, so it names no other result.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,3 +109,4 @@ class MixingConfig(BaseModel):
     ] = 2.0
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every draw")] = 0
     scores: Annotated[ScoreConfig, Field(exclude=True)] = ScoreConfig()
+    search: Annotated[SearchConfig, Field(exclude=True)] = SearchConfig()

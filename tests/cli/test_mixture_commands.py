@@ -90,11 +90,12 @@ def test_confirm_names_the_recipes_that_there_are(tmp_path, strategy, why):
 def test_every_recipe_that_can_be_confirmed_has_its_asset():
     from gem_assets.mixing.learned import LEARNED_STRATEGIES
     from gem_assets.mixing.methods.recipes import METHOD_STRATEGIES
+    from gem_assets.mixing.methods.search_recipes import SEARCH_STRATEGIES
     from gem_assets.mixing.scored import SCORED
     from tests.direct import BY_KEY
 
     confirmed = {name.partition("/")[2] for name in BY_KEY if name.startswith("recipe_confirmation/")}
-    assert confirmed == {*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED}
+    assert confirmed == {*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED, *SEARCH_STRATEGIES}
 
 
 def test_a_step_that_fails_is_named_with_its_log(tmp_path):

@@ -52,5 +52,10 @@ class GaussianLaw:
         mean, deviation = self.model_.predict(self._features(normalised_rows(mixtures)), return_std=True)
         return np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
 
+    def joint(self, mixtures: Floats) -> tuple[Floats, Floats]:
+        """Predict losses ``(m,)`` and their covariance ``(m, m)``, the noise of single runs included."""
+        mean, covariance = self.model_.predict(self._features(normalised_rows(mixtures)), return_cov=True)
+        return np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+
     def _features(self, shares: Floats) -> Floats:
         return np.sqrt(shares) if self.root else shares

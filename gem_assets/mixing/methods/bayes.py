@@ -51,8 +51,19 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
     return np.where(certain, np.maximum(best - mean, 0.0), scale * (z * ndtr(z) + density))
 
 
+def process(seed: int = 0) -> GaussianLaw:
+    """Return the process of the searches, unfitted."""
+    return GaussianLaw(seed, smoothness=2.5, restarts=0, root=False)
+
+
 def search_pool(
-    pool: Floats, evaluate: Callable[[int], float], evaluations: int, *, first: int = 1, seed: int = 0
+    pool: Floats,
+    evaluate: Callable[[int], float],
+    evaluations: int,
+    *,
+    first: int = 1,
+    known: Floats | None = None,
+    seed: int = 0,
 ) -> PoolSearch:
     """Evaluate mixtures of a pool one after the other, each the most promising given those before.
 
@@ -64,25 +75,35 @@ def search_pool(
         Returns the loss of a row of the pool; called at most ``evaluations`` times.
     first
         Mixtures drawn at random before the process has anything to learn from.
+    known
+        Losses ``(m,)`` of the first rows of the pool, which were run before; then none is drawn at random, and
+        ``evaluations`` come on top.
 
     Raises
     ------
     ValueError
         If a loss is not finite, or more evaluations are asked than the pool holds.
     """
-    if not 1 <= first <= evaluations <= len(pool):
-        raise ValueError(f"{evaluations} evaluations, {first} of them random, do not fit a pool of {len(pool)}")
+    start = np.zeros(0) if known is None else np.asarray(known, np.float64)
+    drawn = 0 if len(start) else first
+    if not (1 <= evaluations <= len(pool) - len(start) and drawn <= evaluations) or first < 1:
+        raise ValueError(
+            f"{evaluations} evaluations, {drawn} of them random, do not fit a pool of {len(pool)}, {len(start)} of it "
+            "known"
+        )
     rng = np.random.default_rng(seed)
-    tried = [int(i) for i in rng.choice(len(pool), first, replace=False)]
-    losses = [_finite(evaluate(i), i) for i in tried]
-    while len(tried) < evaluations:
+    tried, losses = list(range(len(start))), [_finite(loss, i) for i, loss in enumerate(start)]
+    for i in rng.choice(len(pool), drawn, replace=False) if drawn else ():
+        tried.append(int(i))
+        losses.append(_finite(evaluate(int(i)), int(i)))
+    while len(tried) < len(start) + evaluations:
         free = np.setdiff1d(np.arange(len(pool)), tried)
         if len(tried) == 1:
             # one point says nothing about lengths: go to the mixture least like it
             apart = 1 - np.sqrt(pool[free]) @ np.sqrt(pool[tried[0]])
             chosen = int(free[int(np.argmax(apart))])
         else:
-            law = GaussianLaw(seed, smoothness=2.5, restarts=0, root=False).fit(pool[tried], np.array(losses))
+            law = process(seed).fit(pool[tried], np.array(losses))
             mean, deviation = law.predict_with_deviation(pool[free])
             chosen = int(free[int(np.argmax(expected_improvement(mean, deviation, min(losses))))])
         tried.append(chosen)

@@ -20,12 +20,13 @@ botorch's (``botorch_model``).
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -120,11 +121,11 @@ class FidelitySearch:
     Attributes
     ----------
     tried
-        Pairs (row of the pool, number of the fidelity).
+        Pairs (row of the pool, number of the fidelity); those that were known come first.
     losses
         Loss of each.
     cost
-        What they cost together.
+        What was spent on those that were not known.
     recommended
         Row of the pool with the lowest expected loss at the target fidelity.
     """
@@ -133,6 +134,61 @@ class FidelitySearch:
     losses: tuple[float, ...]
     cost: float
     recommended: int
+
+
+@dataclass(frozen=True)
+class FittedRuns:
+    """A surrogate fitted to runs of several fidelities.
+
+    Attributes
+    ----------
+    surrogate
+        Of scaled losses.
+    centre, spread
+        A loss at the target is ``centre + spread · value``; NaN and 1 while nothing was run there.
+    """
+
+    surrogate: Surrogate
+    centre: float
+    spread: float
+
+    def at_target(self, mixtures: Floats) -> tuple[Floats, Floats]:
+        """Mean ``(m,)`` and covariance ``(m, m)`` of the losses of mixtures ``(m, K)`` at the target fidelity."""
+        mean, covariance = self.surrogate.joint(np.column_stack([normalised_rows(mixtures), np.ones(len(mixtures))]))
+        return self.centre + self.spread * mean, self.spread**2 * covariance
+
+
+def fit_runs(
+    pool: Floats,
+    fidelities: Sequence[float],
+    tried: Sequence[tuple[int, int]],
+    losses: Sequence[float],
+    surrogate: Surrogate,
+) -> FittedRuns:
+    """Fit a surrogate to runs ``tried`` (row, number of the fidelity) of a pool ``(n, K)`` and their losses.
+
+    Losses are standardised within their fidelity, and each higher one is moved to where the one below puts the same
+    mixtures: runs at a high fidelity are on promising mixtures, and centred by themselves the best would look average.
+    """
+    rows, levels = normalised_rows(pool), np.asarray(fidelities, np.float64)
+    values, level, where = np.array(losses), np.array([s for _, s in tried]), np.array([i for i, _ in tried])
+    out, spread, mean = np.zeros(len(values)), 1.0, float("nan")
+    present = np.unique(level)
+    for s in present:
+        own = values[level == s]
+        # a fidelity of one or two runs takes the spread of the one below
+        spread, mean = float(own.std()) if len(own) > 2 and own.std() > 0 else spread, float(own.mean())
+        out[level == s] = (own - mean) / spread
+    shift = 0.0
+    for below, s in pairwise(present):
+        known, mine = level == below, level == s
+        # nearest mixture of the level below, itself where it was run there
+        distance = np.abs(rows[where[mine]][:, None] - rows[where[known]][None]).sum(-1)
+        shift = float(np.mean(out[known][distance.argmin(axis=1)]))
+        out[mine] += shift
+    fitted = surrogate.fit(_features(rows, levels, tried), out)
+    reached = present[-1] == len(levels) - 1
+    return FittedRuns(fitted, mean - spread * shift if reached else float("nan"), spread if reached else 1.0)
 
 
 def information_gain(mean: Floats, deviation: Floats, correlation: Floats, best: float) -> Floats:
@@ -165,6 +221,8 @@ def search_fidelities(
     budget: float,
     *,
     first: int = 4,
+    known: Mapping[tuple[int, int], float] | None = None,
+    choices: Sequence[int] | None = None,
     surrogate: Callable[[int], Surrogate] = GaussianSurrogate,
     seed: int = 0,
 ) -> FidelitySearch:
@@ -183,7 +241,11 @@ def search_fidelities(
     budget
         Total cost; the search stops when no run fits in any more.
     first
-        Runs at the lowest fidelity on random mixtures before the process decides.
+        Runs at the lowest fidelity on random mixtures before the process decides; none where runs are known.
+    known
+        Losses of runs that are there already, by (row, number of the fidelity); they cost nothing.
+    choices
+        Rows that may be run and recommended; all by default.
 
     Raises
     ------
@@ -191,95 +253,64 @@ def search_fidelities(
         If the arguments do not fit each other, or a loss is not finite.
     """
     rows, levels, price = normalised_rows(pool), np.asarray(fidelities, np.float64), np.asarray(costs, np.float64)
-    _check(len(rows), levels, price, budget, first)
+    start = dict(known or {})
+    _check(len(rows), levels, price, budget, first, start)
+    usable = np.unique(np.arange(len(rows)) if choices is None else np.asarray(choices, np.int64))
     rng = np.random.default_rng(seed)
-    tried = [(int(i), 0) for i in rng.choice(len(rows), first, replace=False)]
-    losses = [_finite(evaluate(*run), run) for run in tried]
-    spent, model = first * float(price[0]), surrogate(seed)
+    drawn = [] if start else [(int(i), 0) for i in rng.choice(usable, first, replace=False)]
+    tried = [*start, *drawn]
+    losses = [*start.values(), *(_finite(evaluate(*run), run) for run in drawn)]
+    spent, model = len(drawn) * float(price[0]), surrogate(seed)
     while True:
         free = [
             (i, s)
             for s in range(len(levels))
             if spent + price[s] <= budget + 1e-12
-            for i in np.setdiff1d(np.arange(len(rows)), [i for i, own in tried if own == s])
+            for i in np.setdiff1d(usable, [i for i, own in tried if own == s])
         ]
         if not free:
             break
-        run = _next(rows, levels, price, tried, losses, free, model, rng)
+        fitted = fit_runs(rows, fidelities, tried, losses, model).surrogate
+        run = _next(rows, levels, price, usable, free, fitted, rng)
         tried.append(run)
         losses.append(_finite(evaluate(*run), run))
         spent += float(price[run[1]])
-    mean = _at_target(rows, levels, tried, losses, model)
-    return FidelitySearch(tuple(tried), tuple(losses), spent, int(np.argmin(mean)))
+    fitted = fit_runs(rows, fidelities, tried, losses, model).surrogate
+    mean, _ = fitted.joint(_features(rows, levels, [(int(i), len(levels) - 1) for i in usable]))
+    return FidelitySearch(tuple(tried), tuple(losses), spent, int(usable[np.argmin(mean)]))
 
 
 def _features(rows: Floats, levels: Floats, runs: Sequence[tuple[int, int]]) -> Floats:
     return np.array([[*rows[i], levels[s]] for i, s in runs])
 
 
-def _scaled(tried: Sequence[tuple[int, int]], losses: Sequence[float]) -> Floats:
-    """Losses standardised within their fidelity; a fidelity of one run takes the spread of the one below."""
-    values, level = np.array(losses), np.array([s for _, s in tried])
-    out, spread = np.zeros(len(values)), 1.0
-    for s in np.unique(level):
-        own = values[level == s]
-        spread = float(own.std()) if len(own) > 2 and own.std() > 0 else spread
-        out[level == s] = (own - own.mean()) / spread
-    return out
-
-
-def _at_target(
-    rows: Floats, levels: Floats, tried: Sequence[tuple[int, int]], losses: Sequence[float], model: Surrogate
-) -> Floats:
-    fitted = model.fit(_features(rows, levels, tried), _offset(tried, losses, rows))
-    return fitted.joint(_features(rows, levels, [(i, len(levels) - 1) for i in range(len(rows))]))[0]
-
-
-def _offset(tried: Sequence[tuple[int, int]], losses: Sequence[float], rows: Floats) -> Floats:
-    """Scaled losses, each higher fidelity moved to where the one below puts the same mixtures.
-
-    Runs at a high fidelity are on promising mixtures: centring them by themselves would make the best look average.
-    """
-    out, level = _scaled(tried, losses), np.array([s for _, s in tried])
-    where = np.array([i for i, _ in tried])
-    present = np.unique(level)
-    for below, s in pairwise(present):
-        known, mine = level == below, level == s
-        # nearest mixture of the level below, itself where it was run there
-        distance = np.abs(rows[where[mine]][:, None] - rows[where[known]][None]).sum(-1)
-        out[mine] += float(np.mean(out[known][distance.argmin(axis=1)]))
-    return out
-
-
 def _next(
     rows: Floats,
     levels: Floats,
     price: Floats,
-    tried: Sequence[tuple[int, int]],
-    losses: Sequence[float],
+    usable: NDArray[np.int64],
     free: Sequence[tuple[int, int]],
-    model: Surrogate,
+    fitted: Surrogate,
     rng: np.random.Generator,
 ) -> tuple[int, int]:
-    n, top = len(rows), len(levels) - 1
-    fitted = model.fit(_features(rows, levels, tried), _offset(tried, losses, rows))
-    usable = sorted({s for _, s in free})
-    runs = [(i, top) for i in range(n)] + [(i, s) for s in usable if s != top for i in range(n)]
-    mean, covariance = fitted.joint(_features(rows, levels, runs))
+    n, top = len(usable), len(levels) - 1
+    others = [s for s in sorted({s for _, s in free}) if s != top]
+    mean, covariance = fitted.joint(_features(rows, levels, [(int(i), s) for s in (top, *others) for i in usable]))
     target, deviation = mean[:n], np.sqrt(np.maximum(np.diag(covariance), 1e-12))
     root = _root(covariance[:n, :n])
     optima = (target[:, None] + root @ rng.standard_normal((n, OPTIMA))).min(axis=0)
     utility = np.full((len(levels), n), -np.inf)
-    for block, s in enumerate([top, *(s for s in usable if s != top)]):
+    for block, s in enumerate([top, *others]):
         span = slice(block * n, (block + 1) * n)
         across = np.diag(covariance[:n, span]) / (deviation[:n] * deviation[span])
         gains = [information_gain(target, deviation[:n], across, float(m)) for m in optima]
         utility[s] = np.mean(gains, axis=0) / price[s]
     allowed = np.full_like(utility, -np.inf)
     for i, s in free:
-        allowed[s, i] = utility[s, i]
-    s, i = np.unravel_index(int(np.argmax(allowed)), allowed.shape)
-    return int(i), int(s)
+        place = int(np.searchsorted(usable, i))
+        allowed[s, place] = utility[s, place]
+    s, place = np.unravel_index(int(np.argmax(allowed)), allowed.shape)
+    return int(usable[place]), int(s)
 
 
 def _root(covariance: Floats) -> Floats:
@@ -287,12 +318,20 @@ def _root(covariance: Floats) -> Floats:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def _check(n: int, levels: Floats, price: Floats, budget: float, first: int) -> None:
+def _check(
+    n: int, levels: Floats, price: Floats, budget: float, first: int, known: Mapping[tuple[int, int], float]
+) -> None:
     if len(levels) < 1 or levels[-1] != 1 or np.any(np.diff(levels) <= 0) or levels[0] < 0:
         raise BudgetError(f"fidelities must ascend within [0, 1] to 1, not {levels.tolist()}")
     if price.shape != levels.shape or np.any(price <= 0):
         raise BudgetError(f"{len(levels)} fidelities need as many costs above 0, not {price.tolist()}")
-    if not 2 <= first <= n or first * price[0] > budget:
+    for run, loss in known.items():
+        if not (0 <= run[0] < n and 0 <= run[1] < len(levels)):
+            raise BudgetError(f"a known run is of row {run[0]} at fidelity {run[1]}, which there is none of")
+        _finite(loss, run)
+    if len(known) == 1:
+        raise BudgetError("one known run is no start; give two or more, or none")
+    if not known and (not 2 <= first <= n or first * price[0] > budget):
         raise BudgetError(
             f"{first} first runs at {price[0]:g} each do not fit a pool of {n} and a budget of {budget:g}"
         )
