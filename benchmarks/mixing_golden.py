@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,8 +26,12 @@ from gem_assets.mixing.laws.select import spearman
 from gem_assets.mixing.laws.trees import TreesLaw
 from gem_assets.mixing.methods.bpe import count_words, infer_mixture, train_bpe
 from gem_assets.mixing.methods.rehydration import RemovalRates, rehydrate
+from gem_assets.mixing.methods.tokenizer_mixture import read_merges
 from gem_assets.mixing.propose import Proposal, propose_convex, simulate
 from gem_assets.mixing.swarm import SwarmTable, import_swarm
+from gem_assets.proxy.config import TokenizerConfig
+from gem_assets.proxy.tokens import FILE as TOKENIZER
+from gem_assets.proxy.tokens import ProxyTokenizer
 
 Floats = NDArray[np.float64]
 
@@ -168,6 +173,24 @@ def bpe_error(corpora: Path, merges: int = 400, characters: int = 1_000_000) -> 
     return float(np.log10(np.mean((estimate.shares - BPE_SHARES) ** 2)))
 
 
+def bpe_library_error(corpora: Path, merges: int = 400, characters: int = 1_000_000) -> float:
+    """The same for a tokenizer of the ``tokenizers`` library, trained on other documents than it is judged by."""
+    table = pq.read_table(corpora / "multidomain" / "webmix_dev.parquet", columns=["text", "label"])
+    labels, texts = table.column("label").to_pylist(), table.column("text").to_pylist()
+    training: list[str] = []
+    judged: list[str] = []
+    for label, share in zip(("legal_code", "medical_qa", "code_python"), BPE_SHARES, strict=True):
+        own = [t for t, name in zip(texts, labels, strict=True) if name == label]
+        text = "\n".join(own[::2]).encode()[: int(share * characters)].decode(errors="ignore")
+        training += [text[i : i + 2000] for i in range(0, len(text), 2000)]
+        judged.append("\n".join(own[1::2])[:characters])
+    with tempfile.TemporaryDirectory() as folder:
+        ProxyTokenizer.train(training, TokenizerConfig(vocab=256 + merges + 1)).save(Path(folder))
+        learned, count = read_merges(Path(folder) / TOKENIZER, merges)
+    estimate = infer_mixture([count(text) for text in judged], learned)
+    return float(np.log10(np.mean((estimate.shares - BPE_SHARES) ** 2)))
+
+
 def timed(name: str, measure: Callable[[], object]) -> object:
     """Run one measurement and say how long it took."""
     start = time.perf_counter()
@@ -209,6 +232,7 @@ def main() -> None:
         "rehydration_mismatches": wrong,
         "unimax_max_error": unimax_error(golden),
         "bpe_log10_mse": timed("BPE inference", lambda: bpe_error(shared / "corpora")),
+        "bpe_library_log10_mse": timed("BPE inference, other documents", lambda: bpe_library_error(shared / "corpora")),
     }
     print(json.dumps(figures))
 

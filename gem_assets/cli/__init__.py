@@ -10,6 +10,7 @@ from gem_assets.cli import (
     plan_commands,  # noqa: F401  registers its commands
     snapshot_commands,  # noqa: F401  registers its commands
     takedown_commands,  # noqa: F401  registers its commands
+    tokenizer_commands,  # noqa: F401  registers its commands
 )
 from gem_assets.cli.app import app, main
 

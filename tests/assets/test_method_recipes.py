@@ -1,7 +1,11 @@
 """Recipes of methods on a whole small graph."""
 
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from gem_assets.cli import app
 from gem_assets.mixing.recipe import Recipe
 from resources import StoreResource
 from tests.direct import CORE, run_graph, run_step, write_small_settings
@@ -41,6 +45,25 @@ def root(tmp_path_factory):
     land_parquet(root, "2024-10", passages()[:110])
     run_graph(root, BEFORE)
     return root
+
+
+@pytest.mark.slow
+def test_the_clusters_of_a_tokenizer_are_inferred(root, tmp_path):
+    store = StoreResource(root=str(root))
+    own = store.artifacts.current("proxy_tokens").path / "tokenizer.json"
+    out = tmp_path / "mixture.json"
+    outcome = CliRunner().invoke(
+        app, ["tokenizer-mixture", str(own), "--data-root", str(root), "--merges", "20", "--out", str(out)]
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert "from halves of the text" in outcome.stdout
+    told = json.loads(out.read_text())
+    assert sum(row["share_of_bytes"] for row in told["clusters"]) == pytest.approx(1)
+    assert told["merges"] == 20
+    assert {row["name"] for row in told["clusters"]}
+    refused = CliRunner().invoke(app, ["tokenizer-mixture", str(root / "gem.toml"), "--data-root", str(root)])
+    assert refused.exit_code == 1
+    assert "is no tokenizer.json" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.slow
