@@ -19,6 +19,7 @@ import torch
 from benchmarks.proxy import VOCAB, zipf_documents
 from gem_assets.proxy.config import HeadConfig, ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.head import cross_entropy
+from gem_assets.proxy.model import TinyDecoder
 from gem_assets.proxy.pool import TokenPool
 from gem_assets.proxy.stream import MixtureStream
 from gem_assets.proxy.train import ProxyTrainer, keep_memory
@@ -48,8 +49,27 @@ ARMS = {
 }
 
 
+def drifted_gradient(model: TinyDecoder, windows: torch.Tensor, arm: Arm) -> float:
+    """Write the gradient of the loss through the drifted head to ``model.flat_grad`` and return the loss.
+
+    The drift is a column of the (untied) head that is the same for all tokens, on a hidden unit that is always 1.
+    """
+    states, pullback = model.trunk(windows[:, :-1])
+    e = model.output_embedding
+    head = torch.cat([e, torch.full((len(e), 1), arm.offset)], 1)
+    head = head - head.mean(0) if arm.centred else head
+    states = torch.cat([states, torch.ones(len(states), 1)], 1)
+    target = windows[:, 1:].reshape(-1)
+    found = cross_entropy(states, head, target, compute=arm.compute, soft_cap=arm.soft_cap)
+    pullback(found.d_hidden[:, :-1].to(model.compute).contiguous())
+    d_head = found.d_embedding - found.d_embedding.mean(0) if arm.centred else found.d_embedding
+    part, shape = model.layout["head"]
+    model.flat_grad[part].view(shape).copy_(d_head[:, :-1])
+    return found.loss.item()
+
+
 def final_loss(arm: Arm, steps: int, seed: int) -> float:
-    """Train with the offset as a column of the head on a hidden unit that is always 1."""
+    """Train through the drifted head and return the mean loss of the last sixth."""
     pool = TokenPool.of([zipf_documents(200_000, seed=7).tokens], VOCAB)
     config = ProxyConfig(
         model=ModelConfig(width=64, layers=2, heads=4, context=CONTEXT),
@@ -64,18 +84,9 @@ def final_loss(arm: Arm, steps: int, seed: int) -> float:
     losses: list[float] = []
     for i in range(steps):
         windows = torch.from_numpy(stream.windows(BATCH * i, BATCH * (i + 1)))
-        trainer.model.zero_gradients()
-        hidden, e = trainer.model.hidden(windows[:, :-1]), trainer.model.output_embedding
-        drifted = torch.cat([e, torch.full((len(e), 1), arm.offset)], 1)
-        if arm.centred:
-            drifted = drifted - drifted.mean(0)
-        hidden = torch.cat([hidden, torch.ones(len(hidden), 1)], 1)
-        target = windows[:, 1:].reshape(-1)
-        loss, _ = cross_entropy(hidden, drifted, target, compute=arm.compute, soft_cap=arm.soft_cap)
-        loss.backward()
+        losses.append(drifted_gradient(trainer.model, windows, arm))
         torch.nn.utils.clip_grad_norm_([weights], 1.0)
         optimiser.step()
-        losses.append(loss.item())
     return float(np.mean(losses[-steps // 6 :]))
 
 

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gem_assets.proxy.ops import kernels
+
 
 @dataclass(frozen=True)
 class LogitStatistics:
@@ -51,14 +53,18 @@ class LogitStatistics:
 
 
 def centre(embedding: Tensor) -> None:
-    """Subtract the mean row, in place and outside of the graph: the step of mu-centring."""
-    with torch.no_grad():
-        embedding.sub_(embedding.mean(0))
+    """Subtract the mean row, in place: the step of mu-centring."""
+    kernels(embedding.dtype, embedding.dtype, embedding.device).centre(embedding)
 
 
 def mu_penalty(embedding: Tensor) -> Tensor:
     """Return |mu|^2, to be weighted and added to the loss."""
     return embedding.mean(0).square().sum()
+
+
+def mu_penalty_gradient(embedding: Tensor, weight: float) -> Tensor:
+    """Return the gradient of ``weight`` |mu|^2 in each row of the embedding, (d,): the same for all."""
+    return 2 * weight / len(embedding) * embedding.mean(0)
 
 
 def logit_statistics(hidden: Tensor, embedding: Tensor) -> LogitStatistics:

@@ -171,7 +171,7 @@ class TrainingConfig(BaseModel):
     precision: Annotated[
         Precision, Field(description="Format of matrix products; 'auto' is bf16 where the processor multiplies it.")
     ] = "auto"
-    chunk: Annotated[int, Field(ge=1, exclude=True, description="Rows of logits held at once.")] = 128
+    chunk: Annotated[int, Field(ge=1, exclude=True, description="Rows of logits held at once.")] = 512
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

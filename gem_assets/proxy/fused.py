@@ -1,10 +1,11 @@
 """Everything in a proxy step that is not a matrix product, each as one compiled pass on the CPU.
 
 The functions of ``plain``, as numba loops over bfloat16 (as its 16 bits) or float32: one read, one write, sums and
-exponentials in float32. Against PyTorch's operations one after the other: cross-entropy of 128 x 2,048 bfloat16 logits
-with its gradient 56 us for 340, causal softmax of 6 x 256 x 256 scores 88 us for 235, for half of the scores need no
-look. Exponentials are a polynomial (relative error 1e-7) because a call into libm does not vectorise, and maxima are
-taken on the bits as integers for the same reason. The last bits depend on the processor's vector width, not on the run.
+exponentials in float32. Against PyTorch's operations one after the other: cross-entropy of 128 x 2,048 bfloat16
+logits with its gradient 56 us for 340, causal softmax of 6 x 256 x 256 scores 88 us for 235, for half of the scores
+need no look. Exponentials are a polynomial (relative error 1e-7) because a call into libm does not vectorise, and
+maxima are taken on the bits as integers for the same reason. The last bits depend on the processor's vector width,
+not on the run or on where an array lies.
 """
 
 from functools import lru_cache
@@ -38,21 +39,24 @@ def jit(function: Any) -> Any:
         return njit(nogil=True, fastmath=True, error_model="numpy")(function)
 
 
-def rms_norm(x: Tensor, gain: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
+def rms_norm(x: Tensor, branch: Tensor | None, gain: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
     """See ``plain.rms_norm``."""
-    out, scale = torch.empty(x.shape, dtype=compute), torch.empty(len(x))
-    _rms_norm(_np(x), _np(gain), _np(out), _np(scale))
-    return out, scale
+    out = torch.empty(x.shape, dtype=compute)
+    if branch is None:
+        _rms_norm(_np(x), _np(gain), _np(out))
+        return x, out
+    y = torch.empty_like(x)
+    _add_rms_norm(_np(x), _np(branch), _np(gain), _np(y), _np(out))
+    return y, out
 
 
 def rms_norm_backward(
-    grad: Tensor, x: Tensor, scale: Tensor, gain: Tensor, residual: Tensor | None
+    grad: Tensor, y: Tensor, gain: Tensor, residual: Tensor | None, d_gain: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """See ``plain.rms_norm_backward``."""
-    d_x = torch.zeros_like(x) if residual is None else residual.clone()
-    d_gain = torch.zeros_like(gain)
-    _rms_norm_backward(_np(grad), _np(x), _np(scale), _np(gain), _np(d_x), _np(d_gain))
-    return d_x, d_gain
+    """See ``plain.rms_norm_backward``; overwrites."""
+    d_y = torch.zeros_like(y) if residual is None else residual
+    _rms_norm_backward(_np(grad), _np(y), _np(gain), _np(d_y), _np(d_gain))
+    return d_y, grad
 
 
 def swiglu(both: Tensor) -> Tensor:
@@ -74,8 +78,8 @@ def split_heads(qkv: Tensor, batch: int, heads: int, cos: Tensor, sin: Tensor) -
     t, half = cos.shape
     parts = torch.empty(3, batch, heads, t, 2 * half, dtype=qkv.dtype)
     split, _ = _rotations(half)
-    split(_np(qkv.view(batch, t, -1)), _np(cos), _np(sin), *_np(parts))
-    q, k, v = parts.view(3, batch * heads, t, -1).unbind()
+    split(_np(qkv.view(batch, t, -1)), _np(cos), _np(sin), _np(parts))
+    q, k, v = parts.view(3, batch * heads, t, -1)
     return q, k, v
 
 
@@ -111,9 +115,13 @@ def cross_entropy(
     return losses, lse, logits
 
 
+def centre(embedding: Tensor) -> None:
+    """See ``plain.centre``."""
+    _centre(_np(embedding))
+
+
 def _np(tensor: Tensor) -> Array:
     """The memory of a tensor; bfloat16 as its bits."""
-    tensor = tensor.detach()
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
@@ -187,33 +195,58 @@ def _unrank(rank: Any) -> Any:
 
 
 @jit
-def _rms_norm(x: Array, gain: Array, out: Array, scale: Array) -> None:
-    n, d = x.shape
-    for r in range(n):
+def _apart(n: int) -> Array:
+    """Memory for n numbers with room on both sides.
+
+    Compiled loops ask first whether their arrays overlap, and ask generously: next to each other is enough for the
+    scalar loop, whose sums end in other bits. Results would depend on where the heap put things.
+    """
+    return np.empty(n + 2 * _STRIDE, np.float32)[_STRIDE : _STRIDE + n]
+
+
+@jit
+def _scale(row: Array) -> Any:
+    total = np.float32(0.0)
+    for j in range(len(row)):
+        total += row[j] * row[j]
+    return _ONE / np.sqrt(total / np.float32(len(row)) + _EPS)
+
+
+@jit
+def _rms_norm(x: Array, gain: Array, out: Array) -> None:
+    for r in range(len(x)):
         row, to = x[r], out[r]
-        total = np.float32(0.0)
-        for j in range(d):
-            total += row[j] * row[j]
-        k = _ONE / np.sqrt(total / np.float32(d) + _EPS)
-        scale[r] = k
-        for j in range(d):
+        k = _scale(row)
+        for j in range(len(row)):
             _store(to, j, row[j] * k * gain[j])
 
 
 @jit
-def _rms_norm_backward(grad: Array, x: Array, scale: Array, gain: Array, d_x: Array, d_gain: Array) -> None:
-    n, d = x.shape
-    for r in range(n):
-        row, g, to = x[r], grad[r], d_x[r]
-        k = scale[r]
+def _add_rms_norm(x: Array, branch: Array, gain: Array, y: Array, out: Array) -> None:
+    for r in range(len(x)):
+        row, more, new, to = x[r], branch[r], y[r], out[r]
+        for j in range(len(row)):
+            new[j] = row[j] + _load(more, j)
+        k = _scale(new)
+        for j in range(len(row)):
+            _store(to, j, new[j] * k * gain[j])
+
+
+@jit
+def _rms_norm_backward(grad: Array, y: Array, gain: Array, d_y: Array, d_gain: Array) -> None:
+    d_gain[:] = 0
+    for r in range(len(y)):
+        row, g, to = y[r], grad[r], d_y[r]
+        k = _scale(row)
         inner = np.float32(0.0)
-        for j in range(d):
+        for j in range(len(row)):
             from_above = _load(g, j) * row[j] * k
             d_gain[j] += from_above
             inner += from_above * gain[j]
-        inner = inner / np.float32(d) * k
-        for j in range(d):
+        inner = inner / np.float32(len(row)) * k
+        for j in range(len(row)):
             to[j] += (_load(g, j) * gain[j] - row[j] * inner) * k
+            _store(g, j, to[j])
 
 
 @jit
@@ -250,14 +283,13 @@ def _rotations(half: int) -> tuple[Any, Any]:
     """
 
     @jit
-    def split(qkv: Array, cos: Array, sin: Array, q: Array, k: Array, v: Array) -> None:
-        batch, t, _ = qkv.shape
-        heads = q.shape[1]
+    def split(qkv: Array, cos: Array, sin: Array, parts: Array) -> None:
+        _, batch, heads, t, _ = parts.shape
         for b in range(batch):
             for i in range(t):
                 row, c, s = qkv[b, i], cos[i], sin[i]
                 for h in range(heads):
-                    to_q, to_k, to_v = q[b, h, i], k[b, h, i], v[b, h, i]
+                    to_q, to_k, to_v = parts[0, b, h, i], parts[1, b, h, i], parts[2, b, h, i]
                     at_q = h * 2 * half
                     at_k, at_v = at_q + heads * 2 * half, at_q + heads * 4 * half
                     for j in range(half):
@@ -299,7 +331,7 @@ def _rotations(half: int) -> tuple[Any, Any]:
 @jit
 def _causal_softmax(scores: Array, scale: Any, later: Array) -> None:
     groups, t, _ = scores.shape
-    work = np.empty(t, np.float32)
+    work = _apart(t)
     for g in range(groups):
         for i in range(t):
             last = i // _STRIDE * _STRIDE
@@ -340,7 +372,7 @@ def _causal_softmax_backward(p: Array, grad: Array, scale: Any) -> None:
 @jit
 def _cross_entropy(logits: Array, target: Array, weights: Array, z_loss: Any, losses: Array, lse: Array) -> None:
     n, vocab = logits.shape
-    work = np.empty(vocab, np.float32)
+    work = _apart(vocab)
     for r in range(n):
         row = logits[r]
         top = np.int32(-2147483648)
@@ -359,3 +391,17 @@ def _cross_entropy(logits: Array, target: Array, weights: Array, z_loss: Any, lo
         for j in range(vocab):
             _store(row, j, work[j] * k)
         _store(row, target[r], work[target[r]] * k - weights[r])
+
+
+@jit
+def _centre(rows: Array) -> None:
+    mean = np.zeros(rows.shape[1], np.float32)
+    for r in range(len(rows)):
+        row = rows[r]
+        for j in range(len(mean)):
+            mean[j] += row[j]
+    mean /= np.float32(len(rows))
+    for r in range(len(rows)):
+        row = rows[r]
+        for j in range(len(mean)):
+            row[j] -= mean[j]

@@ -1,64 +1,40 @@
 """Head and cross-entropy in one pass, a few rows at a time.
 
 The logits of a 2,048-entry head are the largest array of a proxy by far. They are computed for ``chunk`` rows, turned
-into losses and gradients while they sit in the cache, and dropped; all is done in the forward pass, since the loss is
-the end of the graph. Regularisers of the output (``centring``) act on the same rows:
+into losses and gradients while they sit in the cache, and dropped. Regularisers of the output (``centring``) act on
+the same rows:
 
 * soft cap c: logits become c tanh(l / c) before the softmax;
 * z-loss: lambda mean(logsumexp(l)^2) adds 2 lambda / N lse_t p_t to the gradient in the logits of row t (PaLM).
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
-from gem_assets.proxy.ops import apply, kernels
+from gem_assets.proxy.ops import kernels, product_into
 
 
-class _CrossEntropy(Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        h: Tensor,
-        embedding: Tensor,
-        target: Tensor,
-        z_loss: float,
-        soft_cap: float | None,
-        compute: torch.dtype,
-        chunk: int,
-        weights: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        n, do = len(h), kernels(h, compute)
-        rows, matrix = h.to(compute), embedding.to(compute)
-        if weights is None:
-            weights = torch.full((n,), 1 / n, dtype=h.dtype, device=h.device)
-        losses: list[Tensor] = []
-        total = torch.zeros((), dtype=h.dtype, device=h.device)
-        need = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        d_rows, d_embedding = torch.empty_like(rows), torch.zeros_like(embedding) if need else None
-        for start in range(0, n, chunk):
-            part = rows[start : start + chunk]
-            weight = weights[start : start + chunk]
-            some, lse, grad = do.cross_entropy(
-                part @ matrix.t(), target[start : start + chunk], weight, z_loss, soft_cap
-            )
-            losses.append(some)
-            total += (weight * (some + z_loss * lse.square())).sum()
-            if d_embedding is not None:
-                torch.mm(grad, matrix, out=d_rows[start : start + chunk])
-                d_embedding += grad.t() @ part
-        if d_embedding is not None:
-            ctx.save_for_backward(d_rows.to(h.dtype), d_embedding)
-        rows_loss = torch.cat(losses)
-        ctx.mark_non_differentiable(rows_loss)
-        return total, rows_loss
+class HeadLoss(NamedTuple):
+    """What a head says of its rows.
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        grad_h, grad_e = ctx.saved_tensors
-        return grads[0] * grad_h, grads[0] * grad_e, None, None, None, None, None, None
+    Attributes
+    ----------
+    loss
+        Mean (or weighted sum) of the cross-entropy in nats plus z-loss, ().
+    rows
+        Cross-entropy of each row, (n,).
+    d_hidden
+        Gradient of the loss in the hidden states, (n, d), in the dtype of the products; empty unless asked for.
+    d_embedding
+        In the output embedding, (vocab, d), in the embedding's dtype; empty unless asked for.
+    """
+
+    loss: Tensor
+    rows: Tensor
+    d_hidden: Tensor
+    d_embedding: Tensor
 
 
 def cross_entropy(
@@ -69,10 +45,12 @@ def cross_entropy(
     z_loss: float = 0.0,
     soft_cap: float | None = None,
     compute: torch.dtype | None = None,
-    chunk: int = 128,
+    chunk: int = 512,
     weights: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return the training loss and each row's own loss.
+    gradient: bool = True,
+    into: Tensor | None = None,
+) -> HeadLoss:
+    """Return the training loss, each row's own loss, and the gradients.
 
     Parameters
     ----------
@@ -87,17 +65,35 @@ def cross_entropy(
     soft_cap
         Bound of the logits, or None.
     compute
-        Dtype of the matrix products, the rows' own when None. In bfloat16 the logits are rounded to 8 bits, which is
+        Dtype of the matrix products, the states' own when None. In bfloat16 the logits are rounded to 8 bits, which is
         harmless while their mean is near 0.
     chunk
         Rows at a time; changes time and memory, and the result only by the order of sums.
     weights : Tensor, shape (n,)
-        Weight of each row in the training loss; 1 / n each when None.
-
-    Returns
-    -------
-    tuple of Tensor
-        Mean (or weighted sum of) cross-entropy in nats plus z-loss, differentiable; and the cross-entropy of each
-        row, without gradient, shape (n,).
+        Weight of each row in the training loss, in the embedding's dtype; 1 / n each when None.
+    gradient
+        Whether gradients are wanted.
+    into : Tensor, shape (vocab, d)
+        Where the gradient in the embedding is written; a new tensor when None.
     """
-    return apply(_CrossEntropy, h, embedding, target, z_loss, soft_cap, compute or h.dtype, chunk, weights)
+    n, compute, dtype = len(h), compute or h.dtype, embedding.dtype
+    do = kernels(dtype, compute, h.device)
+    states, matrix = h.to(compute), embedding.to(compute)
+    if weights is None:
+        weights = torch.full((n,), 1 / n, dtype=dtype, device=h.device)
+    rows, lse = torch.empty_like(weights), torch.empty_like(weights)
+    d_hidden = torch.empty_like(states) if gradient else states[:0]
+    d_embedding = embedding[:0] if not gradient else torch.empty_like(embedding) if into is None else into
+    for start in range(0, n, chunk):
+        part = slice(start, start + chunk)
+        rows[part], lse[part], d_logits = do.cross_entropy(
+            states[part] @ matrix.t(), target[part], weights[part], z_loss, soft_cap
+        )
+        if gradient:
+            torch.mm(d_logits, matrix, out=d_hidden[part])
+            if start == 0:
+                product_into(d_embedding, d_logits.t(), states[part])
+            else:
+                d_embedding += d_logits.t() @ states[part]
+    loss = (weights * (rows + z_loss * lse.square())).sum()
+    return HeadLoss(loss, rows, d_hidden, d_embedding)

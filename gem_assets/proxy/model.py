@@ -6,16 +6,18 @@ train differently: matrices (decayed), gains, embedding and head (a higher rate,
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from llvmlite import binding
-from torch import Tensor, nn
+from torch import Tensor
 
-from gem_assets.proxy.centring import mu_penalty
+from gem_assets.proxy.centring import mu_penalty, mu_penalty_gradient
 from gem_assets.proxy.config import HeadConfig, ModelConfig, Precision
-from gem_assets.proxy.head import cross_entropy
-from gem_assets.proxy.ops import Attention, FeedForward, Norm, apply, rotary
+from gem_assets.proxy.head import HeadLoss, cross_entropy
+from gem_assets.proxy.ops import Pullback, Weight, attention, feed_forward, kernels, rotary
 
 GROUPS = ("matrices", "gains", "embeddings")
 
@@ -38,7 +40,7 @@ def resolve_precision(precision: Precision, device: str = "cpu") -> Precision:
     return "bf16" if any(features.get(name) for name in ("avx512bf16", "amx-bf16", "bf16")) else "fp32"
 
 
-class TinyDecoder(nn.Module):
+class TinyDecoder:
     """Decoder-only transformer over ``vocab`` ids.
 
     Parameters
@@ -64,61 +66,116 @@ class TinyDecoder(nn.Module):
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__()
         self.config, self.vocab = config, vocab
         self.compute = torch.bfloat16 if resolve_precision(precision) == "bf16" else dtype
         slots = sorted(_slots(config, vocab), key=lambda slot: GROUPS.index(slot.group))
-        sizes = [math.prod(slot.shape) for slot in slots]
-        self.flat = torch.empty(sum(sizes), dtype=dtype)
-        self.flat_grad = torch.zeros_like(self.flat)
         self.groups: dict[str, slice] = {}
         self.layout: dict[str, tuple[slice, tuple[int, ...]]] = {}
-        self._views: dict[str, nn.Parameter] = {}
+        end = 0
+        for slot in slots:
+            start, end = end, end + math.prod(slot.shape)
+            self.layout[slot.name] = (slice(start, end), slot.shape)
+            self.groups[slot.group] = slice(self.groups.get(slot.group, slice(start, end)).start, end)
+        self.flat = torch.empty(end, dtype=dtype)
+        self.flat_grad = torch.zeros_like(self.flat)
         generator = torch.Generator().manual_seed(seed)
-        offset = 0
-        for slot, size in zip(slots, sizes, strict=True):
-            view = self.flat[offset : offset + size].view(slot.shape)
-            view.copy_(_first_values(slot, generator))
-            parameter = nn.Parameter(view)
-            parameter.grad = self.flat_grad[offset : offset + size].view(slot.shape)
-            self._views[slot.name] = parameter
-            self.layout[slot.name] = (slice(offset, offset + size), slot.shape)
-            self.register_parameter(slot.name.replace(".", "_"), parameter)
-            first = self.groups.get(slot.group, slice(offset, offset)).start
-            offset += size
-            self.groups[slot.group] = slice(first, offset)
-        cos, sin = rotary(config.context, config.width // config.heads, config.rope_base, dtype)
-        self.angles = (cos, sin)
+        for slot in slots:
+            self._view(self.flat, slot.name).copy_(_first_values(slot, generator))
+        # the matrices as products take them: the parameters themselves, or a copy that is renewed before each use
+        # (they come first in the vector, so that one layout serves both)
+        matrices = self.flat[self.groups["matrices"]]
+        self._matrices = matrices if self.compute == dtype else torch.empty_like(matrices, dtype=self.compute)
+        self._weights = {
+            slot.name: Weight(
+                self._view(self._matrices if slot.group == "matrices" else self.flat, slot.name),
+                self._view(self.flat_grad, slot.name),
+            )
+            for slot in slots
+        }
+        self.angles = rotary(config.context, config.width // config.heads, config.rope_base, dtype)
 
     @property
-    def output_embedding(self) -> nn.Parameter:
-        """The head's matrix (vocab, width); the input embedding itself when tied."""
-        return self._views["embedding" if self.config.tied else "head"]
+    def output_embedding(self) -> Tensor:
+        """The head's matrix (vocab, width), a view of ``flat``; the input embedding itself when tied."""
+        return self._weights[self._head].value
 
     def hidden(self, ids: Tensor) -> Tensor:
         """Return the final normed states, (B·T, width), of int64 ids (B, T), T at most the context."""
-        b, t = ids.shape
-        w, c = self._views, self.compute
-        cos, sin = (table[:t] for table in self.angles)
-        x = nn.functional.embedding(ids.reshape(-1), w["embedding"])
-        for i in range(self.config.layers):
-            gain, qkv, out = w[f"{i}.norm_attention"], w[f"{i}.qkv"], w[f"{i}.out"]
-            x = apply(Attention, x, gain, qkv, out, cos, sin, b, self.config.heads, c)
-            x = apply(FeedForward, x, w[f"{i}.norm_ffn"], w[f"{i}.in"], w[f"{i}.down"], c)
-        return apply(Norm, x, w["norm"])
+        x, branch, _ = self._blocks(ids, keep=False)
+        return self._kernels.rms_norm(x, branch, self._weights["norm"].value, x.dtype)[1]
+
+    def trunk(self, ids: Tensor) -> tuple[Tensor, Callable[[Tensor], None]]:
+        """Return the final normed states in the dtype of the products, and the way back from a gradient in them.
+
+        The function takes that gradient, (B·T, width) in the states' dtype, and writes what follows from it to
+        ``flat_grad``: the gradient of every parameter but an untied head.
+        """
+        norm, embedding = self._weights["norm"], self._weights["embedding"]
+        x, branch, pullbacks = self._blocks(ids, keep=True)
+        stream, states = self._kernels.rms_norm(x, branch, norm.value, self.compute)
+
+        def pullback(d_states: Tensor) -> None:
+            d_x, d_branch = self._kernels.rms_norm_backward(d_states, stream, norm.value, None, norm.grad)
+            for back in reversed(pullbacks):
+                d_x, d_branch = back(d_x, d_branch)
+            embedding.grad.zero_().index_add_(0, ids.reshape(-1), d_x)
+
+        return states, pullback
 
     def loss(
-        self, windows: Tensor, head: HeadConfig | None = None, chunk: int = 128, weights: Tensor | None = None
+        self, windows: Tensor, head: HeadConfig | None = None, chunk: int = 512, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return training loss and per-token losses (B, T) of int64 windows (B, T + 1).
 
         The loss carries the regularisers that ``head`` asks for; the per-token losses are plain cross-entropy of the
-        (capped) logits, without gradient. ``weights`` (B, T) weighs the tokens in the training loss, else all count the
-        same.
+        (capped) logits. ``weights`` (B, T) weighs the tokens in the training loss, else all count the same.
         """
         head = head or HeadConfig()
-        loss, rows = cross_entropy(
-            self.hidden(windows[:, :-1]),
+        found = self._cross_entropy(self.hidden(windows[:, :-1]), windows, head, chunk, weights, gradient=False)
+        return self._penalised(found.loss, head), found.rows.view(len(windows), -1)
+
+    def loss_and_gradient(
+        self, windows: Tensor, head: HeadConfig | None = None, chunk: int = 512, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what :meth:`loss` does, and write the gradient of the training loss to ``flat_grad``."""
+        head, own = head or HeadConfig(), self._weights[self._head].grad
+        states, pullback = self.trunk(windows[:, :-1])
+        found = self._cross_entropy(states, windows, head, chunk, weights, into=None if self.config.tied else own)
+        pullback(found.d_hidden)
+        if self.config.tied:
+            own += found.d_embedding
+        if head.mu_loss:
+            own += mu_penalty_gradient(self.output_embedding, head.mu_loss)
+        return self._penalised(found.loss, head), found.rows.view(len(windows), -1)
+
+    def _blocks(self, ids: Tensor, *, keep: bool) -> tuple[Tensor, Tensor | None, list[Pullback]]:
+        """The stream and the last branch after all blocks, and the pullbacks of the sublayers if they are kept."""
+        if self._matrices.dtype != self.flat.dtype:
+            self._matrices.copy_(self.flat[self.groups["matrices"]])
+        (b, t), w = ids.shape, self._weights
+        angles = self.angles[0][:t], self.angles[1][:t]
+        x, branch, pullbacks = w["embedding"].value[ids.reshape(-1)], None, list[Pullback]()
+        for i in range(self.config.layers):
+            norm, qkv, out = w[f"{i}.norm_attention"], w[f"{i}.qkv"], w[f"{i}.out"]
+            x, branch, first = attention(x, branch, norm, qkv, out, angles, b, self.config.heads)
+            x, branch, second = feed_forward(x, branch, w[f"{i}.norm_ffn"], w[f"{i}.in"], w[f"{i}.down"])
+            if keep:
+                pullbacks += [first, second]
+        return x, branch, pullbacks
+
+    def _cross_entropy(
+        self,
+        states: Tensor,
+        windows: Tensor,
+        head: HeadConfig,
+        chunk: int,
+        weights: Tensor | None,
+        *,
+        gradient: bool = True,
+        into: Tensor | None = None,
+    ) -> HeadLoss:
+        return cross_entropy(
+            states,
             self.output_embedding,
             windows[:, 1:].reshape(-1),
             z_loss=head.z_loss,
@@ -126,14 +183,24 @@ class TinyDecoder(nn.Module):
             compute=self.compute,
             chunk=chunk,
             weights=None if weights is None else weights.reshape(-1),
+            gradient=gradient,
+            into=into,
         )
-        if head.mu_loss:
-            loss = loss + head.mu_loss * mu_penalty(self.output_embedding)
-        return loss, rows.view(len(windows), -1)
 
-    def zero_gradients(self) -> None:
-        """Set all gradients to 0, in place: they are views of one vector."""
-        self.flat_grad.zero_()
+    def _penalised(self, loss: Tensor, head: HeadConfig) -> Tensor:
+        return loss + head.mu_loss * mu_penalty(self.output_embedding) if head.mu_loss else loss
+
+    def _view(self, flat: Tensor, name: str) -> Tensor:
+        part, shape = self.layout[name]
+        return flat[part].view(shape)
+
+    @property
+    def _head(self) -> str:
+        return "embedding" if self.config.tied else "head"
+
+    @property
+    def _kernels(self) -> ModuleType:
+        return kernels(self.flat.dtype, self.compute, self.flat.device)
 
 
 def _first_values(slot: _Slot, generator: torch.Generator) -> Tensor:

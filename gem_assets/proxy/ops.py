@@ -1,27 +1,42 @@
-"""The two halves of a decoder block, each one autograd node with its backward written out.
+"""The two halves of a decoder block, forward and backward written out.
 
-A proxy step is so small that most of its time goes into launching small operations and into attention kernels made
-for long contexts. Here a sublayer (norm, projections, attention or SwiGLU, residual) is one node. Its matrix products
-run in ``compute``: bfloat16 where the processor multiplies it, four times as fast as float32 on AVX-512 BF16. All that
-is summed or normalised has the residual stream's dtype. The scores of all heads are one batched product, kept whole: at
-256 tokens that costs less than half of what the flash kernel does, forward and backward. What lies between the products
-comes from ``fused`` on a CPU and from ``plain`` elsewhere; in float64 the nodes are exact, and tested that way.
+A proxy step is so small that much of its time would go into launching small operations and into attention kernels
+made for long contexts. Here a sublayer (residual, norm, projections, attention or SwiGLU) is a function that returns
+its result and its pullback; no graph is recorded, and gradients of weights go straight to where the optimiser reads
+them. Matrix products run in the dtype of the matrices: bfloat16 where the processor multiplies it, twice as fast as
+float32 on AVX-512 BF16. All that is summed or normalised has the residual stream's dtype. The scores of all heads are
+one batched product, kept whole: at 256 tokens that costs less than half of what the flash kernel does, forward and
+backward, and leaving out the blocks of later keys gains nothing. What lies between the products comes from ``fused``
+on a CPU and from ``plain`` elsewhere; in float64 the sublayers are exact, and tested that way.
+
+The stream is handed on as a pair: x, and the branch that is still to be added to it, so that the sum is taken where the
+next norm reads it.
 """
 
 import math
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from gem_assets.proxy import fused, plain
 
+#: From the gradients in a sublayer's x and branch to those in the x and branch that it was given.
+Pullback = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-def kernels(x: Tensor, compute: torch.dtype) -> ModuleType:
-    """Return ``fused`` where it works on these tensors, else ``plain``."""
-    fits = x.device.type == "cpu" and x.dtype == torch.float32 and compute in (torch.float32, torch.bfloat16)
+
+class Weight(NamedTuple):
+    """A parameter, in the dtype it is used in, and where its gradient is written, in the model's own."""
+
+    value: Tensor
+    grad: Tensor
+
+
+def kernels(dtype: torch.dtype, compute: torch.dtype, device: torch.device) -> ModuleType:
+    """Return ``fused`` where it works on a stream of ``dtype`` with products in ``compute``, else ``plain``."""
+    fits = device.type == "cpu" and dtype == torch.float32 and compute in (torch.float32, torch.bfloat16)
     return fused if fits else plain
 
 
@@ -32,104 +47,85 @@ def rotary(context: int, width: int, base: float, dtype: torch.dtype) -> tuple[T
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
-class Attention(Function):
-    """x + W_out · attention(W_qkv · norm(x)): causal, rotary, all heads in one product.
+def product_into(out: Tensor, a: Tensor, b: Tensor) -> None:
+    """Write a @ b to ``out``, whose dtype may be another."""
+    if a.dtype == out.dtype:
+        torch.mm(a, b, out=out)
+    else:
+        out.copy_(a @ b)
 
-    Inputs: x (batch · t, width), gain (width,), w_qkv (3 width, width), w_out (width, width), cos and sin (t, head
-    width / 2), batch, heads, compute dtype.
+
+def attention(
+    x: Tensor, branch: Tensor | None, gain: Weight, qkv: Weight, out: Weight, angles: tuple[Tensor, Tensor],
+    batch: int, heads: int,
+) -> tuple[Tensor, Tensor, Pullback]:  # fmt: skip
+    """W_out · attention(W_qkv · norm(x + branch)): causal, rotary, all heads in one product.
+
+    Parameters
+    ----------
+    x, branch
+        The stream, (batch · t, width), and what is to be added to it first, if anything.
+    gain, qkv, out
+        Of shapes (width,), (3 width, width) and (width, width).
+    angles
+        Cosines and sines, (t, width / heads / 2) each.
+    batch, heads
+        Sequences, and heads of the attention.
+
+    Returns
+    -------
+    tuple
+        x + branch, the new branch in the matrices' dtype, and the pullback, which writes the weights' gradients.
     """
+    do = kernels(x.dtype, qkv.value.dtype, x.device)
+    stream, normed = do.rms_norm(x, branch, gain.value, qkv.value.dtype)
+    q, k, v = do.split_heads(normed @ qkv.value.t(), batch, heads, *angles)
+    sharpness = 1 / math.sqrt(q.shape[-1])
+    p = do.causal_softmax(torch.bmm(q, k.transpose(1, 2)), sharpness)
+    mixed = _tokens(torch.bmm(p, v), batch)
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        gain: Tensor,
-        w_qkv: Tensor,
-        w_out: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        batch: int,
-        heads: int,
-        compute: torch.dtype,
-    ) -> Tensor:
-        """See the class."""
-        do = kernels(x, compute)
-        normed, scale = do.rms_norm(x, gain, compute)
-        w_qkv, w_out = w_qkv.to(compute), w_out.to(compute)
-        q, k, v = do.split_heads(normed @ w_qkv.t(), batch, heads, cos, sin)
-        p = do.causal_softmax(torch.bmm(q, k.transpose(1, 2)), 1 / math.sqrt(q.shape[-1]))
-        mixed = _tokens(torch.bmm(p, v), batch)
-        ctx.save_for_backward(x, gain, scale, normed, w_qkv, w_out, q, k, v, p, mixed, cos, sin)
-        ctx.batch = batch
-        return x + mixed @ w_out.t()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Gradients in x, gain, w_qkv and w_out."""
-        x, gain, scale, normed, w_qkv, w_out, q, k, v, p, mixed, cos, sin = ctx.saved_tensors
-        do, batch, grad = kernels(x, normed.dtype), ctx.batch, grads[0]
-        out = grad.to(normed.dtype)
-        d_w_out = out.t() @ mixed
-        d_mixed = _heads(out @ w_out, batch, len(q) // batch)
+    def pullback(d_stream: Tensor, d_branch: Tensor) -> tuple[Tensor, Tensor]:
+        product_into(out.grad, d_branch.t(), mixed)
+        d_mixed = _heads(d_branch @ out.value, batch, heads)
         d_v = torch.bmm(p.transpose(1, 2), d_mixed)
-        d_scores = do.causal_softmax_backward(p, torch.bmm(d_mixed, v.transpose(1, 2)), 1 / math.sqrt(q.shape[-1]))
+        d_scores = do.causal_softmax_backward(p, torch.bmm(d_mixed, v.transpose(1, 2)), sharpness)
         d_q, d_k = torch.bmm(d_scores, k), torch.bmm(d_scores.transpose(1, 2), q)
-        d_qkv = do.merge_heads(d_q, d_k, d_v, batch, cos, sin)
-        d_w_qkv = d_qkv.t() @ normed
-        d_x, d_gain = do.rms_norm_backward(d_qkv @ w_qkv, x, scale, gain, grad)
-        return d_x, d_gain, d_w_qkv.to(x.dtype), d_w_out.to(x.dtype), None, None, None, None, None
+        d_qkv = do.merge_heads(d_q, d_k, d_v, batch, *angles)
+        product_into(qkv.grad, d_qkv.t(), normed)
+        return do.rms_norm_backward(d_qkv @ qkv.value, stream, gain.value, d_stream, gain.grad)
+
+    return stream, mixed @ out.value.t(), pullback
 
 
-class FeedForward(Function):
-    """x + W_down · (silu(gate) * up), with (gate, up) = W_in · norm(x): SwiGLU (Shazeer 2020).
+def feed_forward(
+    x: Tensor, branch: Tensor | None, gain: Weight, into: Weight, down: Weight
+) -> tuple[Tensor, Tensor, Pullback]:
+    """W_down · (silu(gate) * up), with (gate, up) = W_in · norm(x + branch): SwiGLU (Shazeer 2020).
 
-    Inputs: x (n, width), gain (width,), w_in (2 ffn, width), w_down (width, ffn), compute dtype.
+    Parameters
+    ----------
+    x, branch
+        The stream, (n, width), and what is to be added to it first, if anything.
+    gain, into, down
+        Of shapes (width,), (2 ffn, width) and (width, ffn).
+
+    Returns
+    -------
+    tuple
+        As :func:`attention`.
     """
+    do = kernels(x.dtype, into.value.dtype, x.device)
+    stream, normed = do.rms_norm(x, branch, gain.value, into.value.dtype)
+    both = normed @ into.value.t()
+    inner = do.swiglu(both)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, w_in: Tensor, w_down: Tensor, compute: torch.dtype) -> Tensor:
-        """See the class."""
-        do = kernels(x, compute)
-        normed, scale = do.rms_norm(x, gain, compute)
-        w_in, w_down = w_in.to(compute), w_down.to(compute)
-        both = normed @ w_in.t()
-        inner = do.swiglu(both)
-        ctx.save_for_backward(x, gain, scale, normed, w_in, w_down, both, inner)
-        return x + inner @ w_down.t()
+    def pullback(d_stream: Tensor, d_branch: Tensor) -> tuple[Tensor, Tensor]:
+        product_into(down.grad, d_branch.t(), inner)
+        d_both = do.swiglu_backward(d_branch @ down.value, both)
+        product_into(into.grad, d_both.t(), normed)
+        return do.rms_norm_backward(d_both @ into.value, stream, gain.value, d_stream, gain.grad)
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Gradients in x, gain, w_in and w_down."""
-        x, gain, scale, normed, w_in, w_down, both, inner = ctx.saved_tensors
-        do, grad = kernels(x, normed.dtype), grads[0]
-        out = grad.to(normed.dtype)
-        d_w_down = out.t() @ inner
-        d_both = do.swiglu_backward(out @ w_down, both)
-        d_w_in = d_both.t() @ normed
-        d_x, d_gain = do.rms_norm_backward(d_both @ w_in, x, scale, gain, grad)
-        return d_x, d_gain, d_w_in.to(x.dtype), d_w_down.to(x.dtype), None
-
-
-class Norm(Function):
-    """x / rms(x) * gain over rows."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor) -> Tensor:
-        """See the class."""
-        out, scale = kernels(x, x.dtype).rms_norm(x, gain, x.dtype)
-        ctx.save_for_backward(x, gain, scale)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Gradients in x and gain."""
-        x, gain, scale = ctx.saved_tensors
-        return kernels(x, x.dtype).rms_norm_backward(grads[0], x, scale, gain, None)
-
-
-def apply(function: type[Function], *arguments: Any) -> Any:
-    """Call an autograd node; the stubs leave ``Function.apply`` untyped."""
-    return function.apply(*arguments)
+    return stream, inner @ down.value.t(), pullback
 
 
 def _tokens(x: Tensor, batch: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""AdamW over one flat vector: update, average of the weights and clearing of the gradient in a single pass.
+"""AdamW over one flat vector: clipping, update and average of the weights in a single pass.
 
-A proxy has so few parameters that an optimiser's time is the passes it makes over them: norm, clipping, update, average
-and zeroing are six in PyTorch's operations and two here. The arithmetic is that of ``torch.optim.AdamW`` (Loshchilov,
+A proxy has so few parameters that an optimiser's time is the passes it makes over them: norm, clipping, update and
+average are five in PyTorch's operations and two here. The arithmetic is that of ``torch.optim.AdamW`` (Loshchilov,
 Hutter 2019): decay is decoupled and multiplied by the rate, moments are corrected for their start.
 """
 
@@ -58,7 +58,7 @@ class FlatAdamW:
         self.steps = steps
 
     def step(self, rate: float, clip: float, average_rate: float) -> float:
-        """Update the parameters, move the average towards them, set the gradient to 0.
+        """Update the parameters and move the average towards them; the gradient is left as it is.
 
         Parameters
         ----------
@@ -117,7 +117,6 @@ def _update(
 ) -> None:
     for i in range(len(p)):
         grad = g[i] * factor
-        g[i] = 0
         m = beta_1 * first[i] + rest_1 * grad
         v = beta_2 * second[i] + rest_2 * grad * grad
         first[i] = m

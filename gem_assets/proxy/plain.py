@@ -10,21 +10,26 @@ from torch import Tensor
 EPS = 1e-6
 
 
-def rms_norm(x: Tensor, gain: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return x / rms(x) * gain in ``compute`` and 1 / rms(x), for the rows of x (n, d)."""
-    scale = torch.rsqrt(x.square().mean(-1) + EPS)
-    return (x * scale[:, None] * gain).to(compute), scale
+def rms_norm(x: Tensor, branch: Tensor | None, gain: Tensor, compute: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return y = x + branch and y / rms(y) * gain in ``compute``, for the rows of x (n, d)."""
+    y = x if branch is None else x + branch
+    return y, (y * _scale(y) * gain).to(compute)
 
 
 def rms_norm_backward(
-    grad: Tensor, x: Tensor, scale: Tensor, gain: Tensor, residual: Tensor | None
+    grad: Tensor, y: Tensor, gain: Tensor, residual: Tensor | None, d_gain: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of :func:`rms_norm` in x, plus ``residual``, and in the gain."""
-    grad = grad.to(x.dtype)
-    unit = x * scale[:, None]
-    grad_unit = grad * gain
-    d_x = (grad_unit - unit * (grad_unit * unit).mean(-1, keepdim=True)) * scale[:, None]
-    return d_x if residual is None else d_x + residual, (grad * unit).sum(0)
+    """Return the gradient of :func:`rms_norm` in y, plus ``residual``, in y's dtype and in that of ``grad``.
+
+    The gradient in the gain is written to ``d_gain``; ``grad`` and ``residual`` may be overwritten.
+    """
+    above, scale = grad.to(y.dtype), _scale(y)
+    unit = y * scale
+    d_unit = above * gain
+    d_y = (d_unit - unit * (d_unit * unit).mean(-1, keepdim=True)) * scale
+    d_gain.copy_((above * unit).sum(0))
+    d_y = d_y if residual is None else d_y + residual
+    return d_y, d_y.to(grad.dtype)
 
 
 def swiglu(both: Tensor) -> Tensor:
@@ -106,6 +111,15 @@ def cross_entropy(
     if bent is not None:
         grad *= 1 - bent.square()
     return losses, lse, grad.to(logits.dtype)
+
+
+def centre(embedding: Tensor) -> None:
+    """Subtract the mean of the rows, in place."""
+    embedding.sub_(embedding.mean(0))
+
+
+def _scale(y: Tensor) -> Tensor:
+    return torch.rsqrt(y.square().mean(-1, keepdim=True) + EPS)
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

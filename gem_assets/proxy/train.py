@@ -112,9 +112,6 @@ class ProxyTrainer:
     def step(self, windows: torch.Tensor, weights: torch.Tensor | None = None) -> float:
         """Train on int64 windows (B, T + 1) and return the training loss.
 
-        Gradients are added to those that ``model.flat_grad`` holds, which is 0 after every step: who takes gradients
-        of their own in between calls ``model.zero_gradients`` after it.
-
         Parameters
         ----------
         windows
@@ -128,11 +125,10 @@ class ProxyTrainer:
             When the loss is not finite.
         """
         c, model = self.config, self.model
-        loss, _ = model.loss(windows, c.head, c.training.chunk, weights)
+        loss, _ = model.loss_and_gradient(windows, c.head, c.training.chunk, weights)
         value = loss.item()
         if not math.isfinite(value):
             raise DivergedError(self._advice(value))
-        loss.backward()
         rate = self.rate
         self.step_number += 1
         self._optimiser.step(rate, c.training.clip, self._average_rate())
@@ -143,7 +139,7 @@ class ProxyTrainer:
     def losses(self, windows: NDArray[np.uint16], *, averaged: bool = True) -> Floats:
         """Return the cross-entropy of every predicted token, (w, T), in nats."""
         out = np.empty((len(windows), windows.shape[1] - 1))
-        with torch.no_grad(), self.weights(averaged=averaged):
+        with self.weights(averaged=averaged):
             for start in range(0, len(windows), _EVALUATION_BATCH):
                 part = torch.from_numpy(windows[start : start + _EVALUATION_BATCH].astype(np.int64))
                 head = self.config.head.model_copy(update={"z_loss": 0.0, "mu_loss": 0.0})
@@ -167,7 +163,7 @@ class ProxyTrainer:
 
     def statistics(self, windows: NDArray[np.uint16]) -> LogitStatistics:
         """Measure the logits of the averaged weights on windows."""
-        with torch.no_grad(), self.weights(averaged=True):
+        with self.weights(averaged=True):
             ids = torch.from_numpy(windows[:_STATISTICS_WINDOWS, :-1].astype(np.int64))
             return logit_statistics(self.model.hidden(ids), self.model.output_embedding)
 
@@ -194,9 +190,7 @@ class ProxyTrainer:
         try:
             yield
         finally:
-            with torch.no_grad():
-                self._optimiser.restore(kept, step)
-            self.model.zero_gradients()
+            self._optimiser.restore(kept, step)
             self.step_number = step
 
     def gradient(self, windows: torch.Tensor) -> torch.Tensor:
@@ -206,12 +200,8 @@ class ProxyTrainer:
         cross-entropy.
         """
         head = self.config.head.model_copy(update={"z_loss": 0.0, "mu_loss": 0.0})
-        self.model.zero_gradients()
-        loss, _ = self.model.loss(windows, head, self.config.training.chunk)
-        loss.backward()
-        found = self.model.flat_grad.clone()
-        self.model.zero_gradients()
-        return found
+        self.model.loss_and_gradient(windows, head, self.config.training.chunk)
+        return self.model.flat_grad.clone()
 
     @property
     def rate(self) -> float:
@@ -274,8 +264,7 @@ def train_proxy(
     Returns
     -------
     ProxyResult
-        The same for the same arguments on the same machine, to the byte within a process; between processes the last
-        bits of float32 sums have been seen to differ once, on a processor with AVX-512.
+        The same for the same arguments on the same machine, to the byte.
 
     Raises
     ------

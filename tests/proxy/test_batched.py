@@ -31,8 +31,7 @@ def test_one_step_is_that_of_the_single_model(world, tied, head):
     gradient = batched.gradient(losses)
     for m, seed in enumerate((0, 5)):
         single = TinyDecoder(config.model, pool.vocab, seed=seed, dtype=torch.float64)
-        loss, row = single.loss(windows[m], head)
-        loss.backward()
+        loss, row = single.loss_and_gradient(windows[m], head)
         assert losses[m].item() == pytest.approx(loss.item(), rel=1e-12)
         torch.testing.assert_close(rows[m], row, rtol=1e-11, atol=1e-13)
         torch.testing.assert_close(gradient[m], single.flat_grad, rtol=1e-9, atol=1e-13)

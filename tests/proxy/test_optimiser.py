@@ -31,4 +31,4 @@ def test_it_is_adamw_with_clipping_and_an_average(dtype, tolerance, clip):
         assert norm == pytest.approx(expected_norm.item(), rel=1e-5)
         torch.testing.assert_close(flat, expected, rtol=tolerance, atol=tolerance)
         torch.testing.assert_close(mine.average, average, rtol=tolerance, atol=tolerance)
-        assert not grad.any()
+        assert torch.equal(grad, fresh)

@@ -112,7 +112,6 @@ def test_gradients_of_domains_and_targets_tell_them_apart(world):
     before = run.trainer.model.flat.clone()
     domains, targets = run.domain_gradients(8), run.target_gradients(np.array([1.0, 1.0, 0.0]))
     assert torch.equal(run.trainer.model.flat, before)
-    assert float(run.trainer.model.flat_grad.abs().max()) == 0
     assert run.costs.gradients == 5
     assert float(targets[2].abs().max()) == 0
     alignment = torch.nn.functional.normalize(domains, dim=1) @ torch.nn.functional.normalize(targets[:2], dim=1).T
