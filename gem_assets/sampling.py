@@ -141,3 +141,11 @@ def _collect(batches: Iterable[pa.RecordBatch], keep: Callable[[pa.Array], NDArr
         raise ValueError("nothing to sample from: ingest a snapshot first")
     table = pa.Table.from_batches(picked, schema=schema)
     return table.take(pc.sort_indices(table, sort_keys=[("doc_id", "ascending")]))
+
+
+def thinned(batches: Iterable[pa.RecordBatch], rows: int, most: int) -> Iterator[pa.RecordBatch]:
+    """Yield every nth batch of a stream of ``rows`` rows, so that about ``most`` rows come, from all over it."""
+    step = max(1, -(-rows // most))
+    for number, batch in enumerate(batches):
+        if number % step == 0:
+            yield batch

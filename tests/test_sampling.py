@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.sampling import document_ranks, sample_documents, select_documents
+from gem_assets.sampling import document_ranks, sample_documents, select_documents, thinned
 
 
 def ids(n: int) -> list[str]:
@@ -81,3 +81,12 @@ def test_malformed_ids_are_refused():
         document_ranks(pa.array(["xy" * 16]), 0)
     with pytest.raises(ValueError, match="32 hexadecimal digits"):
         document_ranks(pa.array(["ab" * 8, "cd" * 16]), 0)
+
+
+@pytest.mark.parametrize(("most", "expected"), [(1_000, 10), (100, 10), (99, 5), (34, 4), (1, 1)])
+def test_a_stream_is_thinned_evenly(most, expected):
+    batches = [pa.RecordBatch.from_pydict({"n": [number] * 10}) for number in range(10)]
+    kept = [batch.column("n")[0].as_py() for batch in thinned(batches, 100, most)]
+    assert len(kept) == expected
+    assert kept[0] == 0
+    assert len(set(np.diff(kept))) <= 1

@@ -3,10 +3,8 @@
 import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
-from gem_assets.checks.validation import validate_frame
+from gem_assets.checks.validation import VALIDATED_ROWS, validate_frame
 from resources import StoreResource
-
-VALIDATED_ROWS = 1_000_000
 
 
 @dg.asset_check(
@@ -22,8 +20,8 @@ def documents_are_sound(context: dg.AssetCheckExecutionContext, store: StoreReso
 
     shards = store.input("raw_shards", context.partition_key)
     artifact = store.artifact(shards)
-    frame = checked_columns(store.shards([shards])[context.partition_key], VALIDATED_ROWS)
     counts = artifact.manifest.counts
+    frame = checked_columns(store.shards([shards])[context.partition_key], counts["kept"], VALIDATED_ROWS)
     frame["unaccounted"] = unaccounted(counts)
     # a re-crawl in which nothing is new keeps nothing, nor does one that was taken down whole: both are sound
     fewest = 0 if counts["kept"] == 0 and (counts["duplicates"] or artifact.manifest.metrics.get("blocked_by")) else 1

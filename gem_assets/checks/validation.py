@@ -8,6 +8,8 @@ import dagster as dg
 if TYPE_CHECKING:
     import pandas as pd
 
+VALIDATED_ROWS = 250_000
+"""Most rows of a snapshot, about, that a suite looks at: what it needs in memory stays the same beyond."""
 SEVERITY = {"critical": dg.AssetCheckSeverity.ERROR}
 
 

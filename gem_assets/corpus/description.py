@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gem_assets.corpus.shards import DUPLICATES_FILE, QUARANTINE_FILE
+from gem_assets.sampling import thinned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ CHECKED_COLUMNS = [
     "q_compression_ratio",
 ]
 BATCH_ROWS = 65_536
+CHECKED_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,9 @@ def describe_snapshot(folder: Path, shards: Sequence[Path]) -> SnapshotDescripti
     )
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, columns: list[str], rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        yield from file.iter_batches(BATCH_ROWS, columns=columns)
+        yield from file.iter_batches(rows, columns=columns)
 
 
 def unaccounted(counts: Mapping[str, int]) -> int:
@@ -80,15 +82,10 @@ def unaccounted(counts: Mapping[str, int]) -> int:
     return counts["read"] - sum(counts[name] for name in ("kept", "duplicates", "filtered", "quarantined"))
 
 
-def checked_columns(shards: Sequence[Path], most_rows: int) -> "pd.DataFrame":
-    """Read the columns that a check looks at, texts left out, from as many shards as fit in ``most_rows``."""
+def checked_columns(shards: Sequence[Path], rows: int, most: int) -> "pd.DataFrame":
+    """Read the columns that a check looks at, texts left out, of about ``most`` rows from all over the shards."""
     import pandas as pd
 
-    frames: list[pd.DataFrame] = []
-    rows = 0
-    for path in shards:
-        if rows >= most_rows:
-            break
-        frames.append(pq.read_table(path, columns=CHECKED_COLUMNS).to_pandas())
-        rows += len(frames[-1])
+    batches = (batch for path in shards for batch in _batches(path, CHECKED_COLUMNS, CHECKED_ROWS))
+    frames = [batch.to_pandas() for batch in thinned(batches, rows, most)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=CHECKED_COLUMNS)
