@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from gem_assets.assets.continual_recipes import continual_recipes
 from gem_assets.assets.learned_recipes import learned_recipes, recipe_confirmations
 from gem_assets.assets.method_recipes import method_confirmations, method_recipes
 from gem_assets.assets.recipes import recipes
@@ -13,7 +14,14 @@ def _strategies(assets: list[dg.AssetsDefinition]) -> tuple[str, ...]:
     return tuple(asset.key.path[-1] for asset in assets)
 
 
-all_recipes = [*recipes, *learned_recipes, *method_recipes, *scored_recipes, *search_recipes]
+all_recipes = [
+    *recipes,
+    *learned_recipes,
+    *method_recipes,
+    *scored_recipes,
+    *search_recipes,
+    *continual_recipes,
+]
 all_confirmations = [
     *recipe_confirmations,
     *method_confirmations,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 CODE_VERSION = "1"
 #: Of the recipes that are learned, from counts or from proxies.
@@ -65,6 +65,38 @@ class SearchConfig(BaseModel):
     ] = "gaussian"
 
 
+class ContinualConfig(BaseModel):
+    """Continual pre-training: what the domain is, and the runs that go on from a trained proxy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    clusters: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...],
+        Field(description="clusters that are the domain of `critical_ratio`; the others are general text"),
+    ] = ()
+    ratios: Annotated[
+        tuple[Annotated[float, Field(ge=0, le=1)], ...],
+        Field(min_length=3, description="parts of domain text that are tried"),
+    ] = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
+    allowed_rise: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description="nats that the general loss may end above its start")
+    ] = 0.0
+    part: Annotated[
+        float, Field(gt=0, le=10, description="tokens of a further run, in runs of the proxy before it")
+    ] = 0.5
+    checks: Annotated[int, Field(ge=1, le=64, description="times in a further run at which losses are taken")] = 4
+    trajectories: Annotated[
+        int, Field(ge=8, le=10_000, description="further runs on random mixtures that `data_mixing_agent` learns from")
+    ] = 32
+
+    @field_validator("clusters", "ratios")
+    @classmethod
+    def _distinct(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"{list(values)} names one twice")
+        return tuple(sorted(values))
+
+
 class MixingConfig(BaseModel):
     """What every mixture strategy is told.
 
@@ -85,6 +117,8 @@ class MixingConfig(BaseModel):
         Of the methods that choose documents; those alone name it, so that it makes no other recipe stale.
     search
         Of ``bayes`` and ``multi_fidelity`` alone, so it names no other result.
+    continual
+        Of ``critical_ratio`` and ``data_mixing_agent`` alone, likewise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,3 +144,4 @@ class MixingConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of every draw")] = 0
     scores: Annotated[ScoreConfig, Field(exclude=True)] = ScoreConfig()
     search: Annotated[SearchConfig, Field(exclude=True)] = SearchConfig()
+    continual: Annotated[ContinualConfig, Field(exclude=True)] = ContinualConfig()

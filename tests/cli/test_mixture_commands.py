@@ -75,6 +75,7 @@ def test_recipes_without_any_say_what_to_do(tmp_path):
     ("strategy", "why"),
     [
         ("end_upsampling", "two phases"),
+        ("critical_ratio", "trained before"),
         ("proportional", "nothing was learned"),
         ("nonsense", "no recipe 'nonsense'"),
     ],

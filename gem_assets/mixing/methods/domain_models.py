@@ -19,6 +19,7 @@ from gem_assets.mixing.methods.merging import MergedLaw, MergedProxies
 from gem_assets.mixing.methods.mixmin import mixmin
 from gem_assets.mixing.online.simplex import as_weights, uniform
 from gem_assets.mixing.propose import propose_convex
+from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
 
@@ -51,8 +52,8 @@ class MethodData:
     importance: Floats
 
     @classmethod
-    def load(cls, folder: Path, importance: Mapping[str, float], context: int) -> "MethodData":
-        """Read a prepared folder; a cluster with less text than one window is left out.
+    def load(cls, folder: Path, importance: Mapping[str, float] | None, context: int) -> "MethodData":
+        """Read a prepared folder; a cluster with less text than one window is left out, and None weighs targets alike.
 
         Raises
         ------
@@ -64,8 +65,25 @@ class MethodData:
         if len(active) < 2:
             raise PoolError(f"{len(active)} clusters hold a window of {context} tokens; there is nothing to mix")
         pool = TokenPool.of([whole.domain(int(k)) for k in active], whole.vocab, whole.tokenizer)
-        weights = np.array([importance.get(name, 0.0) for name in evaluation.names])
+        weights = np.array([1.0 if importance is None else importance.get(name, 0.0) for name in evaluation.names])
         return cls(pool, active, evaluation, as_weights(weights))
+
+    def natural_shares(self, supply: ClusterSupply) -> Floats:
+        """Shares of the inventory's tokens among the active clusters, ``(A,)``.
+
+        Raises
+        ------
+        PoolError
+            When tokens and inventory do not fit each other.
+        """
+        if len(supply.clusters) <= int(self.active.max()):
+            raise PoolError(f"the tokens are of {int(self.active.max()) + 1} clusters, the inventory of fewer")
+        natural = supply.token_shares[self.active]
+        if not natural.sum() > 0:
+            raise PoolError(
+                "none of the clusters that tokens were prepared of has text left; materialize proxy_tokens again"
+            )
+        return as_weights(natural)
 
 
 @dataclass(frozen=True)

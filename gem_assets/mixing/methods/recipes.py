@@ -25,12 +25,10 @@ from gem_assets.mixing.methods.domain_models import MethodData, MethodResult, me
 from gem_assets.mixing.methods.upsampling import FRACTION, upsampled_recipe
 from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
 from gem_assets.mixing.online.influence import TiKMiXBlendHook, TiKMiXHook
-from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.online.trainer import OnlineMethod, OnlineResult, train_online, train_reference
 from gem_assets.mixing.propose import divergence
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.proxy.config import ProxyConfig
-from gem_assets.proxy.pool import PoolError
 
 ONLINE = ("doremi", "aioli", "skillit", "doge", "dga", "tikmix", "tikmix_m")
 MIXMIN, MERGING = "mixmin", "merging"
@@ -110,14 +108,7 @@ def publish_method_recipe(
         When training diverges.
     """
     data = MethodData.load(folder, importance, config.model.context)
-    if len(frame.supply.clusters) <= int(data.active.max()):
-        raise PoolError(f"the tokens are of {int(data.active.max()) + 1} clusters, the inventory of fewer")
-    natural = frame.supply.token_shares[data.active]
-    if not natural.sum() > 0:
-        raise PoolError(
-            "none of the clusters that tokens were prepared of has text left; materialize proxy_tokens again"
-        )
-    natural = as_weights(natural)
+    natural = data.natural_shares(frame.supply)
     if strategy == MIXMIN:
         found = mixed_by_likelihood(data, config)
     elif strategy == MERGING:
