@@ -2,9 +2,15 @@
 
 import json
 
+import numpy as np
+import pytest
 from typer.testing import CliRunner
 
+from gem_assets import run as runs
 from gem_assets.cli import app
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.manifest import InputRef
+from gem_assets.sphere.crosswalk import Crosswalk
 from tests.tiny import land_parquet, passages, write_settings
 
 
@@ -41,3 +47,71 @@ def test_a_snapshot_that_was_never_ingested_cannot_be_removed(tmp_path):
     found = run("remove", "2026-06", "--data-root", tmp_path)
     assert found.exit_code == 1
     assert "2026-06 was never ingested" in found.output
+
+
+def test_nothing_ingested_is_nothing_to_refit(tmp_path):
+    write_settings(tmp_path)
+    found = run("refit", "--data-root", tmp_path)
+    assert found.exit_code == 1
+    assert "land a snapshot first" in found.output
+
+
+@pytest.fixture
+def refits(tmp_path, monkeypatch):
+    """A data root with a teacher, and a way to say what the next run commits in place of the graph."""
+    write_settings(tmp_path)
+    artifacts = ArtifactStore(tmp_path)
+    with artifacts.write("raw_shards", "a" * 64, "2026-01"):
+        pass
+
+    def teacher(identity, *snapshots, walk=None):
+        with artifacts.write("teacher_clusters", identity * 64) as draft:
+            draft.inputs = [InputRef(asset="embeddings", partition=name, data_version="v") for name in snapshots]
+            if walk is not None:
+                walk.write(draft.path)
+        ref = draft.artifact.ref()
+        with artifacts.write("carried_evidence", identity * 64) as draft:
+            draft.inputs = [ref]
+            draft.counts = {"recipes": 3, "swarm_runs": 0} if walk is not None else {"recipes": 0, "swarm_runs": 0}
+
+    def refit_with(commit):
+        def everything(_, progress):
+            commit()
+            progress(1, 1, "done")
+            return runs.RunSummary((runs.Step("teacher_clusters", None, 1.0, True, (), ""),), 1.0)
+
+        monkeypatch.setattr(runs, "refit_everything", everything)
+        found = run("refit", "--data-root", tmp_path)
+        assert found.exit_code == 0, found.output
+        return " ".join(found.output.split())
+
+    return teacher, refit_with
+
+
+def test_a_refit_says_what_became_of_the_clusters(refits):
+    teacher, refit_with = refits
+    walk = Crosswalk(
+        ids=np.array([0, 2]),
+        source=np.array([0, -1], np.int32),
+        cosine=np.array([0.9, np.nan]),
+        mass=np.array([[0.5, 0.1], [0.0, 0.4]]),
+        births=(1,),
+        deaths=(1,),
+        splits=(),
+        merges=(),
+        kept=0.5,
+    )
+    assert "was fitted on 1 snapshot (2026-01 to 2026-01)" in refit_with(lambda: teacher("b", "2026-01"))
+    said = refit_with(lambda: teacher("c", "2026-01", "2026-02", walk=walk))
+    assert "was refitted on 2 snapshots (2026-01 to 2026-02)" in said
+    assert "1 of 2 clusters keep their id, 50.0% of the documents" in said
+    assert "births 1, deaths 1" in said
+    assert "recipes 3, swarm runs 0" in said
+
+
+def test_a_refit_without_news_says_so(refits):
+    teacher, refit_with = refits
+    teacher("b", "2026-01")
+    said = refit_with(lambda: None)
+    assert "was fitted on 1 snapshot (2026-01 to 2026-01) already" in said
+    assert "Carried over" not in said

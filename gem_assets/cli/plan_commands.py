@@ -2,12 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report
+from gem_assets.cli.console import console, friendly, progress_report, quiet_stderr
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 
 
 @app.command()
@@ -39,15 +44,65 @@ def plan(
 @app.command()
 @friendly
 def refit(data_root: DataRoot = None) -> None:
-    """Refit the teacher on all snapshots, anchored on the last one, and everything that follows from it."""
-    from gem_assets.run import refit_everything
+    """Refit the teacher on all snapshots, anchored on the last one, and everything that follows from it.
+
+    A refit that was stopped goes on where it was when the command is given again.
+    """
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.run import TEACHER, refit_everything
     from gem_assets.settings import load_settings
 
-    with progress_report() as report:
-        summary = refit_everything(load_settings(data_root), lambda done, total, _: report("Refitting", done, total))
-    out = console()
+    settings = load_settings(data_root)
+    artifacts, out = ArtifactStore(settings.data_root), console()
+    if not artifacts.partitions("raw_shards"):
+        raise NothingToRefitError(f"nothing has been ingested in {settings.data_root} yet: land a snapshot first")
+    before = artifacts.current(TEACHER)
+    log = settings.dagster_home / "logs" / "refit.log"
+    with progress_report() as report, quiet_stderr(log):
+        summary = refit_everything(settings, lambda done, total, _: report("Refitting", done, total))
     for step in summary.failed:
-        out.print(f"Failed: {step.asset} {step.snapshot or ''}: {step.error}", markup=False, soft_wrap=True)
+        where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
+        out.print(f"{where} failed: {step.error}. The full log is in {log}", markup=False, soft_wrap=True)
+    after = artifacts.current(TEACHER)
+    if after is not None:
+        _print_refit(artifacts, before, after, out)
     if summary.failed:
         raise typer.Exit(1)
-    out.print(f"{len(summary.steps)} steps in {summary.seconds:.0f} s; see gis_taxonomy for births, deaths and splits")
+    out.print(f"{len(summary.steps)} steps in {summary.seconds:.0f} s; their log is in {log}", soft_wrap=True)
+
+
+class NothingToRefitError(RuntimeError):
+    """There is no snapshot to fit on."""
+
+
+def _print_refit(artifacts: "ArtifactStore", before: "Artifact | None", after: "Artifact", out: "Console") -> None:
+    """Say what became of the clusters, and of what was learnt about them."""
+    from gem_assets.run import TEACHER
+    from gem_assets.sphere.crosswalk import CROSSWALK_NAME, Crosswalk
+
+    fitted_on = sorted(str(ref.partition) for ref in after.manifest.inputs if ref.asset == "embeddings")
+    many = f"{len(fitted_on)} snapshot{'s' * (len(fitted_on) > 1)}"
+    shown = f"{many} ({fitted_on[0]} to {fitted_on[-1]})" if fitted_on else many
+    if before is not None and before.identity == after.identity:
+        out.print(f"The teacher in force was fitted on {shown} already; what follows from it is up to date now.")
+    else:
+        out.print(f"The teacher was {'fitted' if before is None else 'refitted'} on {shown}.")
+    if (after.path / CROSSWALK_NAME).is_file():
+        walk = Crosswalk.read(after.path)
+        out.print(
+            f"Against the teacher before it: {len(walk.ids) - len(walk.births)} of {len(walk.ids)} clusters keep their "
+            f"id, {walk.kept:.1%} of the documents their cluster; births {len(walk.births)}, deaths "
+            f"{len(walk.deaths)}, splits {len(walk.splits)}, merges {len(walk.merges)}.",
+            soft_wrap=True,
+        )
+    evidence = artifacts.current("carried_evidence")
+    of_this = evidence is not None and any(
+        ref.asset == TEACHER and ref.identity == after.identity for ref in evidence.manifest.inputs
+    )
+    if evidence is not None and of_this and evidence.manifest.counts.get("recipes"):
+        counts = evidence.manifest.counts
+        out.print(
+            f"Carried over to the clusters of now: recipes {counts['recipes']}, swarm runs {counts['swarm_runs']} "
+            f"({evidence.path})",
+            soft_wrap=True,
+        )
