@@ -26,9 +26,10 @@ ROW_COLUMNS = [
 def drift_statistics(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.drift.statistics import publish_statistics
-    from gem_assets.sphere.gem import GemTeacher
-    from gem_assets.sphere.seed_fit import MODEL_FOLDER
+    from gem_assets.drift.statistics import Seen, publish_statistics
+    from gem_assets.sphere.seed_fit import load_seed
+    from gem_assets.student.config import StudentConfig
+    from gem_assets.student.distil import training_ids
 
     conf, snapshot = settings.load().drift, context.partition_key
     teacher = store.input("teacher_clusters")
@@ -43,11 +44,17 @@ def drift_statistics(
         libraries=("numpy", "scipy"),
     )
     if stage.done is None:
+        student = store.artifact(store.ancestor(labels, "student_model")).manifest
+        fitted, seed, _ = load_seed(store.artifact(teacher).path)
         with stage.write() as draft:
             draft.counts = publish_statistics(
                 store.table_scan([labels])(["doc_id", "lang", "cluster", "margin"]),
                 store.table_scan([vectors]),
-                GemTeacher.load(store.artifact(teacher).path / MODEL_FOLDER),
+                fitted,
+                Seen(
+                    by_teacher=seed.column("doc_id").combine_chunks(),
+                    by_student=training_ids(seed, StudentConfig.model_validate(student.config)),
+                ),
                 conf,
                 draft.path,
             )

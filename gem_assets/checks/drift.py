@@ -25,9 +25,7 @@ def drift_is_small(settings: SettingsResource, store: StoreResource) -> dg.Asset
             {
                 "snapshot": row.snapshot,
                 "lang": row.lang,
-                "divergence": 0.0 if row.reference else max(0.0, row.divergence - row.expected_divergence),
-                "likelihood_drop": 0.0 if row.reference else row.likelihood_drop,
-                "unsure_rise": 0.0 if row.reference else row.unsure_rise,
+                **{name: 0.0 if row.reference else row.certain(name) for name in METRICS},
                 "level": row.level if row.lang == "all" or row.level == "steady" else "warn",
             }
             for row in judged

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 class Threshold(BaseModel):
@@ -39,12 +39,15 @@ class DriftConfig(BaseModel):
     least_documents: int = Field(
         default=200, ge=1, description="Smaller snapshots and languages are shown and never judged."
     )
+    errors: float = Field(
+        default=3.0, ge=0, description="Standard errors of sampling that are taken off a figure before it is judged."
+    )
     divergence: Threshold = Field(
-        default=Threshold(warn=0.05, refit=0.15),
+        default=Threshold(warn=0.02, refit=0.15),
         description="Jensen–Shannon divergence of label shares from the reference, in bits.",
     )
     likelihood_drop: Threshold = Field(
-        default=Threshold(warn=0.25, refit=0.75),
+        default=Threshold(warn=0.05, refit=0.5),
         description="Fall of the mean log-likelihood below the reference, in its standard deviations.",
     )
     unsure_rise: Threshold = Field(

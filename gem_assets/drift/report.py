@@ -4,8 +4,15 @@
 - ``likelihood_drop``: reference mean log-likelihood minus the snapshot's, in standard deviations of the reference;
 - ``unsure_rise``: share of labels below the margin, minus that of the reference.
 
-Even without drift, n documents over K clusters diverge from n_ref by (K - 1) (1/n + 1/n_ref) / (8 ln 2) bits on
-average; ``expected_divergence`` states it, and the divergence is judged above it.
+The last two leave out what was fitted on: the student's training documents for the one, the teacher's for the other,
+as long as ``least_documents`` others are left of the reference. A corpus that is smaller than the fits' samples has
+none; its documents then look less likely than new ones do, and the drop is understated.
+
+Even without drift, n documents differ from n_ref by chance. What is judged is each figure less ``errors`` standard
+errors of sampling, so that a small snapshot has to differ by more before it warns. With r = 1/n + 1/n_ref and K
+clusters in use, the divergence of equal shares is close to r / (8 ln 2) times a chi-squared figure of K - 1 degrees of
+freedom: (K - 1) r / (8 ln 2) bits on average (``expected_divergence``, taken off too), with a standard error of
+sqrt(2 (K - 1)) r / (8 ln 2). The others have those of a difference of means and of shares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,8 +46,10 @@ class DriftRow(BaseModel):
         Whether the teacher was fitted on this snapshot.
     mean_log_likelihood
         Nats a document, over ``scored`` documents; None when none was scored.
+    certain_divergence, certain_likelihood_drop, certain_unsure_rise
+        The figures less what sampling explains; these are judged.
     level
-        The worst of the three figures; ``steady`` for rows that are too small to judge.
+        The worst of the three; ``steady`` for rows that are too small to judge.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,8 +65,16 @@ class DriftRow(BaseModel):
     likelihood_drop: float
     unsure_share: float
     unsure_rise: float
+    # reports of the first version lack these
+    certain_divergence: float = 0.0
+    certain_likelihood_drop: float = 0.0
+    certain_unsure_rise: float = 0.0
     judged: bool
     level: Level
+
+    def certain(self, metric: str) -> float:
+        """Return what is judged of a metric: the figure less what sampling explains."""
+        return float(getattr(self, f"certain_{metric}"))
 
 
 class DriftReport(BaseModel):
@@ -89,20 +106,43 @@ class DriftReport(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Sums:
+class Sums:
+    """What :mod:`gem_assets.drift.statistics` keeps of some documents.
+
+    Attributes
+    ----------
+    counts
+        float64 (K,): labels by cluster.
+    unseen, unsure
+        Labels of documents that the student was not trained on, and those of them below the margin.
+    scored, total, squares
+        float64 (2,): documents whose log-likelihood was taken, the sum of it and of its squares; of documents that the
+        teacher was fitted on, and of others.
+    """
+
     counts: Floats
+    unseen: float
     unsure: float
-    scored: float
-    total: float
-    squares: float
+    scored: Floats
+    total: Floats
+    squares: Floats
 
     @property
     def documents(self) -> float:
+        """Labels in all clusters."""
         return float(self.counts.sum())
 
-    def __add__(self, other: "_Sums") -> "_Sums":
-        return _Sums(
+    def likelihood(self, least: int) -> tuple[float, float, float]:
+        """Documents scored, mean and variance of their log-likelihood: of unseen ones if there are enough, else all."""
+        used = slice(1, 2) if self.scored[1] >= least else slice(0, 2)
+        n, total, squares = (float(part[used].sum()) for part in (self.scored, self.total, self.squares))
+        mean = total / max(n, 1.0)
+        return n, mean, max(squares / max(n, 1.0) - mean**2, 1e-12)
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(
             self.counts + other.counts,
+            self.unseen + other.unseen,
             self.unsure + other.unsure,
             self.scored + other.scored,
             self.total + other.total,
@@ -133,7 +173,7 @@ def publish_drift(
     for lang in [EVERY_LANGUAGE, *(lang for lang in langs if lang != EVERY_LANGUAGE)]:
         base = _pooled([sums[name][lang] for name in reference if lang in sums[name]], k)
         rows += [
-            _row(name, lang, by_lang[lang], base, name in reference, config)
+            compare(name, lang, by_lang[lang], base, name in reference, config)
             for name, by_lang in sums.items()
             if lang in by_lang
         ]
@@ -144,26 +184,31 @@ def publish_drift(
     pq.write_table(pa.Table.from_pylist([row.model_dump() for row in rows]), out / TABLE_NAME, compression="zstd")
     shown = [row for row in rows if row.lang == EVERY_LANGUAGE]
     limits = {name: (getattr(config, name).warn, getattr(config, name).refit) for name in METRICS}
-    lines = {name: [getattr(row, name) for row in shown] for name in METRICS}
+    lines = {name: [row.certain(name) for row in shown] for name in METRICS}
     (out / PICTURE_NAME).write_bytes(drift_lines([row.snapshot for row in shown], lines, limits))
     return report
 
 
-def read_sums(folder: Path, k: int) -> dict[str, _Sums]:
+def read_sums(folder: Path, k: int) -> dict[str, Sums]:
     """Read the sums of one snapshot, by language, with all languages together under ``all``."""
     counts, likelihood = pq.read_table(folder / COUNTS_NAME), pq.read_table(folder / LIKELIHOOD_NAME)
-    found: dict[str, _Sums] = {}
+    found: dict[str, Sums] = {}
 
-    def add(lang: str, sums: _Sums) -> None:
+    def add(lang: str, sums: Sums) -> None:
         for key in (lang, EVERY_LANGUAGE):
             found[key] = found[key] + sums if key in found else sums
 
+    none = np.zeros(2)
     for row in counts.to_pylist():
         one = np.zeros(k)
         one[row["cluster"]] = row["documents"]
-        add(row["lang"], _Sums(one, row["unsure"], 0.0, 0.0, 0.0))
+        # the first version counted unsure labels among all documents
+        unseen = row.get("unseen", row["documents"])
+        add(row["lang"], Sums(one, unseen, row["unsure"], none, none, none))
     for row in likelihood.to_pylist():
-        add(row["lang"], _Sums(np.zeros(k), 0.0, row["documents"], row["total"], row["squares"]))
+        part = np.eye(2)[int(row.get("unseen", True))]
+        sums = [part * row[name] for name in ("documents", "total", "squares")]
+        add(row["lang"], Sums(np.zeros(k), 0.0, 0.0, *sums))
     return found
 
 
@@ -178,42 +223,51 @@ def jensen_shannon(p: Floats, q: Floats) -> float:
     return max(0.0, (relative(p) + relative(q)) / 2)
 
 
-def _row(name: str, lang: str, own: _Sums, base: _Sums, reference: bool, config: DriftConfig) -> DriftRow:
+def compare(name: str, lang: str, own: Sums, base: Sums, reference: bool, config: DriftConfig) -> DriftRow:
+    """Compare the documents of one snapshot, in one language or all, with those of the reference."""
     n, n_base = own.documents, base.documents
-    divergence = expected = 0.0
+    share = own.unsure / own.unseen if own.unseen else 0.0
+    divergence = expected = drop = rise = 0.0
+    certain = dict.fromkeys(METRICS, 0.0)
     if n and n_base:
-        divergence = jensen_shannon(own.counts / n, base.counts / n_base)
-        cells = int(((own.counts + base.counts) > 0).sum())
-        expected = (cells - 1) / (8 * np.log(2)) * (1 / n + 1 / n_base)
-    drop = 0.0
-    if own.scored and base.scored > 1:
-        mean = base.total / base.scored
-        spread = np.sqrt(max(base.squares / base.scored - mean**2, 1e-12))
-        drop = float((mean - own.total / own.scored) / spread)
-    share = own.unsure / n if n else 0.0
-    rise = share - base.unsure / n_base if n_base else 0.0
+        chance = (1 / n + 1 / n_base) / (8 * np.log(2))
+        freedom = int(((own.counts + base.counts) > 0).sum()) - 1
+        divergence, expected = jensen_shannon(own.counts / n, base.counts / n_base), freedom * chance
+        certain["divergence"] = divergence - expected - config.errors * float(np.sqrt(2 * freedom)) * chance
+    if own.unseen and base.unseen:
+        pooled = (own.unsure + base.unsure) / (own.unseen + base.unseen)
+        error = np.sqrt(pooled * (1 - pooled) * (1 / own.unseen + 1 / base.unseen))
+        rise = share - base.unsure / base.unseen
+        certain["unsure_rise"] = rise - config.errors * float(error)
+    scored, mean, spread = own.likelihood(config.least_documents)
+    base_scored, base_mean, base_spread = base.likelihood(config.least_documents)
+    if scored and base_scored > 1:
+        drop = (base_mean - mean) / float(np.sqrt(base_spread))
+        error = np.sqrt((max(spread, base_spread) / scored + base_spread / base_scored) / base_spread)
+        certain["likelihood_drop"] = drop - config.errors * float(error)
     judged = min(n, n_base) >= config.least_documents
-    figures = {"divergence": divergence - expected, "likelihood_drop": drop, "unsure_rise": rise}
-    levels = [_level(figures[metric], getattr(config, metric)) for metric in METRICS]
+    levels = [_level(certain[metric], getattr(config, metric)) for metric in METRICS]
     return DriftRow(
         snapshot=name,
         lang=lang,
         reference=reference,
         documents=int(n),
-        scored=int(own.scored),
+        scored=int(scored),
         divergence=divergence,
         expected_divergence=expected,
-        mean_log_likelihood=own.total / own.scored if own.scored else None,
+        mean_log_likelihood=mean if scored else None,
         likelihood_drop=drop,
         unsure_share=share,
         unsure_rise=rise,
+        **{f"certain_{metric}": max(0.0, certain[metric]) for metric in METRICS},
         judged=judged,
         level=_worst(levels) if judged and not reference else "steady",
     )
 
 
-def _pooled(parts: Sequence[_Sums], k: int) -> _Sums:
-    total = _Sums(np.zeros(k), 0.0, 0.0, 0.0, 0.0)
+def _pooled(parts: Sequence[Sums], k: int) -> Sums:
+    none = np.zeros(2)
+    total = Sums(np.zeros(k), 0.0, 0.0, none, none, none)
     for part in parts:
         total = total + part
     return total

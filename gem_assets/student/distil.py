@@ -88,9 +88,9 @@ def distil(
     ValueError
         When there are too few documents to train, calibrate and hold out.
     """
-    labels = sample.column("label").to_numpy().astype(np.int64)
+    labels = _labels(sample)
     n_clusters = int(responsibilities.shape[1])  # pyright: ignore[reportOptionalSubscript]
-    held_out = held_out_mask(sample.column("doc_id"), config.held_out_share, config.seed, strata=labels)
+    held_out = _held_out(sample, config)
     train = choose_training(labels, influence, ~held_out, config)
     student = StudentLabeller.fit(
         sample.column("text").take(pa.array(train)),
@@ -131,6 +131,19 @@ def distil(
     )
     (out / REPORT_NAME).write_text(json.dumps(report.model_dump(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return report
+
+
+def training_ids(sample: pa.Table, config: StudentConfig) -> pa.Array:
+    """Return the ids of the seed documents that a student of these settings may have been trained on."""
+    return sample.column("doc_id").combine_chunks().filter(pa.array(~_held_out(sample, config)))
+
+
+def _held_out(sample: pa.Table, config: StudentConfig) -> NDArray[np.bool_]:
+    return held_out_mask(sample.column("doc_id"), config.held_out_share, config.seed, strata=_labels(sample))
+
+
+def _labels(sample: pa.Table) -> NDArray[np.int64]:
+    return sample.column("label").to_numpy().astype(np.int64)
 
 
 def choose_training(
