@@ -45,7 +45,8 @@ def make_searched(strategy: str, work: RecipeWork) -> "Recipe":
     from gem_assets.mixing.grow import swarm_spec, wanted_targets
     from gem_assets.mixing.quality.documents import load_scored
     from gem_assets.mixing.quality.selected import run_selections
-    from gem_assets.mixing.scored import SelectionTrainer, publish_searched
+    from gem_assets.mixing.quality.trial import SelectionTrainer
+    from gem_assets.mixing.scored import publish_searched
 
     config, data = work.settings.mixing.scores, work.folder(TOKENS)
     documents = load_scored(data, work.frame.supply, config)
@@ -54,7 +55,9 @@ def make_searched(strategy: str, work: RecipeWork) -> "Recipe":
         spec=swarm_spec(work.settings.proxy, data, work.frame.taxonomy_version, documents.domains),
         folder=work.store.cache(PROXY_FOLDER),
         map_shards=work.map_shards,
-        progress=lambda done, total, _: work.report(f"{done} of {total} proxies"),
+        progress=lambda done, total, left: work.report(
+            f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
+        ),
     )
     trainer = SelectionTrainer.of(train, data, wanted_targets(data))
     return publish_searched(strategy, documents, work.frame, config, trainer, work.out)

@@ -9,8 +9,7 @@ Writes what every recipe writes, ``evidence.json``, ``law.png`` after a search, 
 cluster, scores, and how often it is taken.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,22 @@ from gem_assets.mixing.methods.metarater import learn_weights, select_best, weig
 from gem_assets.mixing.methods.quadmix import (
     QuaDMixParameters,
     QualityCorpus,
-    draw_copies,
     sampling_values,
     search_quadmix,
 )
 from gem_assets.mixing.methods.qurating import inclusion_probabilities
 from gem_assets.mixing.methods.surrogate import SearchResult
-from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.propose import divergence
 from gem_assets.mixing.quality.documents import ScoredDocuments
-from gem_assets.mixing.quality.selected import SelectionJob
+from gem_assets.mixing.quality.trial import (
+    NATURAL,
+    SelectionTrainer,
+    arm_rows,
+    arms_verdict,
+    selection_job,
+    train_arms,
+)
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.proxy.pool import EvaluationSet
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
@@ -47,44 +50,9 @@ SEARCHED = (QUADMIX, META_RATER)
 SCORED = (QURATING, *SEARCHED)
 SELECTION_NAME = "selection.parquet"
 
-#: Seeds that the answer of a search is trained with.
-CHECKS = 3
-_NATURAL, _CHOSEN, _SHARES = "all documents, natural shares", "chosen documents", "its shares alone"
 _SHARES_ALONE = (
     "the recipe carries shares alone: orders, exports and confirmations take all documents of a cluster alike"
 )
-
-
-@dataclass(frozen=True)
-class SelectionTrainer:
-    """Where a search gets its losses.
-
-    Attributes
-    ----------
-    train
-        Losses ``(m, J)`` of proxies on chosen documents.
-    importance : float64 array, shape (J,)
-        Weight of each target, sum 1.
-    target
-        Names of those that count, for the evidence.
-    """
-
-    train: Callable[[Sequence[SelectionJob]], Floats]
-    importance: Floats
-    target: str
-
-    @classmethod
-    def of(
-        cls, train: Callable[[Sequence[SelectionJob]], Floats], prepared: Path, importance: Mapping[str, float]
-    ) -> "SelectionTrainer":
-        """Weigh the targets of a prepared folder; those that are not named count nothing."""
-        names = EvaluationSet.load(prepared).names
-        wanted = [name for name in names if importance.get(name, 0.0) > 0]
-        return cls(train, as_weights(np.array([importance.get(name, 0.0) for name in names])), ", ".join(wanted))
-
-    def losses(self, jobs: Sequence[SelectionJob]) -> Floats:
-        """Weighted mean loss of each, ``(m,)``."""
-        return self.train(jobs) @ self.importance
 
 
 def publish_qurating(documents: ScoredDocuments, frame: MixtureFrame, config: ScoreConfig, out: Path) -> Recipe:
@@ -144,7 +112,8 @@ def publish_searched(
     else:
         raise ValueError(f"no search {strategy!r}; there are {', '.join(SEARCHED)}")
     shares = _capped(documents.shares(weights), frame)
-    arms = _train_arms(documents, weights, shares[: documents.domains], frame, trainer, seed)
+    given, natural = (p[: documents.domains] for p in (shares, frame.supply.token_shares))
+    arms = train_arms(documents, weights, given, natural, trainer, seed)
     correlation = search.cv_spearman
     evidence = RecipeEvidence(
         method=strategy,
@@ -153,13 +122,13 @@ def publish_searched(
         law=f"boosted trees from the rule to the loss, {len(search.losses)} choices of documents",
         cv_spearman=correlation if np.isfinite(correlation) else None,
         predicted_loss=search.predicted,
-        predicted_loss_proportional=float(arms[_NATURAL].mean()),
+        predicted_loss_proportional=float(arms[NATURAL].mean()),
         kl_to_prior=divergence(shares, frame.supply.token_shares),
-        verdict=f"scores {documents.origin}: {_verdict(arms)}",
+        verdict=f"scores {documents.origin}: {arms_verdict(arms)}",
         notes=(*_notes(documents), "the loss of proportional is that of proxies trained on it, not a prediction"),
     )
     recipe = frame.recipe(strategy, shares, evidence)
-    _write(recipe, documents, weights, frame, out, {**tables, "trained": _arm_rows(arms)})
+    _write(recipe, documents, weights, frame, out, {**tables, "trained": arm_rows(arms)})
     draw_law(recipe, search.held_out, search.losses, "boosted trees on rules", out)
     return recipe
 
@@ -171,7 +140,7 @@ def _quadmix(
     corpus = QualityCorpus(documents.scores, domain.astype(np.int64), documents.tokens)
 
     def evaluate(many: Iterable[Floats]) -> Floats:
-        return trainer.losses([_job(f"{QUADMIX}-{i:03d}", v, documents, seed) for i, v in enumerate(many)])
+        return trainer.losses([selection_job(f"{QUADMIX}-{i:03d}", v, documents, seed) for i, v in enumerate(many)])
 
     rule, search = search_quadmix(corpus, evaluate, tied=config.tied, runs=config.proxies, seed=seed)
     return sampling_values(corpus, rule), search, {"rule": _rule_rows(rule, active, documents.raters)}
@@ -184,55 +153,15 @@ def _meta_rater(
 
     def evaluate(many: Iterable[NDArray[np.bool_]]) -> Floats:
         chosen = (mask.astype(np.float64) for mask in many)
-        return trainer.losses([_job(f"{META_RATER}-{i:03d}", v, documents, seed) for i, v in enumerate(chosen)])
+        return trainer.losses(
+            [selection_job(f"{META_RATER}-{i:03d}", v, documents, seed) for i, v in enumerate(chosen)]
+        )
 
     learned = learn_weights(
         documents.scores, documents.tokens, budget, evaluate, runs=config.proxies, seed=seed
     )  # fmt: skip
     chosen = select_best(documents.scores, documents.tokens, learned.weights, budget)
     return chosen.astype(np.float64), learned.search, {"raters": _raters(documents, learned.weights)}
-
-
-def _job(label: str, weights: Floats, documents: ScoredDocuments, seed: int) -> SelectionJob:
-    """Draw the copies of a choice; a cluster of which nothing was drawn gets no share."""
-    copies = draw_copies(weights, seed)
-    drawn = np.bincount(documents.clusters, copies, minlength=documents.domains) > 0
-    shares = np.where(drawn, documents.shares(weights), 0.0)
-    if not shares.sum() > 0:
-        # a rule that keeps next to nothing: its expected shares, with all documents
-        return SelectionJob.of(label, None, documents.shares(weights), seed)
-    return SelectionJob.of(label, documents.over_prepared(copies), shares / shares.sum(), seed)
-
-
-def _train_arms(
-    documents: ScoredDocuments,
-    weights: Floats,
-    shares: Floats,
-    frame: MixtureFrame,
-    trainer: SelectionTrainer,
-    seed: int,
-) -> dict[str, Floats]:
-    """Losses of the three arms over the seeds after that of the search, ``(CHECKS,)`` each."""
-    held = np.bincount(documents.clusters, minlength=documents.domains) > 0
-    natural = np.where(held, frame.supply.token_shares[: documents.domains], 0.0)
-    seeds = range(seed + 1, seed + 1 + CHECKS)
-    jobs = [
-        *(SelectionJob.of(_NATURAL, None, natural / natural.sum(), s) for s in seeds),
-        *(_job(_CHOSEN, weights, documents, s) for s in seeds),
-        *(SelectionJob.of(_SHARES, None, shares / shares.sum(), s) for s in seeds),
-    ]
-    losses = trainer.losses(jobs).reshape(3, CHECKS)
-    return dict(zip((_NATURAL, _CHOSEN, _SHARES), losses, strict=True))
-
-
-def _verdict(arms: Mapping[str, Floats]) -> str:
-    gains = {name: arms[name] - arms[_NATURAL] for name in (_CHOSEN, _SHARES)}
-    told = ", ".join(f"{name} {g.mean():+.4f} nats, better in {(g < 0).sum()} of {CHECKS}" for name, g in gains.items())
-    if (gains[_SHARES] < 0).all():
-        return f"supported by the proxies ({told}); confirm it at the next model size"
-    if (gains[_CHOSEN] < 0).all():
-        return f"not supported as a mixture, as a choice of documents it is ({told}); use proportional"
-    return f"not supported ({told}); use proportional"
 
 
 def _quality(documents: ScoredDocuments) -> Floats:
@@ -275,13 +204,6 @@ def _rule_rows(rule: QuaDMixParameters, active: NDArray[np.int64], raters: Seque
             **{name: float(weight) for name, weight in zip(raters, rule.merge[:, m], strict=True)},
         }
         for m, k in enumerate(active)
-    ]
-
-
-def _arm_rows(arms: Mapping[str, Floats]) -> list[Row]:
-    return [
-        {"arm": name, "mean_loss": float(losses.mean()), **{f"seed_{i}": float(x) for i, x in enumerate(losses, 1)}}
-        for name, losses in arms.items()
     ]
 
 

@@ -9,8 +9,9 @@ import pytest
 from gem_assets.mixing.config import MixingConfig, ScoreConfig
 from gem_assets.mixing.quality.documents import load_scored
 from gem_assets.mixing.quality.selected import run_selections
+from gem_assets.mixing.quality.trial import SelectionTrainer
 from gem_assets.mixing.recipe import Recipe
-from gem_assets.mixing.scored import SelectionTrainer, publish_qurating, publish_searched
+from gem_assets.mixing.scored import publish_qurating, publish_searched
 from gem_assets.proxy.swarm import SwarmSpec
 from tests.mixing.quality.worlds import CONFIG, frame, write_prepared
 

@@ -11,6 +11,7 @@ is larger for that, which is why the answer of a search is trained over several 
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -132,11 +133,12 @@ def run_selections(
     wanted = {job.key(identity, pool.digest): job for job in jobs}
     with file_lock(folder / ".lock", timeout=5.0, purpose="train proxies on chosen documents"):
         missing = [(key, job) for key, job in wanted.items() if _read(folder, key) is None]
-        done = len(wanted) - len(missing)
-        for _ in map_shards(partial(train_selection, spec=spec, folder=folder), missing, "chosen documents"):
-            done += 1
+        done, started = len(wanted) - len(missing), time.monotonic()
+        work = partial(train_selection, spec=spec, folder=folder)
+        for number, _ in enumerate(map_shards(work, missing, "chosen documents"), start=1):
             if progress is not None:
-                progress(done, len(wanted), None)
+                left = (time.monotonic() - started) / number * (len(missing) - number)
+                progress(done + number, len(wanted), left)
     rows = {key: _read(folder, key) or {} for key in wanted}
     for key, row in rows.items():
         if "losses" not in row:

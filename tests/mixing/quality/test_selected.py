@@ -47,7 +47,7 @@ def test_what_is_trained_once_is_not_trained_again(prepared, tmp_path):
     told = []
     first = run_selections(jobs[:2], spec(folder), rows)
     both = run_selections(jobs, spec(folder), rows, progress=lambda *step: told.append(step))
-    assert told == [(3, 3, None)]
+    assert told == [(3, 3, 0.0)]
     assert both[:2].tolist() == first.tolist()
     assert both.shape == (3, 1)
     # the target is of the good documents
