@@ -33,7 +33,9 @@ from gem_assets.mixing.methods.surrogate import SearchResult
 from gem_assets.mixing.propose import divergence
 from gem_assets.mixing.quality.documents import ScoredDocuments
 from gem_assets.mixing.quality.trial import (
+    CHECKS,
     NATURAL,
+    SHARES,
     SelectionTrainer,
     arm_rows,
     arms_verdict,
@@ -121,11 +123,16 @@ def publish_searched(
         target=trainer.target,
         law=f"boosted trees from the rule to the loss, {len(search.losses)} choices of documents",
         cv_spearman=correlation if np.isfinite(correlation) else None,
-        predicted_loss=search.predicted,
+        predicted_loss=float(arms[SHARES].mean()),
+        predicted_interval=(float(arms[SHARES].min()), float(arms[SHARES].max())),
         predicted_loss_proportional=float(arms[NATURAL].mean()),
         kl_to_prior=divergence(shares, frame.supply.token_shares),
         verdict=f"scores {documents.origin}: {arms_verdict(arms)}",
-        notes=(*_notes(documents), "the loss of proportional is that of proxies trained on it, not a prediction"),
+        notes=(
+            *_notes(documents),
+            f"losses are those of proxies trained on the shares alone and on the natural ones, {CHECKS} seeds; the "
+            f"trees expect {search.predicted:.4f} of the choice, at the seed of the search",
+        ),
     )
     recipe = frame.recipe(strategy, shares, evidence)
     _write(recipe, documents, weights, frame, out, {**tables, "trained": arm_rows(arms)})

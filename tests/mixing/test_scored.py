@@ -94,6 +94,7 @@ def test_a_search_finds_the_rater_that_knows(world, tmp_path, strategy):
     assert evidence.target == "aim"
     assert evidence.cv_spearman > 0.5
     assert evidence.predicted_loss < evidence.predicted_loss_proportional == pytest.approx(0.5)
+    assert evidence.predicted_interval[0] <= evidence.predicted_loss <= evidence.predicted_interval[1]
     assert "supported by the proxies" in evidence.verdict
     assert "better in 3 of 3" in evidence.verdict
     tables = json.loads((tmp_path / "evidence.json").read_text())
