@@ -202,7 +202,7 @@ def cluster_counts(
 def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
-    from gem_assets.mixing.groups import cluster_groups
+    from gem_assets.mixing.groups import GroupError, cluster_groups
     from gem_assets.mixing.grow import (
         PICTURE,
         describe_swarm,
@@ -221,6 +221,7 @@ def proxy_swarm(
     from gem_assets.report.mixture_pages import SWARM_PAGE, swarm_page
     from gem_assets.taxonomy.publish import TAXONOMY_NAME
     from gem_assets.taxonomy.taxonomy import Taxonomy
+    from resources.store import MissingInputError
 
     loaded = settings.load()
     conf, mixing = loaded.proxy, loaded.mixing
@@ -232,7 +233,11 @@ def proxy_swarm(
     k = int(data.manifest.counts["clusters"])
     supply = read_supply(store.artifact(inventory).path, k)
     taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
-    groups = cluster_groups(taxonomy, conf.groups) if conf.sampler == "hierarchical" else None
+    try:
+        groups = cluster_groups(taxonomy, conf.groups) if conf.sampler == "hierarchical" else None
+    except GroupError as error:
+        # a plan lists what is missing, and goes on
+        raise MissingInputError(str(error)) from error
     drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf, groups)
     stage = Stage(
         store,

@@ -65,10 +65,16 @@ def make_searched(strategy: str, work: RecipeWork) -> "Recipe":
 
 def score_settings(strategy: str, settings: Settings) -> dict[str, Any]:
     """Settings of the scores as they name a result: the digest of the file stands for the file."""
-    from gem_assets.mixing.quality.scores import file_of_scores
+    from gem_assets.mixing.quality.scores import ScoreFileError, file_of_scores
+    from resources.store import MissingInputError
 
     scores = settings.mixing.scores
-    return {**scores.model_dump(mode="json", include=_COUNTS[strategy]), "file": file_of_scores(scores.file)}
+    try:
+        file = file_of_scores(scores.file)
+    except ScoreFileError as error:
+        # a plan lists what is missing, and goes on
+        raise MissingInputError(str(error)) from error
+    return {**scores.model_dump(mode="json", include=_COUNTS[strategy]), "file": file}
 
 
 def drawn_settings(strategy: str, settings: Settings) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.settings import load_settings
 from resources import StoreResource
-from tests.direct import CORE, run_graph, run_step, write_small_settings
+from resources.probe import probe
+from tests.direct import BY_KEY, CORE, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 
 BEFORE = (
@@ -45,6 +48,25 @@ def root(tmp_path_factory):
     land_parquet(root, "2024-10", passages()[:110])
     run_graph(root, BEFORE)
     return root
+
+
+@pytest.mark.slow
+def test_a_file_of_scores_is_joined_and_names_the_result(root, tmp_path, monkeypatch):
+    store = StoreResource(root=str(root))
+    documents = pq.read_table(store.artifacts.current("proxy_tokens").path / "documents.parquet")
+    path = tmp_path / "scores.jsonl"
+    lines = [{"doc_id": name, "mine": i % 7} for i, name in enumerate(documents.column("doc_id").to_pylist())]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    monkeypatch.setenv("GEM_MIXING__SCORES__FILE", str(path))
+    first = run_step(root, "recipes/qurating", None)
+    assert first.metadata["computed"]
+    assert "scores scores.jsonl" in str(first.metadata["verdict"])
+    assert not run_step(root, "recipes/lexical", None).metadata["computed"]
+    path.write_text("\n".join(json.dumps(line | {"mine": -line["mine"]}) for line in lines))
+    assert run_step(root, "recipes/qurating", None).metadata["computed"]
+    path.unlink()
+    definition = BY_KEY["recipes/qurating"]
+    assert "which is no file" in probe(definition, load_settings(root)).missing
 
 
 @pytest.mark.slow
