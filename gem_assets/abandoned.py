@@ -1,38 +1,85 @@
 """Runs whose process is gone, after a kill or a power cut.
 
-Dagster keeps such a run as started for ever, and automation waits for it for ever. Whoever holds the lock of a
-DAGSTER_HOME knows that nothing runs on it: what is still marked as running then was cut off. It is marked as canceled,
-not as failed, so that automation asks for it again; the stages themselves skip what was committed before the cut.
+Dagster keeps such a run as started for ever, with its places in the pools: automation waits for it for ever, and so
+does the next run that wants one of those places. Two kinds of processes run things here. What the daemon started lives
+no longer than the server, so whoever holds the lock of a DAGSTER_HOME, or sees that nobody does, knows that none of it
+runs. A run in the process of a command carries the name of a folder that stays locked while that process lives. What
+was cut off is marked as canceled, not as failed, so that automation asks for it again; the stages themselves skip what
+was committed before the cut.
 """
 
 import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+
+from gem_assets.lineage.durable import is_abandoned, locked_folder
 
 UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+PROCESS_TAG = "gem/process"
+"""Tag of a run in the process of a command: the name of its folder below ``PROCESSES``."""
+PROCESSES = "processes"
 
 
-def cancel_abandoned_runs(home: Path) -> list[str]:
-    """Mark every unfinished run of a DAGSTER_HOME as canceled; returns their ids.
+@contextmanager
+def named_process(home: Path) -> Generator[str]:
+    """Give the name under which this process runs things on a DAGSTER_HOME; put it on each run as ``PROCESS_TAG``."""
+    with locked_folder(home / PROCESSES, "process-") as folder:
+        yield folder.name
 
-    Call it only while holding the home's lock, before the daemon starts. Queued runs are left alone: the daemon takes
-    them up.
+
+def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
+    """Mark every unfinished run of a DAGSTER_HOME whose process is gone as canceled; returns their ids.
+
+    Queued runs are left alone: the daemon takes them up. Places in pools that finished runs still hold are freed.
+
+    Parameters
+    ----------
+    home
+        Folder with the instance's configuration.
+    server
+        Also runs of the daemon: nothing of it runs, because the caller holds the home's lock or nobody does.
     """
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         with dg.DagsterInstance.get() as instance:
             runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-            for run in runs:
-                instance.report_run_canceled(run, message="The server stopped while this run was under way.")
-            return [run.run_id for run in runs]
+            gone = [run for run in runs if _is_gone(run, home, server=server)]
+            for run in gone:
+                instance.report_run_canceled(run, message="The process of this run ended while it was under way.")
+            _free_places(instance)
     finally:
         if before is None:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+    for folder in (home / PROCESSES).glob("*"):
+        if is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    return [run.run_id for run in gone]
+
+
+def _is_gone(run: dg.DagsterRun, home: Path, *, server: bool) -> bool:
+    name = run.tags.get(PROCESS_TAG)
+    if name is None:
+        return server
+    folder = home / PROCESSES / Path(name).name
+    return not folder.exists() or is_abandoned(folder)
+
+
+def _free_places(instance: dg.DagsterInstance) -> None:
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    for run_id in storage.get_concurrency_run_ids():
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            storage.free_concurrency_slots_for_run(run_id)

@@ -2,8 +2,8 @@
 
 The landing sensor is evaluated once, then every asset is materialized with its checks, snapshot by snapshot where it
 is partitioned, on the instance under the data root; ``gem dev`` later shows the same history. A snapshot whose ingest
-fails is reported and left out, exactly as on the daemon. Nothing is forced: what is current already is not computed
-again, and what is fitted is not refitted because a snapshot came in.
+fails is reported and left out, exactly as on the daemon. Nothing is forced: what is current already is not visited,
+and what is fitted is not refitted because a snapshot came in.
 """
 
 import difflib
@@ -15,6 +15,8 @@ from typing import Any
 
 import dagster as dg
 
+from gem_assets.abandoned import PROCESS_TAG, cancel_abandoned_runs, named_process
+from gem_assets.dagster_home import prepare_home, running_server
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
 
 
@@ -32,11 +34,25 @@ class Step:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What ran and what came of it."""
+    """What ran and what came of it.
+
+    Attributes
+    ----------
+    steps
+        What ran, in order.
+    seconds
+        From the look at the landing folder to the end of the last step.
+    snapshots
+        All that are registered.
+    standing
+        What was up to date and did not run, with the checks that its last run failed; fitted things that stay although
+        there are new snapshots are not among them.
+    """
 
     steps: tuple[Step, ...]
     seconds: float
     snapshots: tuple[str, ...] = field(default=())
+    standing: tuple[Step, ...] = field(default=())
 
     @property
     def failed(self) -> tuple[Step, ...]:
@@ -69,6 +85,7 @@ def materialize_everything(
     progress: Progress | None = None,
     only: Sequence[str] | None = None,
     also: Sequence[str] = (),
+    keep_fitted: bool | None = None,
 ) -> RunSummary:
     """Register what has landed and bring every asset up to date.
 
@@ -82,6 +99,9 @@ def materialize_everything(
         Names of the assets to materialize; all of them by default.
     also
         Names of assets that run by hand and are to run now.
+    keep_fitted
+        Leave what is fitted as it is while it differs from a new fit only by snapshots that it has not seen. By default
+        so in a run of everything, and not in one of named assets.
 
     Returns
     -------
@@ -95,23 +115,36 @@ def materialize_everything(
     """
     os.environ[DATA_ROOT_VARIABLE] = str(settings.data_root)
     from gem_assets.definitions import code_location
+    from resources.standing import Standing
 
     started = time.monotonic()
     defs = code_location(settings.data_root)
     _check_names(defs, [*(only or ()), *also])
-    with open_instance(settings) as instance:
+    home = prepare_home(settings)
+    # what a killed process left would hold its places in the pools, and this run would wait for them for ever
+    cancel_abandoned_runs(home, server=running_server(home) is None)
+    with open_instance(settings) as instance, named_process(home) as process:
         _register_landed(defs, instance)
         snapshots = tuple(sorted(instance.get_dynamic_partitions("snapshot")))
         plan = [(key, s) for key, s in _plan(defs, snapshots, also) if only is None or key.to_user_string() in only]
         steps: list[Step] = []
+        standing: list[Step] = []
         broken: set[str] = set()
         number = 0
+        keep = only is None if keep_fitted is None else keep_fitted
+        known = Standing(defs, instance, settings, SNAPSHOT_ASSETS)
         for number, (asset, snapshot) in enumerate(plan):
-            if snapshot in broken or (only is None and _is_kept(defs, settings, asset)):
+            if snapshot in broken:
                 continue
             if progress is not None:
                 progress(number, len(plan), f"{asset.to_user_string()}{f' [{snapshot}]' if snapshot else ''}")
-            step = _materialize(defs, instance, asset, snapshot)
+            found = known.ask(asset, snapshot)
+            if found.stands:
+                standing.append(Step(asset.to_user_string(), snapshot, 0.0, True, found.failed_checks))
+                continue
+            if found.kept and keep:
+                continue
+            step = _materialize(defs, instance, asset, snapshot, {PROCESS_TAG: process})
             steps.append(step)
             if not step.succeeded:
                 if snapshot is None:
@@ -122,7 +155,7 @@ def materialize_everything(
             progress(min(number, len(plan) - failed), len(plan), f"{failed} failed")
         elif progress is not None:
             progress(len(plan), len(plan), "done")
-    return RunSummary(tuple(steps), time.monotonic() - started, snapshots)
+    return RunSummary(tuple(steps), time.monotonic() - started, snapshots, tuple(standing))
 
 
 def refit_everything(settings: Settings, progress: Progress | None = None) -> RunSummary:
@@ -156,30 +189,8 @@ def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
             raise UnknownAssetError(f"there is no asset {name!r}; {meant}")
 
 
-def _is_kept(defs: dg.Definitions, settings: Settings, asset: dg.AssetKey) -> bool:
-    """Tell whether a fitted asset stays: it exists, and differs from a new fit only by snapshots it has not seen."""
-    from gem_assets.lineage.artifacts import ArtifactStore
-    from gem_assets.plan import differences
-    from resources.probe import probe
-
-    definition = defs.get_assets_def(asset)
-    if definition.tags_by_key[asset].get("gem/refresh") != "fitted":
-        return False
-    name = asset.to_user_string()
-    current = ArtifactStore(settings.data_root).current(name)
-    if current is None:
-        return False
-    stage = probe(definition, settings).stage
-    if stage is None or stage.identity == current.identity:
-        return False
-    reasons = differences(current.manifest, stage.wanted, SNAPSHOT_ASSETS)
-    return all(reason.kind == "snapshots" for reason in reasons)
-
-
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the Dagster instance of a data root, whose home is made when it is not there yet."""
-    from gem_assets.dagster_home import prepare_home
-
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
     return dg.DagsterInstance.get()
 
@@ -224,20 +235,20 @@ def _plan(
             yield node.key, None
 
 
-def _materialize(defs: dg.Definitions, instance: dg.DagsterInstance, asset: dg.AssetKey, snapshot: str | None) -> Step:
+def _materialize(
+    defs: dg.Definitions, instance: dg.DagsterInstance, asset: dg.AssetKey, snapshot: str | None, tags: dict[str, str]
+) -> Step:
     started = time.monotonic()
-    selection = dg.AssetSelection.assets(asset)
-    job = defs.resolve_implicit_global_asset_job_def().get_subset(
-        asset_selection={asset},
-        asset_check_selection=selection.resolve_checks(defs.resolve_asset_graph()),
+    # the selection goes to the run, which records it: it is what the page of runs shows as its target
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance, asset_selection=[asset], partition_key=snapshot, tags=tags, raise_on_error=False
     )
-    result = job.execute_in_process(instance=instance, partition_key=snapshot, raise_on_error=False)
     checks = tuple(e.check_name for e in result.get_asset_check_evaluations() if not e.passed)
     failure = next((e for e in result.all_events if e.is_step_failure), None)
     error = ""
     if failure is not None:
         cause = failure.step_failure_data.error
-        error = (cause.cause or cause).message.strip() if cause is not None else ""
+        error = _in_words((cause.cause or cause).message.strip()) if cause is not None else ""
     return Step(
         asset=asset.to_user_string(),
         snapshot=snapshot,
@@ -246,3 +257,9 @@ def _materialize(defs: dg.Definitions, instance: dg.DagsterInstance, asset: dg.A
         failed_checks=checks,
         error=error,
     )
+
+
+def _in_words(message: str) -> str:
+    """Leave out the class before the message of an error of this project; what no one foresaw keeps it."""
+    kind, _, said = message.partition(": ")
+    return said if said and kind.split(".")[0] in ("gem_assets", "resources", "sensors") else message

@@ -106,7 +106,7 @@ class Stage:
             self.store.looked_up(self)
             store = self.store.artifacts
             found = store.get(self.asset, self.identity, self.partition)
-            self._lost_rows = found is not None and not self._tables_stand(found)
+            self._lost_rows = found is not None and not self.tables_stand(found)
             if found is None or self._lost_rows:
                 return None
             current = store.current(self.asset, self.partition)
@@ -156,7 +156,8 @@ class Stage:
         for table, read in sorted(versions.items()):
             self.store.tables.pin(table, read)
 
-    def _tables_stand(self, artifact: Artifact) -> bool:
+    def tables_stand(self, artifact: Artifact) -> bool:
+        """Tell whether the rows that a result committed are still in their tables."""
         for ref in artifact.manifest.lance:
             if not self._stands(ref):
                 logger.warning("%s: table %s version %d no longer holds its %d rows; it is made again",

@@ -46,8 +46,9 @@ def print_summary(
         out.print(table)
     _print_problems(summary, out)
     out.print()
-    ran = len(summary.steps)
-    out.print(f"{ran} steps in {summary.seconds:.0f} s; {seconds:.0f} s in all.")
+    ran, stood = len(summary.steps), len(summary.standing)
+    was = f" and {stood} that were up to date" if stood else ""
+    out.print(f"{ran} steps{was} in {summary.seconds:.0f} s; {seconds:.0f} s in all.")
     out.print(f"Artifacts  {settings.data_root / 'artifacts'}", soft_wrap=True, markup=False)
     out.print(f"Log        {log}", soft_wrap=True, markup=False)
     out.print(f"Look at it: [bold]{dev_command(settings.data_root)}[/]", soft_wrap=True)
@@ -176,7 +177,7 @@ def _relative(path: Path, base: Path) -> str:
 
 
 def _print_problems(summary: RunSummary, out: Console) -> None:
-    for step in summary.steps:
+    for step in (*summary.steps, *summary.standing):
         where = f"{step.asset}{f' [{step.snapshot}]' if step.snapshot else ''}"
         if step.failed_checks:
             out.print(f"Check failed: {where}: {', '.join(step.failed_checks)}", markup=False, soft_wrap=True)
