@@ -32,6 +32,10 @@ SETTINGS_FILE = "gem.toml"
 ENGINE_PATTERN = "^(local|ray|inline)$"
 
 
+#: A folder with one of these is a data root.
+MARKS = (SETTINGS_FILE, "landing", "artifacts")
+
+
 class SettingsError(ValueError):
     """A setting has a value that the platform cannot work with; the message names it."""
 
@@ -104,6 +108,26 @@ def resolve_data_root(data_root: str | Path | None = None) -> Path:
     """Return the absolute data root: the argument, else ``GEM_DATA_ROOT``, else ``./gem-data``."""
     chosen = data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT
     return Path(chosen).expanduser().absolute()
+
+
+def load_existing(data_root: str | Path | None = None) -> Settings:
+    """Read the settings of a data root that has to be there: a command that only looks, or takes away, makes none.
+
+    Raises
+    ------
+    SettingsError
+        When the folder is missing or is no data root, and as :func:`load_settings` does.
+    """
+    root = resolve_data_root(data_root)
+    if not any((root / mark).exists() for mark in MARKS):
+        lacks = f"it has none of {', '.join(MARKS)}" if root.is_dir() else "there is no such folder"
+        lacks = "it is a file" if root.is_file() else lacks
+        chosen = "--data-root" if data_root else DATA_ROOT_VARIABLE if os.environ.get(DATA_ROOT_VARIABLE) else "default"
+        raise SettingsError(
+            f"{root} (by {chosen}) is no data root: {lacks}. Name one with --data-root or {DATA_ROOT_VARIABLE}, or "
+            "make one with gem land or gem demo"
+        )
+    return load_settings(root)
 
 
 def load_settings(data_root: str | Path | None = None) -> Settings:

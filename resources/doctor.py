@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.lineage.artifacts import Artifact
+from gem_assets.lineage.blocklist import BLOCKLIST_NAME, BlocklistError
+from gem_assets.lineage.certificate import read_certificate
 from gem_assets.lineage.durable import is_abandoned
 from gem_assets.lineage.manifest import stage_name
 from gem_assets.lineage.rows import RowDigest
@@ -90,6 +92,7 @@ def examine(
     found.extend(_coverage(store, tables))
     found.extend(_landing(store, fingerprint))
     found.extend(_left_behind(store))
+    found.extend(_takedowns(store))
     order = ["error", "warning", "info"]
     return sorted(found, key=lambda f: (order.index(f.severity), f.kind, f.where))
 
@@ -371,6 +374,27 @@ def _left_behind(store: StoreResource) -> Iterator[Finding]:
             kind="left_behind", severity="info", where=name, message="a killed run left it", repairable=True,
             remedy="gem doctor --repair removes it",
         )  # fmt: skip
+
+
+def _takedowns(store: StoreResource) -> Iterator[Finding]:
+    if store.blocklist is None:
+        return
+    try:
+        requests = store.blocklist.requests()
+    except BlocklistError as error:
+        yield Finding(
+            kind="blocklist_damaged", severity="error", where=BLOCKLIST_NAME, message=str(error),
+            remedy="No snapshot is ingested until then",
+        )  # fmt: skip
+        return
+    for request in requests:
+        written = read_certificate(store.root, request.id)
+        if written is None or written.state == "pending":
+            state = "has no certificate" if written is None else "is pending"
+            yield Finding(
+                kind="takedown_pending", severity="warning", where=f"request {request.id}", message=f"it {state}",
+                remedy="gem dev or gem takedown --apply takes the documents down; gem certificate looks again",
+            )  # fmt: skip
 
 
 def _places(store: StoreResource) -> Iterator[tuple[str, str | None]]:

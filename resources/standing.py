@@ -95,7 +95,8 @@ class Standing:
             return False
         keepers = self._store.artifacts.snapshots(RAW_SHARDS).items()
         shards = {name: shard_files(found) for name, found in keepers if name != snapshot}
-        return dangling_texts(current.path / DUPLICATES_FILE, shards) == 0
+        with self._store.spill() as spill:
+            return dangling_texts(current.path / DUPLICATES_FILE, shards, spill) == 0
 
     def _as_told(self, key: dg.AssetKey, snapshot: str | None, version: str) -> Answer:
         """Compare what Dagster was last told with what a run would tell it."""

@@ -57,6 +57,56 @@ def test_each_command_has_help(command: str):
     assert "--help" in out
 
 
+LOOKING = [
+    "audit balanced",
+    "certificate",
+    "confirm bimix",
+    "diff balanced uniform",
+    "doctor --repair",
+    "export balanced --to mosaicml",
+    "lineage balanced",
+    "plan",
+    "purge",
+    "recipes",
+    "refit",
+    "remove 2026-01",
+    "swarm run",
+    "takedown https://a.example/",
+    "trace a.example",
+]
+
+
+@pytest.mark.parametrize("command", LOOKING)
+def test_a_command_that_only_looks_or_takes_away_makes_no_data_root(command: str, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    for folder, why in (("nothing", "there is no such folder"), ("other", "it has none of gem.toml, landing")):
+        code, out, err = gem(*command.split(), "--data-root", tmp_path / folder)
+        assert (code, out) == (1, "")
+        assert f"{tmp_path / folder} (by --data-root) is no data root: {why}" in err
+        assert "gem land or gem demo" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def test_a_data_root_that_the_environment_names_is_said_to_come_from_there(tmp_path: Path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GEM_DATA_ROOT", str(tmp_path / "file"))
+    code, _, err = gem("recipes")
+    assert code == 1
+    assert "file (by GEM_DATA_ROOT) is no data root: it is a file" in err
+    monkeypatch.delenv("GEM_DATA_ROOT")
+    assert "gem-data (by default) is no data root" in gem("recipes")[2]
+
+
+def test_names_that_cannot_be_are_refused_in_words(tmp_path: Path, crawl: Path):
+    gem("land", crawl, "--snapshot", "2026-01", "--data-root", tmp_path / "root")
+    code, _, err = gem("remove", "../../etc", "--data-root", tmp_path / "root")
+    assert code == 1
+    assert "is no name for a snapshot" in err
+    assert "not foreseen" not in err
+    assert gem("trace", " ", "--data-root", tmp_path / "root")[0] == 2
+
+
 def test_help_and_version_import_nothing_heavy():
     program = (
         "import sys; from typer.testing import CliRunner; from gem_assets.cli import app; "

@@ -202,7 +202,10 @@ def test_asking_again_changes_nothing_and_says_so(world):
     url = world["wanted"]["url"]
     done = CliRunner().invoke(app, ["takedown", url, "--data-root", str(world["root"])])
     assert done.exit_code == 0
-    assert "on the blocklist already" in done.stdout
+    assert "on the blocklist already" in done.stderr
+    assert ": complete" in done.stdout
+    done = CliRunner().invoke(app, ["takedown", url, "--json", "--data-root", str(world["root"])])
+    assert json.loads(done.stdout)["request"] == world["made"].request
     done = CliRunner().invoke(app, ["certificate", "--json", "--data-root", str(world["root"])])
     assert done.exit_code == 0, done.stderr
     assert [one["state"] for one in json.loads(done.stdout)] == ["complete"]

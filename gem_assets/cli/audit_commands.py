@@ -33,9 +33,9 @@ def audit(
     from gem_assets.audit.pack import read_facts
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
     mixture = find_mixture(store, recipe)
     folder = out or settings.data_root / "audits" / mixture.name

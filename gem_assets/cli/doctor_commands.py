@@ -28,13 +28,11 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes; exit code 1 on an error."""
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
     from resources.doctor import examine, repair_and_examine
     from resources.store import StoreResource
 
-    settings = load_settings(data_root)
-    if not settings.data_root.is_dir():
-        raise typer.BadParameter(f"{settings.data_root} is no folder; name the data root with --data-root")
+    settings = load_existing(data_root)
     store = StoreResource(root=str(settings.data_root))
     look = partial(examine, deep=deep, versions=versions, fingerprint=_fingerprint)
     done, found = repair_and_examine(store, look) if repair else ([], look(store))

@@ -61,9 +61,9 @@ def export(
     from gem_assets.export.mixture import export_mixture
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
     mixture = find_mixture(store, recipe)
     try:

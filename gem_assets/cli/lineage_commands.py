@@ -32,9 +32,11 @@ def trace(
     from gem_assets.cli.lineage_print import print_trace
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.trace import Tracer
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
+    if not query.strip():
+        raise typer.BadParameter("say what to look for: a URL, an id, a content digest, a domain or a source")
     with progress_report(quiet=as_json) as report:
         found = Tracer(ArtifactStore(settings.data_root), trace_index(settings, report)).trace(query, most)
     if html is not None:
@@ -64,9 +66,9 @@ def diff(
     from gem_assets.lineage.blocklist import Blocklist
     from gem_assets.lineage.diff import diff_mixtures
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
     old, new = find_mixture(store, before), find_mixture(store, after)
     with progress_report(quiet=as_json) as report:
@@ -102,9 +104,9 @@ def lineage(
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.mixtures import lineage_of
     from gem_assets.lineage.walk import verify as verify_lineage
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
     found = lineage_of(store, asset)
     faults = list(found.faults) or None

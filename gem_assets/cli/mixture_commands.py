@@ -42,9 +42,9 @@ def recipes(
     from gem_assets.cli.mixture_tables import recipe_table
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.mixing.gather import gather_recipes
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    found = gather_recipes(ArtifactStore(load_settings(data_root).data_root))
+    found = gather_recipes(ArtifactStore(load_existing(data_root).data_root))
     if page is not None:
         from gem_assets.report.mixture_pages import comparison_page
 
@@ -102,9 +102,9 @@ def run_proxies(data_root: DataRoot = None) -> None:
     _materialize(data_root, ["proxy_swarm"])
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.mixing.grow import describe_swarm
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    made = ArtifactStore(load_settings(data_root).data_root).current("proxy_swarm")
+    made = ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm")
     if made is None:
         raise MixtureStepError("proxy_swarm ran and left no result; see the run's log")
     for name, value in describe_swarm(made.path).figures.items():
@@ -163,9 +163,9 @@ def _parts(text: str) -> tuple[str, list[str]]:
 
 def _materialize(data_root: Path | None, assets: list[str]) -> None:
     from gem_assets.run import materialize_everything
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     log = settings.dagster_home / LOG
     with progress_report() as report, progress_of_log(log), quiet_stderr(log):
         summary: RunSummary = materialize_everything(

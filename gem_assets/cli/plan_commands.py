@@ -29,9 +29,9 @@ def plan(
 ) -> None:
     """Say what would run: documents, tokens and estimated seconds of each asset, and why it is stale."""
     from gem_assets.cli.planning import make_plan, print_plan
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     if as_json:
         found = make_plan(settings, snapshot, sources or ())
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
@@ -50,9 +50,9 @@ def refit(data_root: DataRoot = None) -> None:
     """
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.run import TEACHER, refit_everything
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     artifacts, out = ArtifactStore(settings.data_root), console()
     if not artifacts.partitions("raw_shards"):
         raise NothingToRefitError(f"nothing has been ingested in {settings.data_root} yet: land a snapshot first")

@@ -18,12 +18,14 @@ def remove(
     ] = False,
 ) -> None:
     """Remove a snapshot: its documents leave shards, vectors, labels and every mixture made from now on."""
+    from gem_assets.corpus.landing import validate_snapshot_name
     from gem_assets.run import open_instance
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
     from resources import StoreResource
     from resources.removal import remove_snapshot
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
+    validate_snapshot_name(snapshot)
     with open_instance(settings) as instance:
         done = remove_snapshot(StoreResource(root=str(settings.data_root)), snapshot, instance=instance, force=force)
     out = console()

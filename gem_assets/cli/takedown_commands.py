@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report, quiet_stderr
+from gem_assets.cli.console import console, error_console, friendly, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
     from gem_assets.lineage.certificate import Certificate
@@ -20,8 +20,14 @@ _FOLLOWING = {
     "embeddings",
     "student_labels",
     "gis_taxonomy",
+    "cluster_report",
     "page_history",
     "domain_inventory",
+    "drift_statistics",
+    "drift",
+    "proxy_tokens",
+    "cluster_counts",
+    "carried_evidence",
     "recipes",
     "training_order",
     "mixture_audit",
@@ -50,12 +56,12 @@ def takedown(
     as_json: AsJson = False,
 ) -> None:
     """Take documents down: out of shards, tables and future orders, with an account of every mixture that held them."""
-    from gem_assets.lineage.blocklist import parse_entry
-    from gem_assets.lineage.certificate import certify, request_takedown
-    from gem_assets.settings import load_settings
+    from gem_assets.lineage.blocklist import Blocklist, parse_entry
+    from gem_assets.lineage.certificate import issue, request_takedown
+    from gem_assets.settings import load_existing
     from resources.store import StoreResource
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     lines = [*(items or []), *(_lines(file) if file is not None else [])]
     if not lines:
         raise typer.BadParameter("say what is to be taken down, or give a list with --file")
@@ -63,17 +69,18 @@ def takedown(
     entries = [parse_entry(line) for line in lines]
     made = request_takedown(store.artifacts, store.tables, entries, reason=reason, dry_run=dry_run)
     if made is None:
-        console().print("All of it is on the blocklist already. See: gem certificate", markup=False)
-        if not apply:
-            return
+        error_console().print("All of it is on the blocklist already.")
     if apply and not dry_run:
-        _apply(settings)
-        done = certify(store.artifacts, store.tables)
-        made = next((one for one in done if made is not None and one.request == made.request), done[-1])
-    if made is not None:
-        _show(made, settings, as_json=as_json)
-        if apply and not dry_run and made.state == "pending":
-            raise typer.Exit(1)
+        _apply(settings, quiet=as_json)
+    if made is None or (apply and not dry_run):
+        wanted = {entry.id for entry in entries}
+        requests = Blocklist(settings.data_root).requests()
+        listed = [one for one in requests if wanted & {entry.id for entry in one.all_entries}]
+        request = next((one for one in listed if made is not None and one.id == made.request), listed[-1])
+        made = issue(store.artifacts, store.tables, request, write=not dry_run)
+    _show(made, settings, as_json=as_json)
+    if apply and not dry_run and made.state == "pending":
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -85,10 +92,10 @@ def certificate(
 ) -> None:
     """Search everything in force again and write the certificates; exit code 1 while something is still there."""
     from gem_assets.lineage.certificate import certify
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
     from resources.store import StoreResource
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     store = StoreResource(root=str(settings.data_root))
     found = certify(store.artifacts, store.tables, request)
     if as_json:
@@ -117,11 +124,11 @@ def purge(
     from dataclasses import asdict
 
     from gem_assets.lineage.blocklist import Blocklist, BlocklistError
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
     from resources.purge import purge as purge_versions
     from resources.store import StoreResource
 
-    settings = load_settings(data_root)
+    settings = load_existing(data_root)
     known = Blocklist(settings.data_root).requests()
     chosen = [one for one in known if request in (None, one.id)]
     if request is not None and not chosen:
@@ -151,20 +158,26 @@ def _text(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _apply(settings: "Settings") -> None:
+def _apply(settings: "Settings", *, quiet: bool) -> None:
     """Bring up to date what the daemon would, and the orders that exist; fitted things stay as they are."""
     from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.lineage.manifest import stage_name
     from gem_assets.run import materialize_everything
 
     made = [name for name in ArtifactStore(settings.data_root).assets() if name.split("/")[0] in _FOLLOWING]
     log = settings.dagster_home / "logs" / "takedown.log"
-    with progress_report() as report, quiet_stderr(log):
+    with progress_report(quiet=quiet) as report, quiet_stderr(log):
         summary = materialize_everything(
-            settings, lambda done, total, _: report("Taking down", done, total), only=made, also=made
+            settings,
+            lambda done, total, _: report("Taking down", done, total),
+            only=made,
+            also=made,
+            keep_fitted=True,
         )
     for step in summary.failed:
-        where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
-        console().print(f"{where} failed: {step.error}. The full log is in {log}", markup=False)
+        error_console().print(
+            f"{stage_name(step.asset, step.snapshot)} failed: {step.error}. The full log is in {log}", markup=False
+        )
 
 
 def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:

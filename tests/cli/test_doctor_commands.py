@@ -5,7 +5,9 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.blocklist import Blocklist
 from tests.crash.artifact_writer import commit
+from tests.crash.small_writers import block_request, write_certificate
 
 
 def doctor(*arguments: str | Path):
@@ -42,6 +44,16 @@ def test_repair_rewrites_a_torn_pointer_and_says_so(tmp_path):
 
 def test_a_root_that_is_not_there_is_named(tmp_path):
     done = doctor("--data-root", tmp_path / "nothing")
-    assert done.exit_code != 0
-    # the message is wrapped to the terminal's width
-    assert "nothing" in done.stderr.replace("\n", "").replace("│", "").replace(" ", "")
+    assert done.exit_code == 1
+    assert f"{tmp_path / 'nothing'} (by --data-root) is no data root: there is no such folder" in done.stderr
+
+
+def test_a_damaged_blocklist_is_an_error_and_a_request_that_was_not_applied_a_warning(tmp_path):
+    commit(ArtifactStore(tmp_path), "one")
+    Blocklist(tmp_path).append(block_request(1))
+    assert "takedown_pending" in doctor("--data-root", tmp_path, "--json").stdout
+    write_certificate(tmp_path, 1)
+    (tmp_path / "blocklist.jsonl").write_text("{}\n")
+    done = doctor("--data-root", tmp_path, "--json")
+    assert done.exit_code == 1
+    assert [one["kind"] for one in json.loads(done.stdout)["findings"]] == ["blocklist_damaged"]

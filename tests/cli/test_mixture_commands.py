@@ -66,6 +66,7 @@ def test_what_cannot_be_asked_says_what_can(tables, arguments, said):
 
 
 def test_recipes_without_any_say_what_to_do(tmp_path):
+    (tmp_path / "landing").mkdir()
     result = runner.invoke(app, ["recipes", "--data-root", str(tmp_path)])
     assert result.exit_code == 1
     assert "no recipe has been made" in result.stderr
@@ -100,6 +101,7 @@ def test_every_recipe_that_can_be_confirmed_has_its_asset():
 
 
 def test_a_step_that_fails_is_named_with_its_log(tmp_path):
+    (tmp_path / "landing").mkdir()
     result = runner.invoke(app, ["confirm", "lexical", "--data-root", str(tmp_path)])
     assert result.exit_code == 1
     said = " ".join(result.stderr.split())
