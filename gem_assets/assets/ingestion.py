@@ -13,7 +13,7 @@ from typing import Any
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
 from gem_assets.corpus.fragments import HUNG
 from gem_assets.corpus.ingest import ingest_snapshot
-from gem_assets.corpus.known import KnownContent, NothingKnown, ParquetKnown
+from gem_assets.corpus.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.landing import SUCCESS, LandingError, fingerprint, landed_digests, validate_snapshot_name
 from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangling_texts
 from gem_assets.corpus.report import IngestReport
@@ -61,7 +61,10 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
         if stage.done is not None:
             return stage
 
-    known: KnownContent = ParquetKnown(shards) if shards else NothingKnown()
+    known: KnownContent = NothingKnown()
+    if shards:
+        identities = {name: artifact.identity for name, artifact in standing.items()}
+        known = RememberedKnown(shards, identities, store.cache("known_texts"))
     blocked = Matcher(entries)
     with store.scratch() as scratch:
         report = ingest_snapshot(

@@ -1,15 +1,24 @@
-"""Which texts other snapshots already keep."""
+"""Which texts other snapshots already keep.
 
+Every ingest asks all other snapshots. Opening a parquet file costs more than reading the few columns of a small one, so
+what a snapshot keeps is written down once in a file of 32 bytes a text (:class:`RememberedKnown`).
+"""
+
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gem_assets.corpus.digests import pack_hex
+from gem_assets.spill import BLOCK_ROWS, DIGEST
+
+_ROW: Final = np.dtype([("digest", DIGEST), ("doc_id", DIGEST)])
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,48 @@ class ParquetKnown:
         for snapshot, paths in self._shards.items():
             for path in paths:
                 with pq.ParquetFile(path, pre_buffer=False) as file:
-                    for batch in file.iter_batches(columns=["content_digest", "doc_id"]):
+                    for batch in file.iter_batches(columns=["content_digest", "doc_id"], use_threads=False):
                         yield KnownTexts(
                             snapshot, pack_hex(batch.column("content_digest")), pack_hex(batch.column("doc_id"))
                         )
+
+
+class RememberedKnown:
+    """The same from files of digests and ids, which are made from the shards where they are missing.
+
+    Parameters
+    ----------
+    shards
+        Document shards of each snapshot.
+    identities
+        Identity of each snapshot's result: the name of its file. A result never changes, so neither does the file.
+    folder
+        Where the files lie; may be emptied at any time.
+    """
+
+    def __init__(self, shards: Mapping[str, Sequence[Path]], identities: Mapping[str, str], folder: Path) -> None:
+        self._shards = {name: sorted(shards[name]) for name in sorted(shards)}
+        self._identities = identities
+        self._folder = folder
+
+    def texts(self) -> Iterator[KnownTexts]:
+        """Yield the texts by snapshot name; memory is one block."""
+        for snapshot, paths in self._shards.items():
+            path = self._folder / self._identities[snapshot]
+            if not path.exists():
+                self._remember(snapshot, paths, path)
+            with path.open("rb") as file:
+                while block := file.read(BLOCK_ROWS * _ROW.itemsize):
+                    rows = np.frombuffer(block, _ROW)
+                    yield KnownTexts(snapshot, rows["digest"], rows["doc_id"])
+
+    def _remember(self, snapshot: str, paths: Sequence[Path], path: Path) -> None:
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
+            for part in ParquetKnown({snapshot: paths}).texts():
+                rows = np.empty(len(part.digests), _ROW)
+                rows["digest"], rows["doc_id"] = part.digests, part.doc_ids
+                file.write(rows.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        # several ingests may make the same file: whoever is last replaces it by its equal
+        Path(file.name).replace(path)

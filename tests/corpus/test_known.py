@@ -4,7 +4,7 @@ import pytest
 
 from gem_assets.corpus.candidates import ask_owners
 from gem_assets.corpus.digests import pack_hex, unpack_hex
-from gem_assets.corpus.known import KnownTexts, NothingKnown, ParquetKnown
+from gem_assets.corpus.known import KnownTexts, NothingKnown, ParquetKnown, RememberedKnown
 from gem_assets.spill import Spill
 
 
@@ -22,13 +22,21 @@ def shard(path, digests, ids):
 
 
 @pytest.fixture
-def known(tmp_path):
-    return ParquetKnown(
-        {
-            "2026-02": [shard(tmp_path / "b.parquet", [2, 3], [22, 23])],
-            "2026-01": [shard(tmp_path / "a0.parquet", [1], [11]), shard(tmp_path / "a1.parquet", [2], [12])],
-        }
-    )
+def shards(tmp_path):
+    return {
+        "2026-02": [shard(tmp_path / "b.parquet", [2, 3], [22, 23])],
+        "2026-01": [shard(tmp_path / "a0.parquet", [1], [11]), shard(tmp_path / "a1.parquet", [2], [12])],
+    }
+
+
+def remembered(shards, tmp_path):
+    (tmp_path / "known").mkdir(exist_ok=True)
+    return RememberedKnown(shards, {name: f"identity-{name}" for name in shards}, tmp_path / "known")
+
+
+@pytest.fixture(params=["shards", "remembered"])
+def known(request, shards, tmp_path):
+    return ParquetKnown(shards) if request.param == "shards" else remembered(shards, tmp_path)
 
 
 @pytest.fixture(params=[1 << 20, 0], ids=["in memory", "on the disk"])
@@ -44,14 +52,32 @@ def owned(owners, texts, spill):
     return [None if i < 0 else (owners.names[owners.snapshot[i] - 1], int(ids[n], 16)) for n, i in enumerate(at)]
 
 
+def rows_of(known):
+    return [
+        row
+        for part in known.texts()
+        for row in zip([part.snapshot] * 9, unpack_hex(part.digests), unpack_hex(part.doc_ids), strict=False)
+    ]
+
+
 def test_texts_come_by_snapshot_name(known):
-    found = [(t.snapshot, unpack_hex(t.digests), unpack_hex(t.doc_ids)) for t in known.texts()]
-    assert found == [
-        ("2026-01", hexes(1), hexes(11)),
-        ("2026-01", hexes(2), hexes(12)),
-        ("2026-02", hexes(2, 3), hexes(22, 23)),
+    assert rows_of(known) == [
+        ("2026-01", *hexes(1, 11)),
+        ("2026-01", *hexes(2, 12)),
+        ("2026-02", *hexes(2, 22)),
+        ("2026-02", *hexes(3, 23)),
     ]
     assert list(NothingKnown().texts()) == list(ParquetKnown({}).texts()) == []
+
+
+def test_what_a_result_keeps_is_read_from_its_shards_once(shards, tmp_path):
+    expected = rows_of(remembered(shards, tmp_path))
+    files = sorted(path.name for path in (tmp_path / "known").iterdir())
+    assert files == ["identity-2026-01", "identity-2026-02"]
+    for paths in shards.values():
+        for path in paths:
+            path.unlink()
+    assert rows_of(remembered(shards, tmp_path)) == expected
 
 
 def test_the_first_snapshot_by_name_owns_a_text(known, spill):
