@@ -15,8 +15,21 @@ def make_critical_ratio(work: RecipeWork) -> "Recipe":
     return critical_ratio_recipe(work.folder(TOKENS), work.frame, work.settings.proxy, work.out, report=work.report)
 
 
+def make_data_mixing_agent(work: RecipeWork) -> "Recipe":
+    from gem_assets.mixing.grow import wanted_targets
+    from gem_assets.mixing.methods.agent_recipe import data_mixing_agent_recipe
+
+    data, proxy = work.folder(TOKENS), work.settings.proxy
+    return data_mixing_agent_recipe(data, wanted_targets(data), work.frame, proxy, work.out, report=work.report)
+
+
 def ratio_settings(settings: "Settings") -> dict[str, Any]:
     continual = settings.mixing.continual.model_dump(exclude={"trajectories"})
+    return {**proxy_settings(settings), "continual": continual}
+
+
+def agent_settings(settings: "Settings") -> dict[str, Any]:
+    continual = settings.mixing.continual.model_dump(include={"part", "checks", "trajectories"})
     return {**proxy_settings(settings), "continual": continual}
 
 
@@ -34,4 +47,18 @@ CRITICAL_RATIO = RecipeKind(
     seed=lambda settings: settings.proxy.seed,
 )
 
-continual_recipes = [build_recipe_asset(CRITICAL_RATIO)]
+DATA_MIXING_AGENT = RecipeKind(
+    "data_mixing_agent",
+    "Data Mixing Agent: a policy that names the next mixture from the course of training, learned from "
+    "`mixing.continual.trajectories` random courses that go on from one proxy; the course that it then steers is a "
+    "recipe of several phases. By hand; half a proxy for each course with the default settings.",
+    make_data_mixing_agent,
+    agent_settings,
+    needs=(TOKENS,),
+    trains=True,
+    kinds=frozenset({"json", "pytorch"}),
+    libraries=("torch", "scipy", "numpy"),
+    seed=lambda settings: settings.proxy.seed,
+)
+
+continual_recipes = [build_recipe_asset(kind) for kind in (CRITICAL_RATIO, DATA_MIXING_AGENT)]

@@ -76,7 +76,8 @@ def confirm_recipe(
     """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
     from gem_assets.mixing.heuristics import STRATEGIES
     from gem_assets.mixing.learned import LEARNED_STRATEGIES
-    from gem_assets.mixing.methods.continual_recipes import CONTINUAL_STRATEGIES
+    from gem_assets.mixing.methods.agent_recipe import DATA_MIXING_AGENT
+    from gem_assets.mixing.methods.continual_recipes import CRITICAL_RATIO
     from gem_assets.mixing.methods.recipes import END_UPSAMPLING, METHOD_STRATEGIES
     from gem_assets.mixing.methods.search_recipes import SEARCH_STRATEGIES
     from gem_assets.mixing.scored import SCORED
@@ -86,7 +87,7 @@ def confirm_recipe(
         why = f"no recipe {strategy!r} to confirm"
         if strategy == END_UPSAMPLING:
             why = f"{strategy} is a recipe of two phases, and a confirmation trains on one mixture"
-        elif strategy in CONTINUAL_STRATEGIES:
+        elif strategy in (CRITICAL_RATIO, DATA_MIXING_AGENT):
             why = f"{strategy} is for a model that was trained before, and a confirmation starts from nothing"
         elif strategy in STRATEGIES:
             why = f"{strategy} is a rule that nothing was learned for, and has no claim to confirm"

@@ -53,9 +53,10 @@ class GaussianLaw:
         return np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
 
     def joint(self, mixtures: Floats) -> tuple[Floats, Floats]:
-        """Predict losses ``(m,)`` and their covariance ``(m, m)``, the noise of single runs included."""
+        """Predict losses ``(m,)`` and their covariance ``(m, m)``, the noise of single runs left out."""
         mean, covariance = self.model_.predict(self._features(normalised_rows(mixtures)), return_cov=True)
-        return np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+        noise = float(self.model_.kernel_.k2.noise_level) * float(self.model_._y_train_std) ** 2
+        return np.asarray(mean, np.float64), np.asarray(covariance, np.float64) - noise * np.eye(len(mixtures))
 
     def _features(self, shares: Floats) -> Floats:
         return np.sqrt(shares) if self.root else shares

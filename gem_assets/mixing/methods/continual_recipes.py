@@ -24,7 +24,6 @@ from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.proxy.config import ProxyConfig
 
 CRITICAL_RATIO = "critical_ratio"
-CONTINUAL_STRATEGIES = (CRITICAL_RATIO,)
 Report = Callable[[str], None]
 
 

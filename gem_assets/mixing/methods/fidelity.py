@@ -111,7 +111,8 @@ class GaussianSurrogate:
     def joint(self, features: Floats) -> tuple[Floats, Floats]:
         """See :class:`Surrogate`."""
         mean, covariance = self.model_.predict(features, return_cov=True)
-        return np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+        noise = float(self.model_.kernel_.k2.noise_level)
+        return np.asarray(mean, np.float64), np.asarray(covariance, np.float64) - noise * np.eye(len(features))
 
 
 @dataclass(frozen=True)

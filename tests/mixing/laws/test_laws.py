@@ -97,6 +97,18 @@ def test_trees_below_forty_runs_are_not_a_constant():
     assert np.ptp(law.predict(mixtures(40, seed=3))) > 0.1
 
 
+def test_the_joint_doubt_of_a_gaussian_is_of_the_mean_without_the_noise_of_runs():
+    rng = np.random.default_rng(0)
+    rows = rng.dirichlet(np.ones(4), 80)
+    noise = 0.05
+    law = GaussianLaw(restarts=0).fit(rows, 3.0 - rows[:, 0] + noise * rng.standard_normal(80))
+    mean, covariance = law.joint(rows[:5])
+    predicted, deviation = law.predict_with_deviation(rows[:5])
+    assert mean == pytest.approx(predicted)
+    assert np.sqrt(deviation**2 - np.diag(covariance)) == pytest.approx(np.full(5, noise), rel=0.4)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9
+
+
 def test_gaussian_doubts_grow_away_from_the_runs():
     rows = mixtures(40) * np.array([1, 1, 1, 0.02, 0.02])
     rows /= rows.sum(axis=1, keepdims=True)
