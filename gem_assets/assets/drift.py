@@ -8,7 +8,8 @@ from gem_assets.drift.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 ROW_COLUMNS = [
-    "snapshot", "lang", "level", "documents", "divergence", "likelihood_drop", "unsure_share", "unsure_rise",
+    "snapshot", "lang", "level", "documents", "divergence", "certain_divergence", "likelihood_drop",
+    "certain_likelihood_drop", "unsure_share", "unsure_rise", "certain_unsure_rise",
 ]  # fmt: skip
 
 

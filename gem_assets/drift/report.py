@@ -33,6 +33,7 @@ from gem_assets.report.plots import drift_lines
 EVERY_LANGUAGE = "all"
 REPORT_NAME, TABLE_NAME, PICTURE_NAME = "drift.json", "drift.parquet", "drift.png"
 METRICS = ("divergence", "likelihood_drop", "unsure_rise")
+TITLES = dict(zip(METRICS, ("divergence, bits", "likelihood drop, sd", "unsure rise, share"), strict=True))
 Level = Literal["steady", "warn", "refit"]
 Floats = NDArray[np.float64]
 
@@ -183,8 +184,8 @@ def publish_drift(
     (out / REPORT_NAME).write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     pq.write_table(pa.Table.from_pylist([row.model_dump() for row in rows]), out / TABLE_NAME, compression="zstd")
     shown = [row for row in rows if row.lang == EVERY_LANGUAGE]
-    limits = {name: (getattr(config, name).warn, getattr(config, name).refit) for name in METRICS}
-    lines = {name: [row.certain(name) for row in shown] for name in METRICS}
+    limits = {title: (getattr(config, name).warn, getattr(config, name).refit) for name, title in TITLES.items()}
+    lines = {title: [row.certain(name) for row in shown] for name, title in TITLES.items()}
     (out / PICTURE_NAME).write_bytes(drift_lines([row.snapshot for row in shown], lines, limits))
     return report
 

@@ -396,7 +396,8 @@ def drift_lines(
     snapshots: Sequence[str], figures: Mapping[str, Sequence[float]], limits: Mapping[str, tuple[float, float]]
 ) -> bytes:
     """Figures over snapshots, one panel each, with the values from which they warn and ask for a refit."""
-    figure = style.new_figure(6.2, "Drift from the teacher's snapshots", "dashed: warns · solid: asks for a refit")
+    meaning = "what chance does not explain · dashed: warns · solid: asks for a refit"
+    figure = style.new_figure(6.2, "Drift from the teacher's snapshots", meaning)
     panels = figure.subplots(len(figures), 1, sharex=True, squeeze=False)[:, 0]
     steps = np.arange(len(snapshots))
     for axes, (name, values) in zip(panels, figures.items(), strict=True):
@@ -405,8 +406,10 @@ def drift_lines(
         axes.axhline(refit, color=style.INK, linewidth=1.0)
         axes.plot(steps, np.asarray(values, np.float64), color=style.ACCENT, linewidth=2, marker="o", markersize=4)
         style.clean_axes(axes)
-        style.label_axes(axes, "", name.replace("_", " "))
-        axes.set_ylim(min(0.0, *values, 0.0) * 1.1, 1.15 * max(refit, *values, 0.0))
+        style.label_axes(axes, "", name)
+        top = 1.15 * max(refit, *values, 0.0)
+        # room below, so that the dots of steady snapshots are whole
+        axes.set_ylim(min(-0.04 * top, *values, 0.0), top)
     every = max(1, math.ceil(len(snapshots) / 8))
     ticks = list(range(0, len(snapshots), every))
     panels[-1].set_xticks(ticks, style.drawable([snapshots[t] for t in ticks], 16), size=8.5, family=style.FONT)
