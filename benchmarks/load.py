@@ -4,8 +4,8 @@
 ``multidomain/webmix_dev``. The space, the teacher, the student and the taxonomy are fitted on one ordinary snapshot
 first, as in a year of crawls. Then, each stage in a process of its own so that its peak memory is its own:
 
-* N snapshots of 5 documents (1,000 unless told otherwise) through ingest, vectors, labels and the inventory, and the
-  time of one automation tick over them when nothing is to be done, first and second;
+* N snapshots of 5 documents (1,000 unless told otherwise) through ingest, vectors, labels, sums of drift and the
+  inventory, and the time of one automation tick over them when nothing is to be done, first and second;
 * one snapshot of M documents of some 40 words (2 million), and one of M / 4, so that the bytes a stage needs for each
   further document can be told from what it needs anyhow (two processes of shard work each).
 
@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from benchmarks.shared_data import shared_folder
 
 FITTED = ("embedding_space", "embeddings", "teacher_clusters", "student_model", "gis_taxonomy", "student_labels")
-SNAPSHOT_STAGES = ("raw_shards", "embeddings", "student_labels")
+SNAPSHOT_STAGES = ("raw_shards", "embeddings", "student_labels", "drift_statistics")
 # the fits are not what is measured
 SETTINGS = """
 workers = 2
