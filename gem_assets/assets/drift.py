@@ -7,11 +7,6 @@ from gem_assets.assets.partitions import snapshots
 from gem_assets.drift.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
-ROW_COLUMNS = [
-    "snapshot", "lang", "level", "documents", "divergence", "certain_divergence", "likelihood_drop",
-    "certain_likelihood_drop", "unsure_share", "unsure_rise", "certain_unsure_rise",
-]  # fmt: skip
-
 
 @dg.asset(
     partitions_def=snapshots,
@@ -73,7 +68,7 @@ def drift_statistics(
     "log-likelihood, rise of unsure labels, per language too. Past `drift.*.refit` the drift sensor asks for a refit.",
 )
 def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.drift.report import PICTURE_NAME, DriftReport, publish_drift
+    from gem_assets.drift.report import PICTURE_NAME, SHOWN_COLUMNS, DriftReport, publish_drift, shown_rows
 
     conf, teacher = settings.load().drift, store.input("teacher_clusters")
     statistics = [
@@ -98,7 +93,7 @@ def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: 
         {
             "level": report.level,
             "snapshots": len(statistics),
-            "rows": table([row.model_dump() for row in report.rows if row.judged], ROW_COLUMNS),
+            "rows": table(shown_rows(report), SHOWN_COLUMNS),
             "over_snapshots": picture(folder, PICTURE_NAME, "Drift of each snapshot against the teacher's"),
         }
     )

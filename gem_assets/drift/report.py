@@ -18,7 +18,7 @@ sqrt(2 (K - 1)) r / (8 ln 2). The others have those of a difference of means and
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,7 @@ EVERY_LANGUAGE = "all"
 REPORT_NAME, TABLE_NAME, PICTURE_NAME = "drift.json", "drift.parquet", "drift.png"
 METRICS = ("divergence", "likelihood_drop", "unsure_rise")
 TITLES = dict(zip(METRICS, ("divergence, bits", "likelihood drop, sd", "unsure rise, share"), strict=True))
+SHOWN_COLUMNS = ["snapshot", "lang", "level", "documents", *METRICS]
 Level = Literal["steady", "warn", "refit"]
 Floats = NDArray[np.float64]
 
@@ -188,6 +189,21 @@ def publish_drift(
     lines = {title: [row.certain(name) for row in shown] for name, title in TITLES.items()}
     (out / PICTURE_NAME).write_bytes(drift_lines([row.snapshot for row in shown], lines, limits))
     return report
+
+
+def shown_rows(report: DriftReport) -> list[dict[str, Any]]:
+    """Return a row for each that is judged, with the figures that are judged; columns ``SHOWN_COLUMNS``."""
+    return [
+        {
+            "snapshot": row.snapshot,
+            "lang": row.lang,
+            "level": "reference" if row.reference else row.level,
+            "documents": row.documents,
+            **{metric: row.certain(metric) for metric in METRICS},
+        }
+        for row in report.rows
+        if row.judged
+    ]
 
 
 def read_sums(folder: Path, k: int) -> dict[str, Sums]:

@@ -8,12 +8,14 @@ from pydantic import ValidationError
 from gem_assets.drift.config import DriftConfig, Threshold
 from gem_assets.drift.report import (
     EVERY_LANGUAGE,
+    SHOWN_COLUMNS,
     DriftReport,
     Sums,
     compare,
     jensen_shannon,
     publish_drift,
     read_sums,
+    shown_rows,
 )
 from gem_assets.drift.statistics import Seen, publish_statistics
 from gem_assets.sphere.gem import GemTeacher
@@ -171,6 +173,16 @@ def test_each_kind_of_drift_is_seen_and_steady_snapshots_are_left_alone(statisti
     assert not whole["06"].judged
     assert whole["06"].level == "steady"
     assert {row.lang for row in found.rows} == {"all", "en", "de", "fr"}
+    shown = {row["snapshot"]: row for row in shown_rows(found) if row["lang"] == EVERY_LANGUAGE}
+    assert list(shown["05"]) == SHOWN_COLUMNS
+    assert {name: row["level"] for name, row in shown.items()} == {
+        "01": "reference",
+        "02": "steady",
+        "03": "refit",
+        "04": "refit",
+        "05": "refit",
+    }
+    assert 0 < shown["05"]["unsure_rise"] < whole["05"].unsure_rise
 
 
 def test_a_language_alone_warns_and_never_asks_for_a_refit(statistics, tmp_path):
