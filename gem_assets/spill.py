@@ -13,6 +13,7 @@ the larger of ``PART_ROWS`` and the most places of one key: 40 bytes each.
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -47,7 +48,8 @@ class Spill:
     def __init__(self, folder: Path | None = None, small: int = _SMALL) -> None:
         self._folder = folder
         self._small = small
-        self._maps: list[mmap.mmap] = []
+        # weak: what a sort has dealt out goes, with its disk space, once nobody looks into it
+        self._maps: list[weakref.ref[mmap.mmap]] = []
 
     def zeros(self, shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an array of zeros; its disk space is taken now.
@@ -69,20 +71,22 @@ class Spill:
                     file.write(bytes(min(_SMALL, size - start)))
                 file.flush()
             mapped = mmap.mmap(file.fileno(), size)
-        self._maps.append(mapped)
+        self._maps.append(weakref.ref(mapped))
         return np.frombuffer(mapped, dtype).reshape(dims)
 
     def read(self, path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an existing file as an array that cannot be written to."""
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._maps.append(mapped)
+        self._maps.append(weakref.ref(mapped))
         return np.frombuffer(mapped, dtype).reshape(shape)
 
     def settle(self) -> None:
         """Take the pages of all arrays out of this process; what was written stays."""
-        for mapped in self._maps:
-            mapped.madvise(mmap.MADV_DONTNEED)
+        self._maps = [one for one in self._maps if one() is not None]
+        for one in self._maps:
+            if (mapped := one()) is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def put(self, target: NDArray[Any], rows: Rows, values: NDArray[Any]) -> None:
         """Set ``target[rows] = values`` from the first row to the last, settling on the way."""

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,18 @@ def test_what_was_written_stays_when_the_pages_go(on_disk):
     assert array.tolist() == [[0] * 4, [7] * 4, [0] * 4]
     on_disk.put(array[:, 2], np.array([2, 0]), np.array([5, 6]))
     assert array[:, 2].tolist() == [6, 7, 5]
+
+
+def test_what_nobody_looks_into_takes_no_disk_space(on_disk, tmp_path):
+    def taken():
+        mapped = Path("/proc/self/maps").read_text().splitlines()
+        return len({line.split()[4] for line in mapped if str(tmp_path) in line})
+
+    kept = on_disk.zeros(100, np.int64)
+    before = taken()
+    list(sorted_parts(digest_blocks(drawn(1000, 50)), 1000, 2, on_disk))
+    assert taken() == before == 1
+    assert not kept.any()
 
 
 def test_a_file_is_read_as_an_array(on_disk, tmp_path):

@@ -1,6 +1,6 @@
 """All candidate documents of a snapshot, without their texts: who keeps what.
 
-Ids and digests of all fragments, and who owns a text already, lie in a :class:`~gem_assets.spill.Spill` (50 bytes a
+Ids and digests of all fragments, and who owns a text already, lie in a :class:`~gem_assets.spill.Spill` (54 bytes a
 document on the disk); signatures are put into one file that is mapped.
 """
 

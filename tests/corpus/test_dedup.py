@@ -106,6 +106,7 @@ def test_on_the_disk_and_in_parts_it_decides_the_same(tmp_path, monkeypatch):
     chance = np.random.default_rng(5)
     bases = [set(range(1000 * base, 1000 * base + 60)) for base in range(40)]
     sets = [bases[i] ^ set(1000 * i + chance.integers(80, size=4)) for i in chance.integers(40, size=700)]
+    sets += [sets[i] for i in chance.integers(700, size=100)]
     texts = {frozenset(s): i for i, s in enumerate(sets)}
     ids = digests([texts[frozenset(s)] for s in sets])
     owned = np.isin(ids, ids[::11])
