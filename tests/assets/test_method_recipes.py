@@ -1,6 +1,7 @@
 """Recipes of methods on a whole small graph."""
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +20,22 @@ BEFORE = (
     "proxy_tokens",
     "cluster_counts",
     "recipes/lexical",
+    "proxy_swarm",
 )
 PROXY = """
+[mixing.search]
+proxies = 2
+larger_models = 3
+candidates = 16
+[mixing.continual]
+clusters = [0]
+ratios = [0.0, 0.5, 1.0]
+checks = 2
+trajectories = 8
+[proxy]
+mixtures = 10
+repeats = 0
+device = "cpu"
 [proxy.tokenizer]
 vocab = 300
 [proxy.pool]
@@ -34,9 +49,24 @@ context = 32
 tokens = 2048
 batch = 2
 precision = "fp32"
+[proxy.confirmation]
+model = { width = 16, layers = 1, heads = 2, context = 32 }
+training = { tokens = 4096, batch = 2, precision = "fp32", evaluate_at = [1.0] }
 [mixing.scores]
 proxies = 16
 """
+SEARCHED = {"proxy_swarm", "proxy_tokens", "teacher_clusters"}
+INPUTS = {
+    "dga": {"proxy_tokens"},
+    "mixmin": {"proxy_tokens"},
+    "qurating": {"proxy_tokens"},
+    "meta_rater": {"proxy_tokens"},
+    "end_upsampling": {"recipes/proportional", "recipes/lexical"},
+    "bayes": SEARCHED,
+    "multi_fidelity": SEARCHED,
+    "critical_ratio": {"proxy_tokens"},
+    "data_mixing_agent": {"proxy_tokens"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +119,7 @@ def test_the_clusters_of_a_tokenizer_are_inferred(root, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["dga", "mixmin", "qurating", "meta_rater", "end_upsampling"])
+@pytest.mark.parametrize("strategy", INPUTS)
 def test_a_method_is_made_once_from_what_the_graph_holds(root, strategy):
     result = run_step(root, f"recipes/{strategy}", None)
     assert result.metadata["computed"]
@@ -97,10 +127,31 @@ def test_a_method_is_made_once_from_what_the_graph_holds(root, strategy):
     made = store.artifacts.current(f"recipes/{strategy}")
     recipe = Recipe.read(made.path / "recipe.json")
     assert recipe.strategy == strategy
-    assert len(recipe.phases) == (2 if strategy == "end_upsampling" else 1)
+    assert len(recipe.phases) == (2 if strategy in ("end_upsampling", "data_mixing_agent") else 1)
     inputs = {ref.asset for ref in made.manifest.inputs}
-    expected = {"recipes/proportional", "recipes/lexical"} if strategy == "end_upsampling" else {"proxy_tokens"}
-    assert inputs == expected | {"domain_inventory", "gis_taxonomy"}
+    assert inputs == INPUTS[strategy] | {"domain_inventory", "gis_taxonomy"}
     assert {"evidence", "mixture", "bars", "audit", "order"} <= set(result.metadata)
     again = run_step(root, f"recipes/{strategy}", None)
     assert not again.metadata["computed"]
+
+
+@pytest.mark.slow
+def test_a_search_that_was_killed_finds_its_runs_in_the_swarm_s_table(root):
+    run_step(root, "recipes/bayes", None)
+    store = StoreResource(root=str(root))
+    rows = store.cache("proxy_swarm")
+    before = {path.name: path.stat().st_mtime_ns for path in rows.glob("*.parquet")}
+    made = store.artifacts.current("recipes/bayes")
+    content = (made.path / "recipe.json").read_bytes()
+    # all but the last act of the search is as a kill leaves it: rows there, no result
+    shutil.rmtree(made.path.parent)
+    assert run_step(root, "recipes/bayes", None).metadata["computed"]
+    assert {path.name: path.stat().st_mtime_ns for path in rows.glob("*.parquet")} == before
+    again = StoreResource(root=str(root)).artifacts.current("recipes/bayes")
+    assert (again.path / "recipe.json").read_bytes() == content
+
+
+def test_a_ratio_without_a_domain_fails_with_the_setting(root, monkeypatch):
+    monkeypatch.setenv("GEM_MIXING__CONTINUAL__CLUSTERS", "[]")
+    with pytest.raises(ValueError, match=r"mixing\.continual\.clusters names no cluster"):
+        run_step(root, "recipes/critical_ratio", None)
