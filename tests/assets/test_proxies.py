@@ -7,9 +7,10 @@ from gem_assets.lineage.blocklist import parse_entry
 from gem_assets.lineage.certificate import certify, request_takedown
 from gem_assets.proxy.contents import held_documents
 from gem_assets.proxy.counts import DomainCounts
-from gem_assets.run import _is_kept
+from gem_assets.run import SNAPSHOT_ASSETS, open_instance
 from gem_assets.settings import load_settings
 from resources import StoreResource
+from resources.standing import Standing
 from sensors.levels import miscounted_snapshots
 from sensors.takedown import TokensTakenDown
 from tests.direct import run_graph, run_step, write_small_settings
@@ -133,7 +134,10 @@ def test_lessened_tokens_are_kept_until_they_are_asked_for(world):
     from gem_assets.definitions import code_location
 
     root, store, seen = world
-    assert _is_kept(code_location(root), load_settings(root), key())
+    settings = load_settings(root)
+    with open_instance(settings) as instance:
+        found = Standing(code_location(root), instance, settings, SNAPSHOT_ASSETS).ask(key(), None)
+    assert found.kept
     # by hand: prepared anew from every snapshot there is
     assert run_step(root, "proxy_tokens", None).metadata["computed"]
     fresh = store.artifacts.current("proxy_tokens")
