@@ -2,12 +2,14 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
 from gem_assets.drift.config import DriftConfig, Threshold
 from gem_assets.drift.report import (
     EVERY_LANGUAGE,
+    METRICS,
     SHOWN_COLUMNS,
     DriftReport,
     Sums,
@@ -17,7 +19,7 @@ from gem_assets.drift.report import (
     read_sums,
     shown_rows,
 )
-from gem_assets.drift.statistics import Seen, publish_statistics
+from gem_assets.drift.statistics import COUNTS_NAME, LIKELIHOOD_NAME, Seen, publish_statistics
 from gem_assets.sphere.gem import GemTeacher
 from tests.sphere.conftest import unit
 
@@ -205,3 +207,20 @@ def test_a_teacher_whose_snapshots_are_not_measured_yet_is_steady(tmp_path):
     found = publish_drift({}, ["01"], K, "t" * 64, CONFIG, tmp_path)
     assert found.level == "steady"
     assert found.rows == ()
+
+
+def test_what_the_first_version_wrote_is_still_read(statistics, tmp_path):
+    found = report_of(statistics, tmp_path)
+    earlier = found.model_dump()
+    for row in earlier["rows"]:
+        for metric in METRICS:
+            del row[f"certain_{metric}"]
+    assert DriftReport.model_validate(earlier).level == found.level
+    folder = tmp_path / "05"
+    expected = read_sums(folder, K)[EVERY_LANGUAGE]
+    for name in (COUNTS_NAME, LIKELIHOOD_NAME):
+        table = pq.read_table(folder / name)
+        pq.write_table(table.drop_columns(["unseen"]), folder / name)
+    sums = read_sums(folder, K)[EVERY_LANGUAGE]
+    assert (sums.documents, sums.unseen, sums.unsure) == (expected.documents, expected.documents, expected.unsure)
+    assert sums.scored.tolist() == [0, expected.scored.sum()]
