@@ -68,7 +68,8 @@ def refit(data_root: DataRoot = None) -> None:
         _print_refit(artifacts, before, after, out)
     if summary.failed:
         raise typer.Exit(1)
-    out.print(f"{len(summary.steps)} steps in {summary.seconds:.0f} s; their log is in {log}", soft_wrap=True)
+    steps = f"{len(summary.steps)} step{'s' * (len(summary.steps) != 1)}"
+    out.print(f"{steps} in {summary.seconds:.0f} s; the log is in {log}", soft_wrap=True)
 
 
 class NothingToRefitError(RuntimeError):
