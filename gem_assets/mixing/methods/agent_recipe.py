@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.frame import Floats, MixtureFrame
@@ -32,14 +31,12 @@ class ContinuedRun:
     ----------
     model
         The proxy.
-    wanted
-        Positions of the targets that are its feedback, ``(J,)``.
     report
         Told which run begins.
     """
 
-    def __init__(self, model: Continuation, wanted: NDArray[np.int64], report: Report | None = None) -> None:
-        self._model, self._wanted, self._report = model, wanted, report
+    def __init__(self, model: Continuation, report: Report | None = None) -> None:
+        self._model, self._report = model, report
         self._runs = 0
 
     def reset(self) -> Floats:
@@ -47,11 +44,11 @@ class ContinuedRun:
         self._runs += 1
         if self._report is not None:
             self._report(f"course {self._runs}")
-        return self._model.restart()[self._wanted]
+        return self._model.restart()
 
     def step(self, mixture: Floats) -> Floats:
         """Train a period on a mixture ``(A,)``; losses of the targets after it, ``(J,)``."""
-        return self._model.advance(mixture)[self._wanted]
+        return self._model.advance(mixture)
 
 
 def data_mixing_agent_recipe(
@@ -81,11 +78,10 @@ def data_mixing_agent_recipe(
     """
     continual = frame.config.continual
     data = MethodData.load(folder, importance, config.model.context)
-    natural = data.natural_shares(frame.supply)
-    wanted = np.flatnonzero(data.importance)
-    weights = data.importance[wanted]
+    data = data.only(np.flatnonzero(data.importance))
+    natural, weights = data.natural_shares(frame.supply), data.importance
     model = Continuation(data, natural, config, part=continual.part, checks=continual.checks, report=report)
-    run = ContinuedRun(model, wanted, report)
+    run = ContinuedRun(model, report)
     walks = random_trajectories(run, natural, continual.checks, continual.trajectories, seed=config.seed)
     steered = DataMixingAgent(weights, seed=config.seed).fit(walks).run(run)
     plain = _fixed(run, natural, continual.checks)
@@ -104,7 +100,7 @@ def data_mixing_agent_recipe(
         RecipeEvidence(
             method=DATA_MIXING_AGENT,
             n_runs=len(walks) + 2,
-            target=", ".join(data.evaluation.names[j] for j in wanted),
+            target=", ".join(data.evaluation.names),
             kl_to_prior=divergence(shares, frame.supply.token_shares),
             verdict=f"its course gained {gained:.4f} nats, the natural shares {natural_gain:.4f}, both once and on the "
             + (

@@ -67,6 +67,8 @@ def critical_ratio_recipe(
     clusters, continual = frame.supply.clusters, frame.config.continual
     domain = domain_mask(clusters, continual.clusters)
     data = MethodData.load(folder, None, config.model.context)
+    if data.evaluation.in_domain.any():
+        data = data.only(np.flatnonzero(data.evaluation.in_domain))
     natural = data.natural_shares(frame.supply)
     within = domain[data.active]
     empty = sorted({int(c) for c in clusters[domain]} - {int(k) for k in data.active[(natural > 0) & within]})

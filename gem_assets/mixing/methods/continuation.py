@@ -76,6 +76,7 @@ class Continuation:
                 self._step(stream, natural)
                 if report is not None and (step + 1) % max(1, before // 10) == 0:
                     report(f"step {step + 1} of {before} on natural shares")
+        self._start = self._losses()
         self._branch = ExitStack()
 
     @property
@@ -89,7 +90,7 @@ class Continuation:
         self._branch = ExitStack()
         self._branch.enter_context(self._trainer.branch())
         self._text = self._stream(self._config.seed + 1)
-        return self._losses()
+        return self._start.copy()
 
     def advance(self, shares: Floats) -> Floats:
         """Train on a mixture ``(A,)`` until the next check, and return the losses of all targets, ``(J,)``."""

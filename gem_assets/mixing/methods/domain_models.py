@@ -6,7 +6,7 @@ targets, under a divergence from the natural shares and within the caps.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,11 @@ class MethodData:
         pool = TokenPool.of([whole.domain(int(k)) for k in active], whole.vocab, whole.tokenizer)
         weights = np.array([1.0 if importance is None else importance.get(name, 0.0) for name in evaluation.names])
         return cls(pool, active, evaluation, as_weights(weights))
+
+    def only(self, positions: NDArray[np.int64]) -> "MethodData":
+        """Keep the windows of some targets, in ascending order; what nobody asks for need not be evaluated."""
+        kept = np.unique(positions)
+        return replace(self, evaluation=self.evaluation.only(kept), importance=as_weights(self.importance[kept]))
 
     def natural_shares(self, supply: ClusterSupply) -> Floats:
         """Shares of the inventory's tokens among the active clusters, ``(A,)``.
