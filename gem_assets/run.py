@@ -180,11 +180,16 @@ def with_followers(defs: dg.Definitions, asset: str) -> list[str]:
     return sorted(chosen)
 
 
+def asset_names(defs: dg.Definitions) -> frozenset[str]:
+    """Return the name of every asset of the graph."""
+    return frozenset(key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys())
+
+
 def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
-    known = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
+    known = asset_names(defs)
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, known, 5)
+            close = difflib.get_close_matches(name, sorted(known), 5)
             meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
             raise UnknownAssetError(f"there is no asset {name!r}; {meant}")
 

@@ -160,11 +160,15 @@ def _text(file: Path) -> str:
 
 def _apply(settings: "Settings", *, quiet: bool) -> None:
     """Bring up to date what the daemon would, and the orders that exist; fitted things stay as they are."""
+    from gem_assets.definitions import code_location
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.manifest import stage_name
-    from gem_assets.run import materialize_everything
+    from gem_assets.run import asset_names, materialize_everything
 
-    made = [name for name in ArtifactStore(settings.data_root).assets() if name.split("/")[0] in _FOLLOWING]
+    # a result of an earlier version may be of an asset that is no more
+    known = asset_names(code_location(settings.data_root))
+    held = ArtifactStore(settings.data_root).assets()
+    made = [name for name in held if name in known and name.split("/")[0] in _FOLLOWING]
     log = settings.dagster_home / "logs" / "takedown.log"
     with progress_report(quiet=quiet) as report, quiet_stderr(log):
         summary = materialize_everything(
