@@ -46,13 +46,19 @@ def proxy_tokens(
     from gem_assets.lineage.identity import digest
     from gem_assets.lineage.takedown import TAKEN_DOWN, blocked_tokens, blocklist_input
     from gem_assets.proxy.contents import without_documents
+    from gem_assets.proxy.pool import PoolError
     from gem_assets.proxy.prepare import load_texts, prepare_data
+    from resources.store import MissingInputError
 
     conf = settings.load().proxy
     teacher, model, pages = store.input("teacher_clusters"), store.input("student_model"), store.input("page_history")
     labels = store.inputs("student_labels", lance_table=store.label_table(model))
     before = store.artifacts.current("proxy_tokens")
-    texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
+    try:
+        texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
+    except PoolError as error:
+        # a plan lists what is missing, and goes on
+        raise MissingInputError(f"proxy.targets: {error}") from error
     config = {
         "tokenizer": conf.tokenizer,
         "pool": conf.pool,

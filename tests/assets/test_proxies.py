@@ -10,10 +10,11 @@ from gem_assets.proxy.counts import DomainCounts
 from gem_assets.run import SNAPSHOT_ASSETS, open_instance
 from gem_assets.settings import load_settings
 from resources import StoreResource
+from resources.probe import probe
 from resources.standing import Standing
 from sensors.levels import miscounted_snapshots
 from sensors.takedown import TokensTakenDown
-from tests.direct import run_graph, run_step, write_small_settings
+from tests.direct import BY_KEY, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 
 FITTED = ("embedding_space", "teacher_clusters", "student_model", "proxy_tokens")
@@ -147,3 +148,11 @@ def test_lessened_tokens_are_kept_until_they_are_asked_for(world):
     assert held_documents(fresh.path, seen["gone"]) == []
     assert not run_step(root, "proxy_tokens", None).metadata["computed"]
     assert miscounted_snapshots(str(root)) == ["2026-01", "2026-02", "2026-03"]
+
+
+def test_a_plan_names_a_file_of_targets_that_is_gone(world, tmp_path, monkeypatch):
+    root, _, _ = world
+    monkeypatch.setenv("GEM_PROXY__TARGETS", str(tmp_path / "gone.parquet"))
+    missing = probe(BY_KEY["proxy_tokens"], load_settings(root)).missing
+    assert "proxy.targets" in missing
+    assert "gone.parquet" in missing
