@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import os
 import socket
 from dataclasses import dataclass
 from importlib import resources as package_files
@@ -55,6 +56,11 @@ def prepare_home(settings: Settings) -> Path:
             f"{home} cannot be used as DAGSTER_HOME: {error.strerror or error}. "
             "Choose another data root with --data-root or GEM_DATA_ROOT."
         ) from error
+    if not os.access(home, os.W_OK):
+        raise LaunchError(
+            f"{home} cannot be written, and Dagster keeps its history there. Make it writable, or work on a copy of the "
+            "data root"
+        )
     return home
 
 

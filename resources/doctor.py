@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from gem_assets.lineage.artifacts import Artifact
+from gem_assets.lineage.artifacts import Artifact, Entry
 from gem_assets.lineage.blocklist import BLOCKLIST_NAME, BlocklistError
 from gem_assets.lineage.certificate import read_certificate
 from gem_assets.lineage.durable import is_abandoned
@@ -116,7 +116,10 @@ def repair(store: StoreResource, *, older_than_s: float = 600.0) -> list[str]:
     artifacts = store.artifacts
     for asset, partition in _places(store):
         entry, current = artifacts.pointer(asset, partition), artifacts.current(asset, partition)
-        if current is not None and (entry is None or not _pointer_is_whole(store, asset, partition)):
+        if current is None:
+            continue
+        whole = entry is not None and _pointer_is_whole(store, asset, partition)
+        if entry is None or not whole or _pointer_is_behind(store, entry, current):
             artifacts.make_current(current)
             done.append(f"pointer of {stage_name(asset, partition)} set to identity {current.identity[:12]}")
     done.extend(f"removed artifacts/{key}" for key in artifacts.collect_orphans())
@@ -161,7 +164,13 @@ def _artifacts(store: StoreResource, deep: bool) -> Iterator[Finding]:
                 message=f"{'; '.join(torn) or 'its folder is gone'}; {state}",
             )  # fmt: skip
             continue
-        if entry.manifest is not None and found.manifest_sha256 != entry.manifest:
+        if _pointer_is_behind(store, entry, found):
+            yield Finding(
+                kind="pointer_behind", severity="warning", where=name, repairable=True,
+                message="its manifest was replaced, and the run that did it was killed before CURRENT said so",
+                remedy="gem doctor --repair writes CURRENT again",
+            )  # fmt: skip
+        elif entry.manifest is not None and found.manifest_sha256 != entry.manifest:
             yield Finding(
                 kind="manifest_changed", severity="error", where=name, remedy=f"Materialize {name} again",
                 message=f"{found.path}/manifest.json was edited after its commit",
@@ -413,6 +422,15 @@ def _current(store: StoreResource) -> Iterator[tuple[str, Artifact]]:
 
 def _pointer_is_whole(store: StoreResource, asset: str, partition: str | None) -> bool:
     return store.artifacts.pointer(asset, partition, strict=True) is not None
+
+
+def _pointer_is_behind(store: StoreResource, entry: Entry, artifact: Artifact) -> bool:
+    """Tell whether a result has another manifest than CURRENT says, and one that was written down all the same."""
+    if entry.identity != artifact.identity or entry.manifest in (None, artifact.manifest_sha256):
+        return False
+    manifest = artifact.manifest
+    known = store.artifacts.recorded_manifests(manifest.asset, manifest.identity, manifest.partition)
+    return artifact.manifest_sha256 in known
 
 
 def _table_folders(store: StoreResource) -> list[Path]:

@@ -8,10 +8,14 @@ traced or made again.
 A table version goes as a whole: its manifest, then every data file that no other version names. Results that are in
 force and were pinned to such a version hold rows of other snapshots, which stand unchanged in the newest version; they
 are pinned to that one, digest against digest, before anything is deleted.
+
+A purge that was killed is finished by the next one: folders lose their name before their files, and what has no name
+any more (data files that no version names, folders on their way out) goes each time, whatever else there is to do.
 """
 
 import logging
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +36,7 @@ logger = logging.getLogger(__name__)
 PUBLISHED = ("recipes/", "training_order/", "mixture_audit/")
 # orders and audits hold ids and addresses and are the evidence of what was shown; they stay
 TEXTS = ("raw_shards[", "gis_taxonomy", "proxy_tokens")
+GRAVE_PREFIX = ".purged-"
 
 
 class PurgeRefusedError(RuntimeError):
@@ -56,7 +61,7 @@ def purge(
     Parameters
     ----------
     store
-        A local data root.
+        A data root; on object storage a purge is refused.
     requests
         Lines of its blocklist.
     force
@@ -67,12 +72,17 @@ def purge(
     Raises
     ------
     PurgeRefusedError
-        When a version is tagged or a result is part of a published mixture and ``force`` is not set. Nothing was
-        deleted then.
+        When a version is tagged or a result is part of a published mixture and ``force`` is not set, or the data root
+        is on object storage. Nothing was deleted then.
     """
     artifacts, tables = store.artifacts, store.tables
     if tables.folder is None:
-        raise ValueError(f"{store.root}: versions on object storage are cleaned up with the tools of that storage")
+        raise PurgeRefusedError(
+            f"{store.root} is on object storage, where no lock keeps writers out while versions are deleted. Stop what "
+            "writes there, copy it to a local data root, run gem takedown --apply and gem purge on that, and mirror it "
+            "back with deletion (S3: aws s3 sync FOLDER URL --delete); where the bucket keeps old versions of objects, "
+            "delete those too"
+        )
     old = {(one.where, one.version, one.identity): one for request in requests
            for one in old_versions(artifacts, tables, request)}  # fmt: skip
     versions = [one for one in old.values() if one.version is not None]
@@ -87,13 +97,16 @@ def purge(
     )
     if dry_run:
         return shown
+    _settle(artifacts)
     gone = {(one.where.removeprefix("table "), int(one.version or 0)) for one in versions}
     repinned = [name for name in (_repin(store, *place, gone) for place in _pinned(artifacts, gone)) if name]
-    files = sum(_drop(tables, table, sorted(v for t, v in gone if t == table)) for table in {t for t, _ in gone})
+    for table in sorted({table for table, _ in gone}):
+        _drop(tables, table, sorted(version for name, version in gone if name == table))
     for one in results:
-        for folder in _folders(artifacts, one):
-            shutil.rmtree(folder)
-            fsync_dir(folder.parent)
+        asset, _, rest = one.where.partition("[")
+        artifacts.discard(asset, str(one.identity), rest.removesuffix("]") or None)
+    files = _sweep(tables)
+    artifacts.collect_orphans()
     # the index of gem trace quotes addresses of every version; it is made again when it is asked for
     shutil.rmtree(trace_index_folder(Path(store.root)), ignore_errors=True)
     for request in requests:
@@ -138,6 +151,17 @@ def _pinned(artifacts: ArtifactStore, gone: set[tuple[str, int]]) -> list[tuple[
     return found
 
 
+def _settle(artifacts: ArtifactStore) -> None:
+    """Let CURRENT follow where a killed purge had pinned a result anew and not said so yet."""
+    for asset in artifacts.assets():
+        for partition in artifacts.places(asset):
+            entry, current = artifacts.pointer(asset, partition), artifacts.current(asset, partition)
+            if entry is None or current is None or entry.identity != current.identity:
+                continue
+            if entry.manifest not in (None, current.manifest_sha256):
+                artifacts.make_current(current)
+
+
 def _repin(store: StoreResource, asset: str, partition: str | None, gone: set[tuple[str, int]]) -> str | None:
     """Write the manifest of a result in force again, with the newest version of its table."""
     current = store.artifacts.current(asset, partition)
@@ -174,8 +198,8 @@ def _rewrite(artifacts: ArtifactStore, current: Artifact, lance: list[LanceRef])
         draft.counts, draft.metrics = manifest.counts, manifest.metrics
 
 
-def _drop(tables: LanceTables, table: str, versions: list[int]) -> int:
-    """Delete versions of a table and the files that only they name; returns how many files that were."""
+def _drop(tables: LanceTables, table: str, versions: list[int]) -> None:
+    """Delete versions of a table; a table without any other loses its name."""
     tables.untag(table, versions)
     folder = Path(tables.path(table))
     for version in versions:
@@ -184,14 +208,15 @@ def _drop(tables: LanceTables, table: str, versions: list[int]) -> int:
             path.unlink()
             fsync_dir(path.parent)
     if not manifests(folder):
-        files = sum(path.is_file() for path in folder.rglob("*"))
-        shutil.rmtree(folder)
+        folder.rename(folder.with_name(f"{GRAVE_PREFIX}{uuid.uuid4().hex}"))
         fsync_dir(folder.parent)
-        return files
-    return len(tables.remove_orphans(table, older_than_s=-1.0))
 
 
-def _folders(artifacts: ArtifactStore, one: OldVersion) -> list[Path]:
-    asset, _, rest = one.where.partition("[")
-    artifact, _torn = artifacts.examine(asset, str(one.identity), rest.removesuffix("]") or None)
-    return [artifact.path] if artifact is not None else []
+def _sweep(tables: LanceTables) -> int:
+    """Delete files that no version of a table names, and tables without a name; returns how many files that were."""
+    files = sum(len(tables.remove_orphans(table, older_than_s=-1.0)) for table in tables.tables())
+    assert tables.folder is not None
+    for grave in tables.folder.glob(f"{GRAVE_PREFIX}*"):
+        files += sum(path.is_file() for path in grave.rglob("*"))
+        shutil.rmtree(grave)
+    return files

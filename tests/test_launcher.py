@@ -100,6 +100,13 @@ def test_the_template_is_copied_once_and_then_belongs_to_the_user(settings: Sett
     assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
 
 
+def test_a_home_that_cannot_be_written_is_named_with_the_way_out(settings, monkeypatch):
+    prepare_home(settings)
+    monkeypatch.setattr("gem_assets.dagster_home.os.access", lambda *_: False)
+    with pytest.raises(LaunchError, match="work on a copy of the data root"):
+        prepare_home(settings)
+
+
 def test_dagster_accepts_the_template(settings: Settings):
     home = prepare_home(settings)
     with DagsterInstance.from_config(str(home)) as instance:

@@ -25,12 +25,12 @@ def tokenizer_mixture(
     from gem_assets.lineage.identity import file_digest
     from gem_assets.mixing.inventory import read_supply
     from gem_assets.mixing.methods.tokenizer_mixture import infer_tokenizer_mixture
-    from gem_assets.settings import load_settings
+    from gem_assets.settings import load_existing
     from gem_assets.taxonomy.publish import TAXONOMY_NAME
     from gem_assets.taxonomy.taxonomy import Taxonomy
     from resources import StoreResource
 
-    store = StoreResource(root=str(load_settings(data_root).data_root))
+    store = StoreResource(root=str(load_existing(data_root).data_root))
     tokens, named, held = (
         store.artifact(store.input(name)) for name in ("proxy_tokens", "gis_taxonomy", "domain_inventory")
     )

@@ -211,13 +211,13 @@ class ArtifactStore:
         if data is not None:
             with contextlib.suppress(ManifestError):
                 return _parse(data, CURRENT)
-        entries = [] if strict else self._entries(asset, partition)
+        entries = [] if strict else self._entries(_key(asset, partition))
         return entries[-1] if entries else None
 
-    def recorded_manifest(self, asset: str, identity: str, partition: str | None = None) -> str | None:
-        """Return the digest of the manifest as it was written down at the commit of that identity."""
-        entries = self._entries(asset, partition)
-        return next((e.manifest for e in reversed(entries) if e.identity == identity), None)
+    def recorded_manifests(self, asset: str, identity: str, partition: str | None = None) -> set[str]:
+        """Return the digests of manifests that were written down for that identity; several where it was replaced."""
+        entries = self._entries(_key(asset, partition))
+        return {entry.manifest for entry in entries if entry.identity == identity and entry.manifest is not None}
 
     def partitions(self, asset: str) -> list[str]:
         """Return the partitions that have a current artifact, sorted; removed ones are left out."""
@@ -240,7 +240,7 @@ class ArtifactStore:
     def history(self, asset: str, partition: str | None = None) -> list[Artifact]:
         """Return the intact artifacts, oldest commit first, each identity once at its last place."""
         last: dict[str, None] = {}
-        for entry in self._entries(asset, partition):
+        for entry in self._entries(_key(asset, partition)):
             if entry.identity is not None:
                 last.pop(entry.identity, None)
                 last[entry.identity] = None
@@ -253,7 +253,7 @@ class ArtifactStore:
         if pointer is not None:
             with contextlib.suppress(ManifestError):
                 return _parse(pointer, CURRENT).removed
-        entries = self._entries(asset, partition)
+        entries = self._entries(_key(asset, partition))
         return bool(entries) and entries[-1].removed
 
     def remove(self, asset: str, partition: str | None = None) -> None:
@@ -291,12 +291,13 @@ class ArtifactStore:
             with self.backend.lock(where):
                 standing = self.get(asset, identity, partition)
                 if standing is None or (replace and standing.manifest.sha256 != manifest.sha256):
+                    if standing is not None:  # on record before the other one goes: a kill in between is no edit
+                        self._record(where, Entry(identity=identity, manifest=manifest.sha256))
                     self.backend.publish(path, f"{where}/{identity[:32]}")
                 else:
                     _compare(standing.manifest, manifest)
                     manifest = standing.manifest
-                entry = Entry(identity=identity, manifest=manifest.sha256)
-                self._point(asset, partition, entry)
+                self._point(asset, partition, Entry(identity=identity, manifest=manifest.sha256))
             draft.artifact = self.get(asset, identity, partition)
 
     def make_current(self, artifact: Artifact) -> None:
@@ -304,6 +305,10 @@ class ArtifactStore:
         asset, partition = artifact.manifest.asset, artifact.manifest.partition
         with self.backend.lock(_key(asset, partition)):
             self._point(asset, partition, Entry(identity=artifact.identity, manifest=artifact.manifest_sha256))
+
+    def discard(self, asset: str, identity: str, partition: str | None = None) -> None:
+        """Delete an artifact that is not current, its name first; a line of history stays."""
+        self.backend.delete(f"{_key(asset, partition)}/{identity[:32]}")
 
     def collect_orphans(self, *, dry_run: bool = False) -> list[str]:
         """Remove what killed writers left behind; returns it, relative to the artifacts folder."""
@@ -314,17 +319,18 @@ class ArtifactStore:
         return found
 
     def _point(self, asset: str, partition: str | None, entry: Entry) -> None:
-        where = _key(asset, partition)
-        text = entry.line() + "\n"
-        entries = self._entries(asset, partition)
-        if not entries or entries[-1] != entry:
-            lines = "".join(e.line() + "\n" for e in entries)
-            self.backend.write(f"{where}/{HISTORY}", (lines + text).encode())
-        if self.backend.read(f"{where}/{CURRENT}") != text.encode():
-            self.backend.write(f"{where}/{CURRENT}", text.encode())
+        where, text = _key(asset, partition), f"{entry.line()}\n".encode()
+        self._record(where, entry)
+        if self.backend.read(f"{where}/{CURRENT}") != text:
+            self.backend.write(f"{where}/{CURRENT}", text)
 
-    def _entries(self, asset: str, partition: str | None) -> list[Entry]:
-        where = _key(asset, partition)
+    def _record(self, where: str, entry: Entry) -> None:
+        entries = self._entries(where)
+        if not entries or entries[-1] != entry:
+            lines = "".join(f"{one.line()}\n" for one in [*entries, entry])
+            self.backend.write(f"{where}/{HISTORY}", lines.encode())
+
+    def _entries(self, where: str) -> list[Entry]:
         entries: list[Entry] = []
         for number, line in enumerate((self.backend.read(f"{where}/{HISTORY}") or b"").splitlines(), 1):
             try:
@@ -335,7 +341,7 @@ class ArtifactStore:
 
     def _step_back(self, asset: str, partition: str | None, torn: list[str]) -> Artifact | None:
         where = _key(asset, partition)
-        entries = self._entries(asset, partition)
+        entries = self._entries(_key(asset, partition))
         if entries and entries[-1].removed:
             return None
         if not entries:

@@ -234,12 +234,13 @@ def check_files(artifact: Artifact, where: str) -> Iterator[Fault]:
 
 def _check_manifest(store: ArtifactStore, node: Node, lineage: Lineage) -> Iterator[Fault]:
     manifest, written = node.manifest, node.artifact.manifest_sha256
-    recorded = store.recorded_manifest(manifest.asset, manifest.identity, manifest.partition)
-    if recorded is not None and recorded != written:
+    recorded = store.recorded_manifests(manifest.asset, manifest.identity, manifest.partition)
+    if recorded and written not in recorded:
+        commits = " or ".join(sorted(recorded))
         yield Fault(
             kind="manifest_changed",
             where=node.key,
-            message=f"its manifest has sha256 {written}, the commit wrote {recorded}: it was edited since",
+            message=f"its manifest has sha256 {written}, the commit wrote {commits}: it was edited since",
         )
     if (recomputed := manifest.recomputed_identity()) != manifest.identity:
         yield Fault(

@@ -239,3 +239,27 @@ def test_errors_come_first_and_read_as_sentences(store):
     found = examine(store)
     assert [f.severity for f in found] == sorted((f.severity for f in found), key=["error", "warning", "info"].index)
     assert all(str(f).startswith(f"{f.severity} {f.where}: ") for f in found)
+
+
+def replace_manifest(store: StoreResource, asset: str, snapshot: str) -> None:
+    manifest = store.artifact(store.input(asset, snapshot)).manifest
+    with store.artifacts.write(asset, manifest.identity, snapshot, replace=True) as draft:
+        draft.code_version, draft.config, draft.inputs = manifest.code_version, manifest.config, manifest.inputs
+        draft.lance, draft.metrics = manifest.lance, {"replaced": True}
+
+
+def test_a_pointer_that_a_killed_replacement_left_behind_is_found_and_mended(store, monkeypatch):
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.artifacts), "_point", killed)
+        with pytest.raises(KilledError):
+            replace_manifest(store, "embeddings", "s1")
+    assert store.artifacts.current("embeddings", "s1").manifest.metrics == {"replaced": True}
+    assert kinds(store) == [("pointer_behind", "embeddings[s1]")]
+    assert len(repair(store)) == 1
+    assert kinds(store) == []
