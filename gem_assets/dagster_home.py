@@ -58,8 +58,8 @@ def prepare_home(settings: Settings) -> Path:
         ) from error
     if not os.access(home, os.W_OK):
         raise LaunchError(
-            f"{home} cannot be written, and Dagster keeps its history there. Make it writable, or work on a copy of the "
-            "data root"
+            f"{home} cannot be written, and Dagster keeps its history there. Make it writable, or work on a copy of "
+            "the data root"
         )
     return home
 
