@@ -121,7 +121,7 @@ def test_a_worker_that_hangs_is_stopped_and_its_file_quarantined(tmp_path, ledge
         yield from engine.map(partial(hang_on, "slow.jsonl", **fn.keywords), items, label)
 
     calls = check_the_slow_file_is_out(tmp_path, hanging_map)
-    ledger.record("a shard that hangs, stopped and tried again", trials=TRIES, repaired=1)
+    ledger.record("a shard that hangs, stopped and tried again, one worker and two", trials=TRIES, repaired=1)
     assert sum("slow.jsonl" in names for names in calls) == TRIES
 
 
