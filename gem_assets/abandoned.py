@@ -23,8 +23,9 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-PROCESS_TAG = "gem/process"
-"""Tag of a run in the process of a command: the name of its folder below ``PROCESSES``."""
+PROCESS_TAG = ".dagster/gem_process"
+"""Tag of a run in the process of a command: the name of its folder below ``PROCESSES``. Dagster's prefix for tags that
+are nobody's to read keeps it off the page of runs."""
 PROCESSES = "processes"
 
 
