@@ -8,6 +8,7 @@ from gem_assets.assets.recipe_frame import (
     SWARM,
     TEACHER,
     TOKENS,
+    TRAINED_CODE_VERSION,
     RecipeKind,
     RecipeWork,
     build_recipe_asset,
@@ -123,6 +124,8 @@ CLIMB = RecipeKind(
     trains=True,
     kinds=frozenset({"json", "pytorch"}),
     libraries=("lightgbm", "torch", "numpy"),
+    # 2: the best run where the trees are flat
+    code_version=f"{TRAINED_CODE_VERSION}.2",
 )
 LEARNED = (*COUNTED, *FITTED, *CLIMBED)
 

@@ -6,9 +6,10 @@ of at least 5 runs, L1 and L2 penalties of 1, a tenth of the runs held out to st
 100,000 mixtures from ``Dirichlet(q)`` are ranked by it, and of the best ``max(m², 128)`` the next ``m`` are chosen at
 random. Rounds of 64, 32 and 16 (4 : 2 : 1, the best allocation in the paper); the answer is the best predicted mixture.
 
-What differs: the paper maximises mean accuracy of benchmarks, here the mean loss of the targets is minimised; mixtures
-that are trained or answered are brought within the repetition caps first. The paper's clustering, pruning by raters and
-merging are not part of this; its clusters are whatever clusters there are.
+What differs: the paper maximises mean accuracy of benchmarks, here the mean loss of the targets is minimised;
+mixtures that are trained or answered are brought within the repetition caps first; and where few runs leave the trees
+flat, so that no draw is better than another, the answer is the best mixture that was evaluated. The paper's
+clustering, pruning by raters and merging are not part of this; its clusters are whatever clusters there are.
 """
 
 import warnings
@@ -187,8 +188,10 @@ def climb(
     predictor = _fitted(rounds)
     best = _ranked(predictor, q, rng, draws)[:_LEAST_POOL]
     capped = np.array([apply_caps(row, limit) for row in best])
-    answer = capped[int(np.argmin(predictor.predict(capped)))]
     mixtures, objective = (np.concatenate([getattr(r, name) for r in rounds]) for name in ("mixtures", "objective"))
+    predicted = predictor.predict(capped)
+    flat = np.ptp(predictor.predict(mixtures)) == 0
+    answer = apply_caps(mixtures[np.argmin(objective)], limit) if flat else capped[int(np.argmin(predicted))]
     held_out = np.empty(len(objective))
     for train, test in folds(len(objective), 5, seed):
         held_out[test] = ClimbPredictor().fit(mixtures[train], objective[train]).predict(mixtures[test])

@@ -55,6 +55,16 @@ def test_caps_hold_for_all_that_is_trained_and_for_the_answer():
         assert (shares <= caps + 1e-9).all()
 
 
+def test_flat_trees_answer_with_the_best_run():
+    # eight runs are too few for a leaf of five on each side of a split, whatever is added twice
+    first = sample_regmix(PRIOR, 8, seed=3)
+    found = climb(
+        ClimbRound(first, objective(first)), lambda m, _: objective(m), PRIOR, sizes=(1, 1), draws=300, seed=0
+    )
+    assert np.ptp(found.predictor.predict(found.mixtures)) == 0
+    np.testing.assert_allclose(found.shares, found.mixtures[found.objective.argmin()], atol=1e-12)
+
+
 def test_bad_input_is_refused():
     few = sample_regmix(PRIOR, 4)
     with pytest.raises(ValueError, match="4 runs"):
