@@ -116,6 +116,7 @@ def materialize_everything(
     os.environ[DATA_ROOT_VARIABLE] = str(settings.data_root)
     from gem_assets.definitions import code_location
     from resources.standing import Standing
+    from resources.store import RAW_SHARDS
 
     started = time.monotonic()
     defs = code_location(settings.data_root)
@@ -133,23 +134,31 @@ def materialize_everything(
         number = 0
         keep = only is None if keep_fitted is None else keep_fitted
         known = Standing(defs, instance, settings, SNAPSHOT_ASSETS)
+        last_ingest = max((i for i, (key, _) in enumerate(plan) if key.to_user_string() == RAW_SHARDS), default=-1)
         for number, (asset, snapshot) in enumerate(plan):
-            if snapshot in broken:
-                continue
-            if progress is not None:
+            if progress is not None and snapshot not in broken:
                 progress(number, len(plan), f"{asset.to_user_string()}{f' [{snapshot}]' if snapshot else ''}")
-            found = known.ask(asset, snapshot)
-            if found.stands:
-                standing.append(Step(asset.to_user_string(), snapshot, 0.0, True, found.failed_checks))
-                continue
-            if found.kept and keep:
-                continue
-            step = _materialize(defs, instance, asset, snapshot, {PROCESS_TAG: process})
-            steps.append(step)
-            if not step.succeeded:
-                if snapshot is None:
-                    break
-                broken.add(snapshot)
+            looks, halted = [(asset, snapshot)], False
+            if number == last_ingest and any(step.asset == RAW_SHARDS for step in steps):
+                # a text that one snapshot left to another may have gone from there in this very run
+                looks += [entry for entry in plan[:number] if entry[0] == asset]
+            for key, partition in looks:
+                if partition in broken:
+                    continue
+                found = known.ask(key, partition)
+                if found.stands:
+                    if (key, partition) == (asset, snapshot):
+                        standing.append(Step(key.to_user_string(), partition, 0.0, True, found.failed_checks))
+                    continue
+                if found.kept and keep:
+                    continue
+                step = _materialize(defs, instance, key, partition, {PROCESS_TAG: process})
+                steps.append(step)
+                if not step.succeeded and partition is not None:
+                    broken.add(partition)
+                halted = not step.succeeded and partition is None
+            if halted:
+                break
         failed = sum(not step.succeeded for step in steps)
         if progress is not None and failed:
             progress(min(number, len(plan) - failed), len(plan), f"{failed} failed")

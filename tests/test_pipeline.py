@@ -181,6 +181,23 @@ def test_progress_after_a_failure_does_not_say_done(tmp_path):
     assert told == [(0, 2, "recipes/entropy"), (0, 2, "1 failed")]
 
 
+def test_a_text_that_another_snapshot_kept_is_taken_up_in_the_run_that_loses_it(tmp_path):
+    write_settings(tmp_path)
+    settings, rows = load_settings(tmp_path), passages()[:9]
+    land_parquet(tmp_path, "2026-01", rows[:3])
+    land_parquet(tmp_path, "2026-02", rows[3:6])
+    materialize_everything(settings, only=["raw_shards"])
+    # the first snapshot now shows a page of the second, which the second shows no more
+    land_parquet(tmp_path, "2026-01", rows[:4])
+    land_parquet(tmp_path, "2026-02", rows[4:])
+    summary = materialize_everything(settings, only=["raw_shards"])
+    assert [step.snapshot for step in summary.steps] == ["2026-01", "2026-02", "2026-01"]
+    store = StoreResource(root=str(tmp_path))
+    kept = [store.artifacts.current("raw_shards", name).manifest.counts["kept"] for name in ("2026-01", "2026-02")]
+    assert kept == [4, 5]
+    assert not materialize_everything(settings, only=["raw_shards"]).steps
+
+
 @pytest.mark.slow
 def test_running_again_writes_nothing(built, store):
     settings, first = built

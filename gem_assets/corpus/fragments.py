@@ -21,7 +21,7 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.language import detect_language
 from gem_assets.corpus.minhash import signature
 from gem_assets.corpus.quality import refusal, signals
-from gem_assets.corpus.readers import read_file
+from gem_assets.corpus.readers import is_fault, read_file
 from gem_assets.corpus.records import Quarantined, RawDocument, Skipped
 from gem_assets.corpus.schema import DOCUMENT_SCHEMA, FILTERED_SCHEMA, QUARANTINE_SCHEMA
 from gem_assets.corpus.text import clean_text, content_digest, document_id, file_source, host_source
@@ -36,7 +36,6 @@ HUNG: Final = "hung"
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20
 _LONGEST_LANG: Final = 35
-_OURS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +168,11 @@ class _Fragment:
     def add(self, document: RawDocument) -> None:
         try:
             self._add(document)
-        except _OURS:
-            raise
         except UnicodeEncodeError:
             self.quarantine(_refused(document, "invalid_unicode", "lone surrogates"))
-        except BaseException as error:  # panics of native code are no Exceptions
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             self.quarantine(_refused(document, "reader_error", type(error).__name__))
 
     def _add(self, document: RawDocument) -> None:

@@ -21,7 +21,13 @@ from gem_assets.corpus.warc import read_warc
 
 JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".jl"})
 WARC_SUFFIXES: Final = frozenset({".warc", ".wet", ".wat"})
-_OURS: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
+_PANIC: Final = "PanicException"
+
+
+def is_fault(error: BaseException) -> bool:
+    """Tell an error of what is read from an interruption of the reading; a panic of native code is no ``Exception``."""
+    ordinary = isinstance(error, Exception) and not isinstance(error, MemoryError)
+    return ordinary or type(error).__name__ == _PANIC
 
 
 def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
@@ -41,11 +47,11 @@ def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]
         for item in _items(path, relative, config):
             items += 1
             yield item
-    except _OURS:
-        raise
     except OSError as error:
         yield Quarantined(relative, 0, "unreadable_file", f"{type(error).__name__} after {items} records")
     except BaseException as error:
+        if not is_fault(error):
+            raise
         # the message may quote the document, so only the class is written
         yield Quarantined(relative, 0, "reader_error", f"{type(error).__name__} after {items} records")
 

@@ -280,3 +280,29 @@ def test_a_reader_that_fails_is_a_row_without_text(tmp_path, monkeypatch):
 
 def test_every_reason_is_explained():
     assert all(QUARANTINE_REASONS.values())
+
+
+class PanicException(BaseException):
+    """What native code raises when it panics."""
+
+
+class InterruptedByTheServer(BaseException):
+    """What ends a run from outside."""
+
+
+def test_a_panic_is_a_fault_of_the_file_and_an_interruption_is_not(tmp_path, monkeypatch):
+    path = save(tmp_path, jsonl(ROWS), "a.jsonl")
+
+    def opened(error):
+        def fail(*_, **__):
+            raise error
+
+        return fail
+
+    monkeypatch.setattr(type(path), "open", opened(PanicException()))
+    (found,) = items(path)
+    assert (found.reason, found.detail) == ("reader_error", "PanicException after 0 records")
+    for error in (InterruptedByTheServer(), KeyboardInterrupt(), MemoryError()):
+        monkeypatch.setattr(type(path), "open", opened(error))
+        with pytest.raises(type(error)):
+            items(path)

@@ -63,7 +63,8 @@ def bring_up_to_date(root: Path, snapshots: list[str], *, fit: int, strategy: st
         computed.extend([stage] if stage.fresh else [])
         return stage
 
-    for snapshot in snapshots:
+    # twice: a text that one snapshot left to another may have gone from there in the first round
+    for snapshot in (*snapshots, *snapshots):
         note(ingest_once(store, engine, settings, snapshot))
     model = note(_fit(store, fit)).artifact.ref()
     for snapshot in snapshots:
