@@ -1,6 +1,7 @@
 # make demo    real text from this machine through the whole graph, then a summary
 # make test    the whole test suite
 # make test-crash  every fault, many trials each (half an hour); the table goes to build/faults.md
+# make test-explore  the property tests alone, on new random examples and many more of them
 # make audit   known vulnerabilities of the pinned packages
 # make dev     the Dagster UI on the demo's data
 # make lint    ruff and pyright
@@ -22,7 +23,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-crash lint audit bench clean
+.PHONY: help demo dev test test-crash test-explore lint audit bench clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -42,6 +43,9 @@ test-crash: $(VENV)/.installed-dev
 	@mkdir -p build
 	GEM_CRASH=full GEM_STATEFUL_EXAMPLES=200 GEM_FAULT_TABLE=$(CURDIR)/build/faults.md \
 		$(BIN)/python -m pytest -p no:xdist -o timeout=3600 tests/crash tests/stateful $(PYTEST_ARGS)
+
+test-explore: $(VENV)/.installed-dev
+	GEM_HYPOTHESIS=explore $(BIN)/python -m pytest -n $(CORES) --dist loadfile -o timeout=3600 -m hypothesis $(PYTEST_ARGS)
 
 # an environment of its own, so that no pin moves
 audit: $(BIN)/python
