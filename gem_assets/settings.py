@@ -48,7 +48,12 @@ class Settings(BaseSettings):
     )
 
     data_root: Path = Field(description="Folder that holds the landing area, tables, artifacts and history.")
-    workers: int = Field(default=0, ge=0, le=4096, description="Processes for shard work; 0 means one a core.")
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Processes for shard work; 0 means as many as this machine or container can carry.",
+    )
     engine: str = Field(
         default="local",
         pattern=ENGINE_PATTERN,

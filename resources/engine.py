@@ -1,16 +1,17 @@
 """Where shard work runs: a process pool, Ray, or this process. Stages see one map and never know which."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import TypeVar
 
 import dagster as dg
 from pydantic import Field
 
+from gem_assets.machine import worker_allowance
 from gem_assets.mapping import ShardMap
 from gem_assets.settings import ENGINE_PATTERN, load_settings
 from resources.pool import pool_map, serial
-from resources.progress import Progress
+from resources.progress import Progress, run_logger
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,14 +21,14 @@ class EngineResource(dg.ConfigurableResource):
     """Maps a picklable function over shards, in order.
 
     What is not given is taken from the settings of ``data_root``, afresh at every map; without a data root the local
-    pool with one process a core. One worker is a process of its own too, and so is the one of a single shard: this
-    process could not stop a shard that hangs. Only ``inline`` work and work that wants a GPU here run in this process,
-    without a time limit.
+    pool, with as many processes as :func:`gem_assets.machine.worker_allowance` says. One worker is a process of its own
+    too, and so is the one of a single shard: this process could not stop a shard that hangs. Only ``inline`` work and
+    work that wants a GPU here run in this process, without a time limit.
     """
 
     data_root: str | None = Field(default=None, description="Data root whose settings fill in what is None here.")
     kind: str | None = Field(default=None, pattern=ENGINE_PATTERN, description="local, ray or inline.")
-    workers: int | None = Field(default=None, ge=0, description="Processes; 0 means one a core.")
+    workers: int | None = Field(default=None, ge=0, description="Processes; 0 means as many as fit.")
     shard_timeout_s: float | None = Field(default=None, gt=0, description="Seconds after which a shard is stopped.")
 
     def map(
@@ -83,5 +84,17 @@ class EngineResource(dg.ConfigurableResource):
             kind = settings.engine if kind is None else kind
             workers = settings.workers if workers is None else workers
             timeout_s = settings.shard_timeout_s if timeout_s is None else timeout_s
-        processes = (workers or len(os.sched_getaffinity(0))) // max(cpus, 1)
+        processes = (workers or _default_workers()) // max(cpus, 1)
         return kind or "local", max(1, min(processes, shards)), timeout_s or 3600.0
+
+
+def _default_workers() -> int:
+    allowed = worker_allowance()
+    if allowed.reason:
+        _say_once(f"{allowed.workers} workers: {allowed.reason}; GEM_WORKERS sets another number")
+    return allowed.workers
+
+
+@cache
+def _say_once(message: str) -> None:
+    run_logger().info(message)

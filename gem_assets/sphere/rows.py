@@ -4,7 +4,6 @@ Blocks have a fixed size and their partial sums are added in block order, each p
 a result does not depend on how many threads worked on it.
 """
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from gem_assets.machine import usable_cores
+
 R = TypeVar("R")
 
 #: How far from 1 the length of a row may be: vectors stored in half precision pass, raw embeddings do not.
@@ -24,13 +25,6 @@ NAMED_ROWS = 5
 
 class RowError(ValueError):
     """Rows that cannot be clustered; the message names them."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Blocks:
