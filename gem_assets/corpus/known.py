@@ -4,8 +4,6 @@ Every ingest asks all other snapshots. Opening a parquet file costs more than re
 what a snapshot keeps is written down once in a file of 32 bytes a text (:class:`RememberedKnown`).
 """
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gem_assets.corpus.digests import pack_hex
+from gem_assets.lineage.durable import atomic_file
 from gem_assets.spill import BLOCK_ROWS, DIGEST
 
 _ROW: Final = np.dtype([("digest", DIGEST), ("doc_id", DIGEST)])
@@ -99,12 +98,9 @@ class RememberedKnown:
                     yield KnownTexts(snapshot, rows["digest"], rows["doc_id"])
 
     def _remember(self, snapshot: str, paths: Sequence[Path], path: Path) -> None:
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
+        # several ingests may make the same file: whoever is last replaces it by its equal
+        with atomic_file(path) as file:
             for part in ParquetKnown({snapshot: paths}).texts():
                 rows = np.empty(len(part.digests), _ROW)
                 rows["digest"], rows["doc_id"] = part.digests, part.doc_ids
                 file.write(rows.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        # several ingests may make the same file: whoever is last replaces it by its equal
-        Path(file.name).replace(path)

@@ -26,6 +26,7 @@ from gem_assets.lineage.durable import (
     is_abandoned,
     locked_folder,
     make_dirs,
+    set_usual_modes,
     write_atomic,
 )
 from gem_assets.lineage.manifest import MANIFEST_NAME
@@ -114,8 +115,9 @@ class FolderBackend:
         return locked_folder(self.root / key, DRAFT_PREFIX)
 
     def publish(self, draft: Path, key: str) -> None:
-        """Force the draft to the disk, rename it into place, force the new name to the disk."""
+        """Set the usual modes, force the draft to the disk, rename it into place, force the new name to the disk."""
         target = self.root / key
+        set_usual_modes(draft)
         fsync_tree(draft)
         make_dirs(target.parent)
         try:

@@ -11,10 +11,12 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +50,32 @@ def fsync_tree(root: Path) -> None:
         fsync_dir(Path(folder))
 
 
+def set_usual_modes(root: Path) -> None:
+    """Give every file below ``root`` the mode that the umask gives, as ``root`` has it by having been made plainly.
+
+    Libraries that write through a temporary file leave it readable by its owner alone, whatever the umask says.
+    """
+    usual = stat.S_IMODE(root.stat().st_mode) & 0o666
+    for folder, _, files in os.walk(root):
+        for name in files:
+            path = Path(folder) / name
+            if stat.S_IMODE(path.stat().st_mode) != usual:
+                path.chmod(usual)
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace the content of ``path`` as one step: a reader sees the old bytes or the new ones."""
+    with atomic_file(path) as handle:
+        handle.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Generator[BinaryIO]:
+    """Give a file to write to that takes the place of ``path`` as one step when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as handle:
-            handle.write(data)
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

@@ -13,7 +13,6 @@ whatever comes back is cut to one printable line, so the worst outcome is an odd
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from gem_assets.lineage.durable import make_dirs, write_atomic
 from gem_assets.lineage.identity import canonical_json
 from gem_assets.taxonomy.config import NAMER_KEY_VARIABLE, NamerConfig
 from gem_assets.taxonomy.naming import clean
@@ -183,12 +183,9 @@ class LlmNamer:
         path = self._path(brief)
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(path.parent)
         text = canonical_json({"name": answer.name, "description": answer.description}, indent=1)
-        handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-        Path(draft).replace(path)
+        write_atomic(path, f"{text}\n".encode())
 
 
 def parse_answer(body: Any) -> ClusterName:

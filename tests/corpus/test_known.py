@@ -1,3 +1,6 @@
+import os
+import stat
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -119,3 +122,13 @@ def test_digests_survive_packing():
 def test_what_is_no_digest_is_refused(values):
     with pytest.raises(ValueError, match="not 32 hex digits"):
         pack_hex(pa.array(values, pa.string()))
+
+
+def test_remembered_files_are_readable_as_the_umask_says(shards, tmp_path):
+    before = os.umask(0o027)
+    try:
+        assert rows_of(remembered(shards, tmp_path))
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "known").iterdir()}
+    assert modes == {"identity-2026-01": 0o640, "identity-2026-02": 0o640}

@@ -1,4 +1,7 @@
 import logging
+import os
+import stat
+import tempfile
 import threading
 import uuid
 from pathlib import Path
@@ -285,3 +288,22 @@ def test_remote_cache_is_filled_again_when_damaged(tmp_path):
     path = store.current("a").path / "sub" / "x.txt"
     path.write_bytes(b"")
     assert (store.current("a").path / "sub" / "x.txt").read_text() == "one"
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_files_have_the_mode_that_the_umask_gives_however_they_were_written(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        store = ArtifactStore(tmp_path / "root")
+        with store.write("teacher_clusters", "a" * 64) as draft:
+            (draft.path / "plain.json").write_text("{}")
+            (draft.path / "deep").mkdir()
+            handle, name = tempfile.mkstemp(dir=draft.path / "deep")
+            os.close(handle)
+            Path(name).rename(draft.path / "deep" / "hidden.safetensors")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "root").rglob("*")}
+    finally:
+        os.umask(before)
+    folders = {path.name for path in (tmp_path / "root").rglob("*") if path.is_dir()}
+    assert {"hidden.safetensors", "plain.json", "manifest.json", "CURRENT", "HISTORY"} <= modes.keys()
+    assert {name: mode for name, mode in modes.items() if mode != (0o777 if name in folders else 0o666) & ~umask} == {}
