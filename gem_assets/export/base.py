@@ -72,8 +72,9 @@ def select_plan(recipe: RecipeLike, config: ExportConfig, trainer: Trainer, *, p
     RecipeRefusedError
         If there are several phases and the trainer has one mixture a run.
     ExportError
-        If the phase does not exist.
+        If the phase does not exist, or the trainer could not read paths below the root that is asked for.
     """
+    require_root(trainer, config)
     plan = plan_run(recipe)
     count = len(plan.bounds) - 1
     if config.phase is not None:
@@ -202,6 +203,29 @@ def require_documents(plan: RunPlan, seen: Sequence[int]) -> None:
 def cluster_name(cluster: int) -> str:
     """Name of a cluster's data; no trainer takes it for a number."""
     return f"cluster_{cluster:05d}"
+
+
+#: What a trainer's configuration takes apart or expands in a path, by trainer.
+_NOT_IN_PATHS: dict[Trainer, tuple[str, str]] = {
+    "megatron": (" \t", "the trainer splits this file at blanks"),
+    "olmo-core": ("*?[]", "the trainer expands patterns in paths"),
+    "levanter": ("*?[]{}#", "the trainer expands patterns in paths and reads them as addresses"),
+    "hf-datasets": ("*?[]", "the trainer expands patterns in paths"),
+    "nanotron": ("*?[]#", "the trainer expands patterns in paths and reads them as addresses"),
+    "torchtitan": ("*?[]", "the trainer expands patterns in paths"),
+}
+
+
+def require_root(trainer: Trainer, config: ExportConfig) -> None:
+    """Refuse a root that the trainer would not read back as it was written."""
+    forbidden, reason = _NOT_IN_PATHS.get(trainer, ("", ""))
+    found = [c for c in config.root if c in forbidden or not c.isprintable()]
+    if found:
+        shown = "a blank" if found[0] == " " else repr(found[0])
+        why = reason if found[0] in forbidden else "control characters have no place in a path"
+        raise ExportError(
+            f"root {config.root!r} holds {shown}: {why}. Give a --root without it, or move the data there"
+        )
 
 
 def data_path(config: ExportConfig, *parts: str) -> str:

@@ -9,7 +9,7 @@ Writes ``data/*.bin``, ``data/*.idx``, ``blend-phase*.txt``, ``arguments.txt``.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,30 +121,51 @@ def _arguments(samples: list[int], config: ExportConfig) -> str:
 def write_indexed(prefix: Path, parts: Iterator[Part], dtype: np.dtype[Any]) -> None:
     """Write documents as ``prefix.bin`` and ``prefix.idx``, one sequence a document."""
     lengths_path = prefix.with_suffix(".lengths")
-    count = 0
     with prefix.with_suffix(".bin").open("wb") as data, lengths_path.open("wb") as lengths:
         for part in parts:
             assert part.ids is not None
             part.ids.astype(dtype).tofile(data)
-            part.lengths.astype(np.int32).tofile(lengths)
-            count += len(part.lengths)
-    with prefix.with_suffix(".idx").open("wb") as idx:
-        idx.write(_MAGIC + struct.pack("<QBQQ", _VERSION, _CODES[dtype], count, count + 1))
-        for chunk in _chunks(lengths_path):
-            chunk.tofile(idx)
-        offset = 0
-        for chunk in _chunks(lengths_path):
-            ends = offset + np.cumsum(chunk.astype(np.int64) * dtype.itemsize)
-            (ends - chunk.astype(np.int64) * dtype.itemsize).tofile(idx)
-            offset = int(ends[-1])
-        for start in range(0, count + 1, _CHUNK):
-            np.arange(start, min(start + _CHUNK, count + 1), dtype=np.int64).tofile(idx)
+            part.lengths.astype(np.int64).tofile(lengths)
+    write_index(prefix.with_suffix(".idx"), lambda: _chunks(lengths_path), dtype)
     lengths_path.unlink()
 
 
-def _chunks(path: Path) -> Iterator[npt.NDArray[np.int32]]:
+def write_index(path: Path, lengths: Callable[[], Iterable[npt.NDArray[np.int64]]], dtype: np.dtype[Any]) -> None:
+    """Write the index of a token file.
+
+    Parameters
+    ----------
+    lengths
+        Gives the (n,) token counts of the sequences in their order, in pieces; asked three times.
+    dtype
+        Of the tokens.
+
+    Raises
+    ------
+    ExportError
+        If a sequence is longer than the 2^31 - 1 tokens that the format holds.
+    """
+    count = sum(len(chunk) for chunk in lengths())
+    with path.open("wb") as idx:
+        idx.write(_MAGIC + struct.pack("<QBQQ", _VERSION, _CODES[dtype], count, count + 1))
+        for chunk in lengths():
+            if len(chunk) and int(chunk.max()) > np.iinfo(np.int32).max:
+                raise ExportError(f"a document has {int(chunk.max())} tokens; a Megatron index holds 2^31 - 1 at most")
+            chunk.astype(np.int32).tofile(idx)
+        # byte offsets pass 2^31 long before a corpus is large
+        offset = 0
+        for chunk in lengths():
+            sizes = chunk.astype(np.int64) * dtype.itemsize
+            ends = offset + np.cumsum(sizes)
+            (ends - sizes).tofile(idx)
+            offset = int(ends[-1]) if len(ends) else offset
+        for start in range(0, count + 1, _CHUNK):
+            np.arange(start, min(start + _CHUNK, count + 1), dtype=np.int64).tofile(idx)
+
+
+def _chunks(path: Path) -> Iterator[npt.NDArray[np.int64]]:
     with path.open("rb") as file:
-        while len(chunk := np.fromfile(file, dtype=np.int32, count=_CHUNK)):
+        while len(chunk := np.fromfile(file, dtype=np.int64, count=_CHUNK)):
             yield chunk
 
 

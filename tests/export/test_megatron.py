@@ -67,6 +67,22 @@ def test_wide_vocabularies_take_four_bytes(world: World, tmp_path: Path) -> None
     assert np.fromfile(prefix.with_suffix(".bin"), np.int32).tolist() == [70_000, 5, 0]
 
 
+def test_an_index_reaches_beyond_two_to_the_31_tokens(tmp_path: Path) -> None:
+    lengths = np.full(3000, 1_000_003, dtype=np.int64)
+    megatron.write_index(tmp_path / "x.idx", lambda: iter([lengths[:1700], lengths[1700:]]), np.dtype(np.int32))
+    raw = (tmp_path / "x.idx").read_bytes()
+    pointers = np.frombuffer(raw, np.int64, 3000, 34 + 4 * 3000)
+    assert pointers[-1] == 2999 * 4 * 1_000_003 > 2**33
+    assert (np.diff(pointers) == 4 * 1_000_003).all()
+    _, read_lengths = megatron.read_index(tmp_path / "x.idx")
+    assert read_lengths.sum(dtype=np.int64) == lengths.sum() > 2**31
+
+
+def test_a_document_that_the_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="2147483648 tokens"):
+        megatron.write_index(tmp_path / "x.idx", lambda: iter([np.array([5, 2**31])]), np.dtype(np.uint16))
+
+
 def test_a_foreign_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.idx").write_bytes(b"\x00" * 64)
     with pytest.raises(ValueError, match=r"x.idx is not a Megatron index"):
