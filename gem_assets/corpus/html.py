@@ -6,11 +6,13 @@ text where main content comes out nearly empty.
 
 A page of a few kilobytes can be made to take hours or gigabytes: parsing is quadratic in the attributes of a tag,
 main-content extraction in nesting depth, and list items are indented by theirs. So absurd tags lose their attributes,
-and pages nested beyond ``DEEP`` or ``DEEP_LISTS`` get their text without layout.
+and pages nested beyond ``DEEP`` or ``DEEP_LISTS`` get their text without layout. What costs too much even so is
+stopped by :mod:`gem_assets.corpus.contained`.
 """
 
 import codecs
 import re
+from collections import Counter
 from typing import Final
 
 from resiliparse.extract.html2text import extract_plain_text
@@ -24,8 +26,15 @@ LONG_TAG: Final = 4096
 MOST_ATTRIBUTES: Final = 500
 
 _LISTS: Final = frozenset({"ul", "ol", "menu", "dir"})
+_FORMATTING: Final = frozenset(
+    {"a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"}
+)
+_CLOSE_BY: Final = 16
 _QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_START_TAG = re.compile(
+    r"""([a-zA-Z][^\s/>]*+)(?:[\s/]++|=|[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+)*+"""
+)
+_TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)")
 _FLAT: Final = frozenset(
     {
         *(
@@ -69,27 +78,45 @@ def decode_bytes(data: bytes, charset: str | None, *, is_html: bool) -> str:
 def _without_absurd_tags(html: str) -> str:
     parts = html.split("<")
     for index, part in enumerate(parts):
-        if len(part) > LONG_TAG:
-            tag, end, rest = part.partition(">")
-            # quoted values may be long; it is the number of attributes that costs
-            if len(tag) > LONG_TAG and len(_QUOTED.sub(" ", tag).replace("/", " ").split()) > MOST_ATTRIBUTES:
-                parts[index] = tag.split(None, 1)[0][:32] + end + rest
+        if len(part) <= LONG_TAG or not (match := _START_TAG.match(part)):
+            continue
+        # quoted values may be long; it is the number of attributes that costs
+        if len(_QUOTED.sub(" ", match.group()).replace("/", " ").split()) > MOST_ATTRIBUTES:
+            parts[index] = match.group(1)[:32] + part[match.end() :]
     return "<".join(parts)
 
 
 def nesting_depth(html: str) -> tuple[int, int]:
-    """Return how deep elements nest at most, and how deep lists do, by counting tags."""
-    depth = deepest = lists = most_lists = 0
-    for closing, written in _TAG.findall(html):
-        name = written.lower()
+    """Return how deep elements nest at most, and how deep lists do, by the tags alone.
+
+    As in a browser, an end tag closes what is open inside its element, does nothing where no such element is open, and
+    one of ``b``, ``font`` and their like closes no block.
+    """
+    stack: list[str] = []
+    opened: Counter[str] = Counter()
+    deepest = lists = most_lists = 0
+    for closing, name in _TAG.findall(html.lower()):
         if name in _FLAT:
             continue
-        step = -1 if closing else 1
-        depth = max(depth + step, 0)
-        deepest = max(deepest, depth)
-        if name in _LISTS:
-            lists = max(lists + step, 0)
-            most_lists = max(most_lists, lists)
+        if not closing:
+            stack.append(name)
+            opened[name] += 1
+            if len(stack) > deepest:
+                deepest = len(stack)
+            if name in _LISTS:
+                lists += 1
+                most_lists = max(most_lists, lists)
+        elif opened[name] and (name not in _FORMATTING or name in stack[-_CLOSE_BY:]):
+            keep: list[str] = []
+            while (last := stack.pop()) != name:
+                if name in _FORMATTING and last not in _FORMATTING:
+                    keep.append(last)
+                else:
+                    opened[last] -= 1
+                    lists -= last in _LISTS
+            opened[name] -= 1
+            lists -= name in _LISTS
+            stack.extend(reversed(keep))
     return deepest, most_lists
 
 

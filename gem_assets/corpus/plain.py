@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.html import html_to_text
+from gem_assets.corpus.contained import page_text
 from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument
 from gem_assets.corpus.streams import open_stream, read_up_to
 from gem_assets.corpus.web import utf8_text
@@ -29,12 +29,14 @@ def read_plain(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     damage = stream.damage
     if damage is None and len(data) > config.max_record_bytes:
         damage = Damaged("too_large", f"max_record_bytes is {config.max_record_bytes}")
+    suffixes = {suffix.lower() for suffix in PurePosixPath(relative).suffixes}
     try:
         if damage is not None:
             raise damage
         text = utf8_text(data)
+        if suffixes & HTML_SUFFIXES:
+            text = page_text(text)
     except Damaged as error:
         yield Quarantined(relative, 0, error.reason, error.detail, len(data))
         return
-    suffixes = {suffix.lower() for suffix in PurePosixPath(relative).suffixes}
-    yield RawDocument(relative, 0, html_to_text(text) if suffixes & HTML_SUFFIXES else text, len(data))
+    yield RawDocument(relative, 0, text, len(data))

@@ -110,6 +110,7 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "unknown_record_type": "a WARC record of a type that the standard does not know",
     "damaged_http": "the HTTP response inside the record cannot be parsed or decoded",
     "too_large": "the record is above max_record_bytes",
+    "costly_page": "the page needs more time or memory than any sound page, or crashes the parser",
     "invalid_utf8": "bytes that are not UTF-8",
     "invalid_unicode": "lone surrogates: text that cannot be written as UTF-8",
     "damaged_json": "the line is not valid JSON",

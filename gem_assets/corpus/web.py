@@ -5,7 +5,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from gem_assets.corpus.html import decode_bytes, html_to_text
+from gem_assets.corpus.contained import page_text
+from gem_assets.corpus.html import decode_bytes
 from gem_assets.corpus.http import parse_response
 from gem_assets.corpus.records import Damaged
 
@@ -20,9 +21,15 @@ _LONGEST_DATE: Final = 64
 
 
 def web_text(media_type: str, charset: str | None, body: bytes) -> str | None:
-    """Return the text of a body, or None where its media type holds no document for us."""
+    """Return the text of a body, or None where its media type holds no document for us.
+
+    Raises
+    ------
+    Damaged
+        ``costly_page`` or ``reader_error``: see :func:`gem_assets.corpus.contained.page_text`.
+    """
     if media_type in HTML_TYPES or (not media_type and _LOOKS_HTML.match(body)):
-        return html_to_text(decode_bytes(body, charset, is_html=True))
+        return page_text(decode_bytes(body, charset, is_html=True))
     if media_type in TEXT_TYPES:
         return decode_bytes(body, charset, is_html=False)
     return None
