@@ -3,6 +3,7 @@
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -25,12 +26,19 @@ def code_location(data_root: str | Path | None = None) -> dg.Definitions:
         asset_checks=ALL_CHECKS,
         sensors=[landing_sensor, drift_sensor, takedown_sensor, automation],
         resources={
-            "settings": SettingsResource(data_root=root),
-            "store": StoreResource(root=root),
-            "engine": EngineResource(data_root=root),
+            "settings": _fixed(SettingsResource(data_root=root)),
+            "store": _fixed(StoreResource(root=root)),
+            "engine": _fixed(EngineResource(data_root=root)),
+            # no asset hands a value on, and Dagster's own default would pickle it into a folder that a run may name
+            "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),
         },
         executor=dg.in_process_executor,
     ).map_asset_specs(func=partial(with_policy, root=root))
+
+
+def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
+    """Give a resource that takes no run config: whoever may launch a run must not choose where it reads and writes."""
+    return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=type(resource).__doc__)
 
 
 defs = code_location()

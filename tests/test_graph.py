@@ -102,3 +102,20 @@ def test_a_refit_makes_what_follows_from_the_teacher_and_leaves_documents_and_ve
         "recipes/balanced",
     }
     assert not chosen & {"raw_shards", "embedding_space", "embeddings", "page_history"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"resources": {"store": {"config": {"root": "ftp://192.0.2.1/x"}}}},
+        {"resources": {"store": {"config": "ftp://192.0.2.1/x"}}},
+        {"resources": {"settings": {"config": {"data_root": "/elsewhere"}}}},
+        {"resources": {"engine": {"config": {"kind": "ray"}}}},
+        {"resources": {"io_manager": {"config": {"base_dir": "/elsewhere"}}}},
+    ],
+)
+def test_a_run_cannot_choose_where_resources_read_and_write(defs, config):
+    job = defs.resolve_implicit_global_asset_job_def()
+    dg.validate_run_config(job, {})
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, config)
