@@ -3,18 +3,35 @@
 import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 from dataclasses import dataclass
 from importlib import resources as package_files
 from pathlib import Path
+from typing import Any, cast
 
+import yaml
+
+from gem_assets.lineage.durable import write_atomic
 from gem_assets.settings import Settings
 
 DEFINITIONS_MODULE = "gem_assets.definitions"
 LOCATION_NAME = "gem_assets"
 LOCK_NAME = "gem-dev.lock"
 CONFIG_NAME = "dagster.yaml"
+CONFIG_VARIABLE = "GEM_DAGSTER_YAML"
+PLAIN_SECTIONS = frozenset({
+    "auto_materialize", "backfills", "code_servers", "concurrency", "freshness", "nux", "retention", "run_monitoring",
+    "run_queue", "run_retries", "schedules", "sensors", "telemetry",
+})  # fmt: skip
+"""Sections of Dagster's configuration that hold numbers and switches, and cannot name a class, a command or an address.
+"""
+POSTGRES = {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}}
+"""The one storage that a data root may ask for: its address is the operator's."""
+_LONGEST_CONFIG = 65_536
+
+logger = logging.getLogger(__name__)
 
 
 class LaunchError(RuntimeError):
@@ -32,7 +49,9 @@ class RunningServer:
 def prepare_home(settings: Settings) -> Path:
     """Make the DAGSTER_HOME of a data root, as an absolute path that Dagster accepts, and return it.
 
-    The configuration template is copied in once; a file that is already there belongs to the user and is kept.
+    Dagster loads whatever class its configuration names, and a data root may come from somebody else. So the file that
+    ``GEM_DAGSTER_YAML`` names is copied in; without that variable a file that is there stays as long as it sets nothing
+    but plain values (:data:`PLAIN_SECTIONS`), and any other one is set aside and written anew.
 
     Parameters
     ----------
@@ -47,10 +66,7 @@ def prepare_home(settings: Settings) -> Path:
     home = settings.dagster_home
     try:
         home.mkdir(parents=True, exist_ok=True)
-        config = home / CONFIG_NAME
-        if not config.exists():
-            template = package_files.files("gem_assets").joinpath("templates", CONFIG_NAME).read_text(encoding="utf-8")
-            config.write_text(template, encoding="utf-8")
+        _write_config(home / CONFIG_NAME)
     except OSError as error:
         raise LaunchError(
             f"{home} cannot be used as DAGSTER_HOME: {error.strerror or error}. "
@@ -62,6 +78,50 @@ def prepare_home(settings: Settings) -> Path:
             "the data root"
         )
     return home
+
+
+def _write_config(path: Path) -> None:
+    chosen = os.environ.get(CONFIG_VARIABLE)
+    if chosen:
+        try:
+            wanted = Path(chosen).read_bytes()
+        except OSError as error:
+            raise LaunchError(f"{CONFIG_VARIABLE}={chosen} cannot be read: {error.strerror or error}") from error
+        if not path.is_file() or path.is_symlink() or path.read_bytes() != wanted:
+            write_atomic(path, wanted)
+        return
+    if path.exists() or path.is_symlink():
+        why = _not_plain(path)
+        if why is None:
+            return
+        aside = path.with_name(f"{path.name}.set-aside")
+        path.replace(aside)
+        logger.warning(
+            "%s %s, so it is not used: it was moved to %s and the usual one was written. If it is yours, keep it "
+            "outside of the data root and name it in %s",
+            path, why, aside.name, CONFIG_VARIABLE,
+        )  # fmt: skip
+    template = package_files.files("gem_assets").joinpath("templates", CONFIG_NAME).read_bytes()
+    write_atomic(path, template)
+
+
+def _not_plain(path: Path) -> str | None:
+    """Return what a configuration does that a data root may not ask for, or None."""
+    if path.is_symlink() or not path.is_file():
+        return "is not a plain file"
+    if path.stat().st_size > _LONGEST_CONFIG:
+        return f"is longer than {_LONGEST_CONFIG} bytes"
+    try:
+        found: Any = yaml.safe_load(path.read_bytes()) or {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return "is not valid YAML"
+    if not isinstance(found, dict):
+        return "is not a list of settings"
+    sections = cast("dict[Any, Any]", found)
+    if sections.get("storage") == POSTGRES:
+        del sections["storage"]
+    strange = sorted(str(name)[:40] for name in sections.keys() - PLAIN_SECTIONS)
+    return f"sets {', '.join(strange)}, which can name code or send data elsewhere" if strange else None
 
 
 def write_workspace(home: Path, module: str = DEFINITIONS_MODULE) -> Path:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -41,6 +41,7 @@ from gem_assets.dagster_home import (
 from gem_assets.page_server import PAGES_URL_VARIABLE, PageServer
 from gem_assets.server_log import LineFilter, plain
 from gem_assets.settings import Settings
+from gem_assets.web_guard import HOSTS_VARIABLE, allowed_hosts, is_loopback
 
 _STOP_PARENT_S, _STOP_GROUP_S = 10.0, 10.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -57,6 +58,8 @@ class DevServer:
         Settings of the data root that the code server works on; its path is handed over as ``GEM_DATA_ROOT``.
     host, port
         Where the web interface listens. Anything but a loopback address opens it to the network, without a password.
+    allow_hosts
+        Further names under which it may be asked: that of a reverse proxy, say.
     echo
         Called with each line that a person wants to see.
     module
@@ -74,6 +77,7 @@ class DevServer:
         echo: Echo = print,
         module: str = DEFINITIONS_MODULE,
         pages: PageServer | None = None,
+        allow_hosts: Sequence[str] = (),
     ) -> None:
         self.settings = settings
         self.home = settings.dagster_home
@@ -81,6 +85,7 @@ class DevServer:
         self.port = port
         self.module = module
         self.pages = pages
+        self.allow_hosts = tuple(allow_hosts)
         self._echo = echo
         self._process: subprocess.Popen[str] | None = None
         self._lock_handle: Any = None
@@ -100,7 +105,7 @@ class DevServer:
 
     def command(self, workspace: Path) -> list[str]:
         """Return the command line that is started."""
-        server = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "--workspace", str(workspace)]
+        server = [sys.executable, "-W", "ignore", "-m", "gem_assets.web_server", "dev", "--workspace", str(workspace)]
         return [*server, "--host", self.host, "--port", str(self.port)]
 
     def start(self) -> None:
@@ -196,6 +201,7 @@ class DevServer:
             "DAGSTER_HOME": str(self.home),
             "GEM_DATA_ROOT": str(self.settings.data_root),
             "DAGSTER_DISABLE_TELEMETRY": "1",
+            HOSTS_VARIABLE: " ".join(sorted(allowed_hosts(self.host, self.allow_hosts))),
             "PYTHONUNBUFFERED": "1",
         }
         if self.pages is not None:
@@ -336,6 +342,8 @@ def serve(server: DevServer, echo: Echo = print) -> None:
         with server:
             if server.wait_ready(stop=stop):
                 echo(f"Dagster is ready at {server.url}")
+                if not is_loopback(server.host):
+                    echo(_OPEN.format(host=server.host, port=server.port))
                 if server.pages is not None:
                     echo(f"  pages    {server.pages.url} (audits and other pages of results)")
                 echo(f"  data     {server.settings.data_root}")
@@ -350,6 +358,11 @@ def serve(server: DevServer, echo: Echo = print) -> None:
             signal.signal(number, handler)
 
 
+_OPEN = (
+    "  WARNING  it listens on {host}, and whoever reaches port {port} can start and stop runs: there is no password. "
+    "Keep it on loopback and put a reverse proxy with authentication (nginx, Caddy, oauth2-proxy) in front of it: "
+    "gem dev --allow-host NAME-OF-THE-PROXY"
+)
 _LOAD_QUERY = (
     "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError "
     "{ __typename ... on PythonError { message } } } } } }"

@@ -18,13 +18,13 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from gem_assets.lineage.durable import write_atomic
+from gem_assets.web_guard import LOOPBACK, Refusal, check_host
 
 PAGES_URL_VARIABLE: Final = "GEM_PAGES_URL"
 DEFAULT_PAGES_PORT: Final = 3001
 HOST: Final = "127.0.0.1"
 URL_NAME: Final = "dagster/pages-url"
 
-_LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".json": "application/json; charset=utf-8",
@@ -179,9 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing; the terminal belongs to Dagster."""
 
     def _answer(self, *, body: bool) -> None:
-        host = (self.headers.get("Host") or "").lower()
-        if (host.rsplit(":", 1)[0] if not host.endswith("]") else host) not in _LOOPBACK_NAMES:
-            self._refuse(HTTPStatus.FORBIDDEN)
+        try:
+            check_host(self.headers.get_all("Host") or [], LOOPBACK)
+        except Refusal as refusal:
+            self._refuse(refusal.status)
             return
         with suppress(UnicodeDecodeError):
             path = unquote(urlsplit(self.path).path, errors="strict")

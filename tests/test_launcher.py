@@ -19,6 +19,7 @@ from gem_assets import launcher
 from gem_assets.dagster_home import LaunchError, port_is_free, prepare_home, running_server, write_workspace
 from gem_assets.launcher import DevServer
 from gem_assets.page_server import PAGES_URL_VARIABLE, PageServer, artifact_url
+from gem_assets.run import open_instance
 from gem_assets.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -98,6 +99,71 @@ def test_the_template_is_copied_once_and_then_belongs_to_the_user(settings: Sett
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     assert prepare_home(settings) == home
     assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "run_launcher: {module: foreign_code, class: Launcher}\n",
+        "custom_instance_class: {module: foreign_code, class: Instance}\n",
+        "instance_class: {module: foreign_code, class: Instance}\n",
+        "storage: {custom: {module: foreign_code, class: Storage, config: {}}}\n",
+        "storage: {postgres: {postgres_url: 'postgresql://evil.example/all'}}\n",
+        "storage: {postgres: {postgres_url: {env: AWS_SECRET_ACCESS_KEY}}}\n",
+        "storage: {sqlite: {base_dir: /elsewhere}}\n",
+        "compute_logs: {module: foreign_code, class: Logs}\n",
+        "python_logs: {dagster_handler_config: {handlers: {x: {class: foreign_code.Handler}}}}\n",
+        "telemetry: {enabled: false}\nscheduler: {module: foreign_code, class: S}\n",
+        "- a list\n",
+        "telemetry: [\n",
+        "a: !!python/object/apply:os.system ['true']\n",
+        "x: " + "[" * 5000,
+        "telemetry: {enabled: false}\n" + "#" * 70_000,
+    ],
+)
+def test_a_foreign_configuration_is_set_aside_and_runs_nothing(
+    settings: Settings, config: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    (tmp_path / "foreign_code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings.dagster_home.mkdir(parents=True)
+    written = settings.dagster_home / "dagster.yaml"
+    written.write_text(config)
+    with open_instance(settings) as instance:
+        assert instance.get_runs_count() == 0
+    assert not (tmp_path / "ran").exists()
+    assert written.with_name("dagster.yaml.set-aside").read_text() == config
+    assert yaml.safe_load(written.read_text())["telemetry"] == {"enabled": False}
+    assert "GEM_DAGSTER_YAML" in caplog.text
+    caplog.clear()
+    prepare_home(settings)
+    assert caplog.text == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_configuration_that_is_no_plain_file_is_not_opened(settings: Settings, tmp_path: Path):
+    settings.dagster_home.mkdir(parents=True)
+    written, own = settings.dagster_home / "dagster.yaml", tmp_path / "own.yaml"
+    os.mkfifo(written)
+    prepare_home(settings)
+    assert written.is_file()
+    own.write_text("run_launcher: {module: mine, class: Launcher}\n")
+    written.unlink()
+    written.symlink_to(own)
+    prepare_home(settings)
+    assert not written.is_symlink()
+    assert own.read_text() == "run_launcher: {module: mine, class: Launcher}\n"
+
+
+def test_the_operators_own_configuration_is_used_as_it_is(settings: Settings, tmp_path: Path, monkeypatch):
+    own = tmp_path / "own.yaml"
+    own.write_text("run_launcher: {module: mine, class: Launcher}\n")
+    monkeypatch.setenv("GEM_DAGSTER_YAML", str(own))
+    home = prepare_home(settings)
+    assert (home / "dagster.yaml").read_text() == own.read_text()
+    monkeypatch.setenv("GEM_DAGSTER_YAML", str(tmp_path / "absent.yaml"))
+    with pytest.raises(LaunchError, match=r"absent\.yaml"):
+        prepare_home(settings)
 
 
 def test_a_home_that_cannot_be_written_is_named_with_the_way_out(settings, monkeypatch):

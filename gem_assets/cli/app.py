@@ -54,6 +54,13 @@ def dev(
         str,
         typer.Option("--host", "-h", help="Address to listen on. The interface has no password: keep it on loopback."),
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            help="A further name under which the interface may be asked, as that of a reverse proxy; can be repeated.",
+        ),
+    ] = None,
     pages_port: Annotated[
         int | None,
         typer.Option(
@@ -84,6 +91,7 @@ def dev(
         port=port,
         echo=echo,
         module=module or DEFINITIONS_MODULE,
+        allow_hosts=allow_host or (),
         pages=PageServer(settings.data_root, pages_port or linked_port(settings.data_root, port)),
     )
     echo(f"Starting on {server.url} ...")

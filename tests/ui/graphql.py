@@ -15,6 +15,18 @@ mutation Launch($params: LaunchBackfillParams!) {
   }
 }
 """
+LAUNCH_RUN = """
+mutation LaunchRun($config: RunConfigData!) {
+  launchRun(executionParams: {
+    selector: {
+      repositoryLocationName: "gem_assets", repositoryName: "__repository__", jobName: "__ASSET_JOB",
+      assetSelection: [{path: ["raw_shards"]}]
+    }
+    runConfigData: $config
+    mode: "default"
+  }) { __typename }
+}
+"""
 RUNS = """
 query Runs($backfill: String!) {
   runsOrError(filter: {tags: [{key: "dagster/backfill", value: $backfill}]}) {

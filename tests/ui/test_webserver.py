@@ -1,16 +1,20 @@
 """The real webserver and daemon on a built data root: a launch as the button does it, and what a browser shows."""
 
+import json
 import shutil
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from gem_assets.launcher import DevServer
 from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
-from tests.ui.graphql import Client
+from tests.ui.graphql import LAUNCH, LAUNCH_RUN, Client
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -60,6 +64,31 @@ def test_a_partition_launched_as_the_button_does_runs_and_computes_nothing_anew(
     entries = {entry["label"]: entry for entry in after["metadataEntries"]}
     assert entries["computed"]["boolValue"] is False
     assert entries["kept"]["intValue"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_browser_tab_is_no_operator(server):
+    """What another site's page can make a browser send starts nothing, and no run says where data goes."""
+    params = {"assetSelection": [{"path": ["raw_shards"]}], "partitionNames": ["2026-01"], "tags": []}
+    question = {"query": LAUNCH, "variables": json.dumps({"params": params})}
+    foreign = {"Host": "evil.example", "Origin": "http://evil.example"}
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=30) as client:
+        assert client.get("/graphql", params=question, headers=foreign).status_code == 403
+        assert client.get("/graphql", params=question).status_code == 405
+        assert client.get("/server_info", headers={"Host": "evil.example"}).status_code == 403
+        for origin in ("null", "http://evil.example", server.url.replace(str(server.port), "1")):
+            answer = client.post("/graphql", json=question, headers={"Origin": origin})
+            assert answer.status_code == 403
+        plain = client.post("/graphql", content=json.dumps(question), headers={"Content-Type": "text/plain"})
+        assert plain.status_code == 415
+        report = "/report_asset_materialization/raw_shards?data_version=forged"
+        assert client.post(report).status_code == 415
+    with pytest.raises(InvalidStatus), connect(f"{server.url}/graphql".replace("http", "ws"), origin="null"):
+        pass
+    config = {"resources": {"store": {"config": {"root": "ftp://192.0.2.1/stolen"}}}}
+    launched = Client(server.url).ask(LAUNCH_RUN, config=json.dumps(config))["launchRun"]
+    assert launched["__typename"] == "RunConfigValidationInvalid"
 
 
 @pytest.mark.slow
