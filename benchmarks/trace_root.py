@@ -116,7 +116,14 @@ class HandMadeRoot:
 
         return self._commit("student_labels", snapshot, [shards.ref()], {"model": model}, fill, made)
 
-    def recipe(self, name: str, shares: Mapping[int, float], budget: int | None = None, **more: Any) -> Artifact:
+    def recipe(
+        self,
+        name: str,
+        shares: Mapping[int, float],
+        budget: int | None = None,
+        names: Mapping[int, str] | None = None,
+        **more: Any,
+    ) -> Artifact:
         """Commit the inventory of the current labels, then ``recipes/<name>`` over it."""
         labels = [self.current("student_labels", s) for s in self.store.partitions("student_labels")]
         clusters = max(shares) + 1
@@ -133,7 +140,7 @@ class HandMadeRoot:
             name,
             [shares.get(c, 0.0) for c in range(clusters)],
             ClusterSupply(np.arange(clusters), docs, tokens, 4 * tokens),
-            names={c: f"topic {c}" for c in range(clusters)},
+            names={c: (names or {}).get(c, f"topic {c}") for c in range(clusters)},
             taxonomy_version="by hand",
             tokenizer="estimate",
             repetition_cap=1000.0,

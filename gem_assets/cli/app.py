@@ -1,12 +1,20 @@
 """The commands of ``gem``."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gem_assets.cli.console import console, debug_from_arguments, friendly, progress_report
+from gem_assets.cli.console import (
+    console,
+    debug_from_arguments,
+    friendly,
+    print_json,
+    progress_report,
+    writable_streams,
+)
 
 app = typer.Typer(
     name="gem",
@@ -83,7 +91,7 @@ def dev(
     out = console()
 
     def echo(line: str) -> None:
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
 
     server = DevServer(
         settings,
@@ -135,9 +143,7 @@ def land_files(
             progress=lambda done, total, _: report(f"Landing {snapshot}", done, total),
         )
     files = f"{landed.n_files:,} file{'s' if landed.n_files != 1 else ''}"
-    console().print(
-        f"Landed {landed.name}: {files}, {size_text(landed.n_bytes)}, in {landed.path}", markup=False, soft_wrap=True
-    )
+    console().print(f"Landed {landed.name}: {files}, {size_text(landed.n_bytes)}, in {landed.path}", soft_wrap=True)
 
 
 @app.command()
@@ -152,7 +158,7 @@ def status(
 
     found = collect_status(load_settings(data_root))
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        print_json(found)
     else:
         print_status(found, console())
 
@@ -175,4 +181,9 @@ def version() -> None:
 
 def main() -> None:
     """Entry point of the ``gem`` command."""
+    if sys.getfilesystemencoding() != "utf-8":
+        # with another encoding every file that names none would be read and written in it; the terminal keeps its own
+        keep = {"PYTHONUTF8": "1", "PYTHONIOENCODING": os.environ.get("PYTHONIOENCODING") or sys.stdout.encoding}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **keep})  # noqa: S606
+    writable_streams()
     app(args=debug_from_arguments(sys.argv[1:]), prog_name="gem")

@@ -1,14 +1,12 @@
 """``gem audit``: the account of a mixture as one folder."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report, quiet_stderr
+from gem_assets.cli.console import console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
     from gem_assets.cli.console import Report
@@ -45,18 +43,17 @@ def audit(
     facts = read_facts(folder)
     if as_json:
         told = {"folder": str(folder.absolute()), "files": sorted(path.name for path in files)}
-        sys.stdout.write(json.dumps({**told, "facts": facts.model_dump(mode="json")}, indent=1) + "\n")
+        print_json({**told, "facts": facts.model_dump(mode="json")})
         return
     shown = console()
-    shown.print(f"Audit of {mixture.key} in {folder}", markup=False, soft_wrap=True)
-    shown.print(f"  Merkle root  {facts.report.merkle_root}", markup=False)
-    shown.print(f"  documents    {facts.report.documents:,}, shown {facts.report.exposures:,} times", markup=False)
-    shown.print(f"  open         {(folder / INDEX_NAME).absolute().as_uri()}", markup=False, soft_wrap=True)
+    shown.print(f"Audit of {mixture.key} in {folder}", soft_wrap=True)
+    shown.print(f"  Merkle root  {facts.report.merkle_root}")
+    shown.print(f"  documents    {facts.report.documents:,}, shown {facts.report.exposures:,} times")
+    shown.print(f"  open         {(folder / INDEX_NAME).absolute().as_uri()}", soft_wrap=True)
     if facts.not_stated:
         shown.print(
             f"  {len(facts.not_stated)} statements that only a person can make are missing: set [audit.statements] in "
             f"gem.toml ({', '.join(facts.not_stated)})",
-            markup=False,
             soft_wrap=True,
         )
 

@@ -1,21 +1,30 @@
 """How commands speak: one console, progress that works on a terminal and in a log, errors without tracebacks."""
 
+import contextlib
 import functools
+import io
+import json
 import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, ParamSpec, Protocol
+from typing import IO, Any, ParamSpec, Protocol
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from pydantic import BaseModel
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from gem_assets.lineage.identity import finite
+from gem_assets.printable import READABLE, printable
 
 P = ParamSpec("P")
 
@@ -31,27 +40,148 @@ class Report(Protocol):
         ...
 
 
-def console() -> Console:
+class Terminal(Console):
+    """A console on which no text acts: everything that is shown passes here, whoever wrote it.
+
+    Markup, highlighting and emoji codes are off, so ``[/bold]`` in an address is just that; own emphasis is a style.
+    Control characters are shown as escapes, a string is one line, a closed pipe swallows what is left, and characters
+    that the terminal's encoding lacks are replaced.
+    """
+
+    def __init__(self, file: IO[str] | None = None, **options: Any) -> None:
+        super().__init__(file=file, markup=False, highlight=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print strings as one line, which the terminal may wrap; see :meth:`print_lines` for several."""
+        shown = [printable(one) if isinstance(one, str) else one for one in objects]
+        if all(isinstance(one, str) for one in objects):
+            options.setdefault("soft_wrap", True)
+        super().print(*shown, **options)
+
+    def print_lines(self, text: str) -> None:
+        """Print a text of several lines, none of which is wrapped."""
+        super().print(Text(printable(text, lines=True)), soft_wrap=True)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Escape before widths are taken: cells of tables and titles come here."""
+        return super().render_str(printable(text, lines=True), **options)
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """Escape what did not come as a string."""
+        for segment in super().render(renderable, options):
+            if segment.control is None:
+                yield Segment(printable(segment.text, lines=True), segment.style)
+            else:
+                yield segment
+
+    def on_broken_pipe(self) -> None:
+        """Let the command go on to its end and its own exit code; nobody reads what it says."""
+        self.quiet = True
+        _discard(self.file)
+
+
+def console() -> Terminal:
     """Return the console for results; made anew so that a replaced standard output is respected."""
     return on_file(None)
 
 
-def on_file(file: IO[str] | None) -> Console:
+def on_file(file: IO[str] | None) -> Terminal:
     """Return a console on a file; where it is no terminal and nothing states a width, lines may be long."""
-    out = Console(file=file, highlight=False)
+    out = Terminal(file)
     if not out.is_terminal and not os.environ.get("COLUMNS"):
         out.width = LOG_WIDTH
     return out
 
 
-def plain_table(title: str) -> Table:
-    """Return an empty table in the one style of all tables."""
-    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-
-
-def error_console() -> Console:
+def error_console() -> Terminal:
     """Return the console for errors."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Terminal(stderr=True, soft_wrap=True)
+
+
+def print_json(answer: object) -> None:
+    """Write an answer for programs: ASCII, and without NaN or infinity, which are no JSON.
+
+    Parameters
+    ----------
+    answer
+        A pydantic model, or what :func:`json.dumps` takes. A number that is not finite becomes null; where the answer
+        is an object, its key ``not_finite`` then says what stood where.
+    """
+    content = answer.model_dump(mode="json", by_alias=True) if isinstance(answer, BaseModel) else answer
+    text = json.dumps(finite(content), indent=1, allow_nan=False) + "\n"
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  closed by the caller
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+
+
+def writable_streams() -> None:
+    """Let the standard streams replace what their encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=READABLE)
+
+
+def _discard(file: IO[str]) -> None:
+    """Send what is still written to a file, and what its buffer holds, nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, file.fileno())
+        os.close(nowhere)
+
+
+class PlainTable(Table):
+    """A table in the one style of all tables; where it would not fit, each row is shown as lines of its own."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(
+            title=title or None,
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+        )
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add a row; a cell is one line."""
+        super().add_row(*(printable(c) if isinstance(c, str) else c for c in cells), **options)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Any]:
+        if self._least_width() <= options.max_width or not self.rows:
+            yield from super().__rich_console__(console, options)
+            return
+        if self.title:
+            yield Text(str(self.title), style="bold", overflow="fold")
+        heads = [str(column.header) for column in self.columns]
+        for row in zip(*(column.cells for column in self.columns), strict=True):
+            for number, (head, cell) in enumerate(zip(heads, row, strict=True)):
+                text = cell.plain if isinstance(cell, Text) else str(cell)
+                if text:
+                    told = f"{head}: {text}" if head else text
+                    yield Text(told if number == 0 else f"  {told}", overflow="fold")
+
+    def _least_width(self) -> int:
+        """Width below which numbers are cut or words fall to pieces."""
+        widths: list[int] = []
+        for column in self.columns:
+            cells = [str(column.header), *(c.plain if isinstance(c, Text) else str(c) for c in column.cells)]
+            longest = max(map(cell_len, cells))
+            # numbers are never cut; a text may be, but not below a width at which it still says something
+            most = longest if column.justify == "right" else min(longest, column.max_width or _READABLE_WIDTH)
+            widths.append(max(min(most, longest), column.min_width or 0))
+        return sum(widths) + 2 * (len(widths) - 1)
+
+
+_READABLE_WIDTH = 16
+
+
+def plain_table(title: str) -> PlainTable:
+    """Return an empty table in the one style of all tables."""
+    return PlainTable(title)
 
 
 @contextmanager
@@ -61,10 +191,10 @@ def progress_report(*, quiet: bool = False) -> Generator[Report]:
     With ``quiet``, for commands that print JSON, they go to standard error.
     """
     out = error_console() if quiet else console()
-    if not out.is_terminal:
+    if not out.is_terminal or out.is_dumb_terminal:
         yield _LineReport(out)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bars:
         yield _BarReport(bars)
 
@@ -103,7 +233,7 @@ def progress_of_log(log: Path, every_s: float = 1.0) -> Generator[None]:
                 *whole, rest = (rest + lines.read()).split("\n")
                 for found in map(_PROGRESS.search, whole):
                     if found is not None:
-                        console().print(f"  {found[1]}", markup=False, soft_wrap=True)
+                        console().print(f"  {found[1]}", soft_wrap=True)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -138,7 +268,7 @@ class _LineReport:
         started = self._started.setdefault(step, time.monotonic())
         if done >= total and step not in self._finished:
             self._finished.add(step)
-            self._out.print(f"{step}: {total:,} in {time.monotonic() - started:.1f} s", markup=False)
+            self._out.print(f"{step}: {total:,} in {time.monotonic() - started:.1f} s")
 
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:
@@ -156,16 +286,23 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
-            error_console().print(f"[bold red]Error:[/] {escape(describe(error))}")
+            print_error(describe(error))
             raise typer.Exit(1) from error
 
     return guarded
 
 
+def print_error(message: str, kind: str = "Error") -> None:
+    """Print what is wrong to standard error."""
+    out = error_console()
+    out.print(f"{kind}: ", style="bold red", end="")
+    out.print_lines(message)
+
+
 def describe(error: Exception) -> str:
     """Say in words what went wrong; what no one foresaw is named as such."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror or error}."
+        return f"{printable(error.filename)}: {error.strerror or error}."
     if _foreseen(error):
         return str(error)
     return (

@@ -1,16 +1,13 @@
 """``gem doctor``: is a data root what its manifests say, and what did killed runs leave behind?"""
 
-import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly
+from gem_assets.cli.console import console, friendly, print_json
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
@@ -38,16 +35,16 @@ def doctor(
     done, found = repair_and_examine(store, look) if repair else ([], look(store))
     if as_json:
         about = {"repaired": done, "findings": [one.model_dump() for one in found]}
-        sys.stdout.write(json.dumps(about, indent=1) + "\n")
+        print_json(about)
     else:
         out = console()
         for line in done:
-            out.print(f"repaired  {line}", markup=False, soft_wrap=True)
+            out.print(f"repaired  {line}", soft_wrap=True)
         for one in found:
-            style = _STYLE[one.severity]
-            out.print(f"[{style}]{one.severity:<8}[/]  {escape(str(one).partition(' ')[2])}", soft_wrap=True)
+            out.print(f"{one.severity:<8}  ", style=_STYLE[one.severity], end="")
+            out.print(str(one).partition(" ")[2], soft_wrap=True)
         if not found:
-            out.print(f"{settings.data_root} is sound.", markup=False, soft_wrap=True)
+            out.print(f"{settings.data_root} is sound.", soft_wrap=True)
     if any(one.severity == "error" for one in found):
         raise typer.Exit(1)
 

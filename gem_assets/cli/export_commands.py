@@ -1,14 +1,12 @@
 """``gem export``: a mixture in the files and units of a trainer."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, error_console, friendly, plain_table
+from gem_assets.cli.console import console, error_console, friendly, plain_table, print_error, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +79,7 @@ def export(
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
     folder = (out or settings.data_root / "exports" / f"{mixture.name}-{to}").expanduser().absolute()
     note = error_console() if as_json else console()
-    note.print(f"Exporting {mixture.key} to {to} ...", markup=False, soft_wrap=True)
+    note.print(f"Exporting {mixture.key} to {to} ...", soft_wrap=True)
     done = export_mixture(
         store,
         mixture,
@@ -102,14 +100,12 @@ def export(
             **done.report.as_dict(),
             "notes": [*done.notes, *done.report.notes],
         }
-        sys.stdout.write(json.dumps(told, indent=1) + "\n")
+        print_json(told)
     else:
         print_export(done, mixture, note)
     if not done.report.within_tolerance:
         missed = [str(c.cluster) for c in done.report.clusters if not c.within_tolerance]
-        error_console().print(
-            f"[bold red]Warning:[/] clusters {', '.join(missed)} miss their share by more than 0.5 % and a sequence"
-        )
+        print_error(f"clusters {', '.join(missed)} miss their share by more than 0.5 % and a sequence", "Warning")
         raise typer.Exit(1)
 
 
@@ -138,15 +134,15 @@ def print_export(done: "MixtureExport", mixture: "Mixture", out: "Console") -> N
         errors += f" (by the draws of the seed: {report.realised_share_error:.2e})"
     if report.naive_share_error is not None:
         errors += f"; {report.naive} would miss by {report.naive_share_error:.2e}"
-    out.print(errors, markup=False, soft_wrap=True)
+    out.print(errors, soft_wrap=True)
     if done.order is not None:
-        out.print(f"Order: training_order/{mixture.name} {done.order.identity[:12]}", markup=False)
+        out.print(f"Order: training_order/{mixture.name} {done.order.identity[:12]}")
     for reason, count in report.left_out.items():
         if count:
-            out.print(f"Left out: {count:,} documents, {reason}", markup=False)
+            out.print(f"Left out: {count:,} documents, {reason}")
     for option in done.not_expressed:
-        out.print(f"Not expressed: {option}", markup=False, soft_wrap=True)
+        out.print(f"Not expressed: {option}", soft_wrap=True)
     for line in (*done.notes, *report.notes):
-        out.print(f"Note: {line}", markup=False, soft_wrap=True)
-    out.print(f"Use: {report.usage}", markup=False, soft_wrap=True)
-    out.print(f"{len(report.files)} files in {done.folder}", markup=False, soft_wrap=True)
+        out.print(f"Note: {line}", soft_wrap=True)
+    out.print(f"Use: {report.usage}", soft_wrap=True)
+    out.print(f"{len(report.files)} files in {done.folder}", soft_wrap=True)

@@ -1,14 +1,12 @@
 """``gem trace``, ``gem diff`` and ``gem lineage``: what an auditor asks."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report
+from gem_assets.cli.console import console, friendly, print_json, progress_report
 
 if TYPE_CHECKING:
     from gem_assets.cli.console import Report
@@ -44,7 +42,7 @@ def trace(
 
         html.write_text(trace_page(found), encoding="utf-8")
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=1) + "\n")
+        print_json(found)
     else:
         print_trace(found, console())
     if not found.found and found.domain is None:
@@ -79,7 +77,7 @@ def diff(
 
         html.write_text(diff_page(found), encoding="utf-8")
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=1) + "\n")
+        print_json(found)
     else:
         print_diff(found, console())
 
@@ -125,7 +123,7 @@ def lineage(
         html.write_text(lineage_page(found, faults), encoding="utf-8")
     if as_json:
         told = [fault.model_dump() for fault in faults] if faults is not None else None
-        sys.stdout.write(json.dumps({**found.to_dict(), "verified": verify, "faults": told}, indent=1) + "\n")
+        print_json({**found.to_dict(), "verified": verify, "faults": told})
     else:
         print_lineage(found, faults, console(), verified=verify)
     if faults:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
-from gem_assets.cli.console import plain_table
+from gem_assets.cli.console import Terminal, plain_table
 from gem_assets.report.tables import compact, percent, positions_text
 
 if TYPE_CHECKING:
@@ -17,15 +16,14 @@ if TYPE_CHECKING:
 _MOST_CLUSTERS = 12
 
 
-def print_trace(trace: "Trace", out: Console) -> None:
+def print_trace(trace: "Trace", out: Terminal) -> None:
     """Print the answer to one query."""
     if trace.domain is not None:
         _print_domain(trace.domain, out)
     elif not trace.documents:
+        out.print(f"{trace.query} is not in any snapshot that the store still holds.", soft_wrap=True)
         out.print(
-            f"{trace.query} is not in any snapshot that the store still holds.\nAsked for can be a full URL, a "
-            "document id or content digest, a host or registrable domain, or a source.",
-            markup=False,
+            "Asked for can be a full URL, a document id or content digest, a host or registrable domain, or a source.",
             soft_wrap=True,
         )
         return
@@ -35,12 +33,13 @@ def print_trace(trace: "Trace", out: Console) -> None:
         _print_document(document, out)
 
 
-def print_diff(diff: "MixtureDiff", out: Console) -> None:
+def print_diff(diff: "MixtureDiff", out: Terminal) -> None:
     """Print what changed between two mixtures."""
     before, after = (f"{s.mixture}@{s.identity[:12]}" for s in (diff.before, diff.after))
-    out.print(f"[bold]{before} → {after}[/]: {percent(diff.total_variation)} of the budget moved")
+    out.print(f"{before} → {after}", style="bold", soft_wrap=True)
+    out.print(f"{percent(diff.total_variation)} of the budget moved")
     if not diff.same_taxonomy:
-        out.print("[bold red]The taxonomies differ: cluster ids do not mean the same on both sides.[/]")
+        out.print("The taxonomies differ: cluster ids do not mean the same on both sides.", style="bold red")
     table = plain_table("Shares")
     for column in ("cluster", "before", "after", "change", "epochs before", "epochs after"):
         table.add_column(column, justify="left" if column == "cluster" else "right", no_wrap=True)
@@ -58,12 +57,12 @@ def print_diff(diff: "MixtureDiff", out: Console) -> None:
         out.print(_movement_table(title, movements) if movements else f"{title}: none")
 
 
-def print_lineage(lineage: "Lineage", faults: "Sequence[Fault] | None", out: Console, *, verified: bool) -> None:
+def print_lineage(lineage: "Lineage", faults: "Sequence[Fault] | None", out: Terminal, *, verified: bool) -> None:
     """Print a lineage as a tree, then what a verification found."""
-    out.print(lineage.text(), markup=False, soft_wrap=True)
+    out.print_lines(lineage.text())
     for fault in faults or ():
-        out.print(f"[bold red]Fault[/] ({fault.kind}) ", end="")
-        out.print(str(fault), markup=False, soft_wrap=True)
+        out.print("Fault ", style="bold red", end="")
+        out.print(f"({fault.kind}) {fault}", soft_wrap=True)
     if verified and not faults:
         files = sum(len(ref.files) for ref in lineage.sources.values())
         out.print(
@@ -82,16 +81,15 @@ def _movement_table(title: str, movements: "Sequence[Movement]") -> Table:
     return table
 
 
-def _print_domain(domain: "TracedDomain", out: Console) -> None:
+def _print_domain(domain: "TracedDomain", out: Terminal) -> None:
     out.print(
         f"{domain.domain}: {domain.documents:,} documents at {domain.places:,} places, {compact(domain.tokens)} "
         f"tokens, {compact(domain.bytes)} bytes",
-        markup=False,
         soft_wrap=True,
     )
     clusters = [f"{name} {count:,}" for name, count in domain.by_cluster.items()]
     more = f", and {len(clusters) - _MOST_CLUSTERS} more" if len(clusters) > _MOST_CLUSTERS else ""
-    out.print(f"Clusters: {', '.join(clusters[:_MOST_CLUSTERS])}{more}", markup=False, soft_wrap=True)
+    out.print(f"Clusters: {', '.join(clusters[:_MOST_CLUSTERS])}{more}", soft_wrap=True)
     table = plain_table("Mixtures")
     for column in ("mixture", "documents", "expected exposures", "share of tokens", "drawn", "exposures", "tokens"):
         table.add_column(column, justify="left" if column == "mixture" else "right", no_wrap=True)
@@ -102,18 +100,17 @@ def _print_domain(domain: "TracedDomain", out: Console) -> None:
     out.print(table)
 
 
-def _print_document(document: "TracedDocument", out: Console) -> None:
+def _print_document(document: "TracedDocument", out: Terminal) -> None:
     out.print()
-    out.print(f"[bold]{document.doc_id}[/]")
+    out.print(document.doc_id, style="bold")
     for place in document.places:
         address = f"  {place.url}" if place.url else ""
         old = "" if place.current else " (old version)"
         kept = f" by {place.kept_snapshot}" if place.kind == "exact_across" else ""
-        out.print(f"  {place.snapshot}{old}: {place.kind}{kept}{address}", markup=False, soft_wrap=True)
+        out.print(f"  {place.snapshot}{old}: {place.kind}{kept}{address}", soft_wrap=True)
         out.print(
             f"    {place.file} at {place.offset}, file sha256 {(place.file_sha256 or 'unknown')[:16]}, "
             f"text {place.content_digest or 'unknown'}",
-            markup=False,
             soft_wrap=True,
         )
     for label in document.labels:
@@ -121,7 +118,6 @@ def _print_document(document: "TracedDocument", out: Console) -> None:
         out.print(
             f"  label{old}: {label.name} (cluster {label.cluster}), confidence {label.confidence:.2f}, margin "
             f"{label.margin:.2f}, {label.table} v{label.version}",
-            markup=False,
             soft_wrap=True,
         )
     if not document.mixtures:

@@ -1,14 +1,12 @@
 """``gem recipes``, ``gem confirm`` and ``gem swarm``: mixtures, and the evidence for them."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_of_log, progress_report, quiet_stderr
+from gem_assets.cli.console import console, friendly, print_json, progress_of_log, progress_report, quiet_stderr
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
     from gem_assets.run import RunSummary
@@ -56,15 +54,16 @@ def recipes(
             "reason": found.comparison.reason,
             "left_out": found.left_out,
         }
-        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        print_json(content)
         return
     out = console()
     out.print(recipe_table(found.comparison))
     for name in found.left_out:
-        out.print(f"{name} is of another taxonomy and left out; materialize it again", markup=False)
-    out.print(f"Use [bold]{found.comparison.recommended}[/]: {found.comparison.reason}.", soft_wrap=True)
+        out.print(f"{name} is of another taxonomy and left out; materialize it again")
+    out.print(f"Use {found.comparison.recommended}", style="bold", end="")
+    out.print(f": {found.comparison.reason}.", soft_wrap=True)
     if page is not None:
-        out.print(f"Page  {page}", markup=False, soft_wrap=True)
+        out.print(f"Page  {page}", soft_wrap=True)
 
 
 @app.command("confirm")
@@ -109,7 +108,7 @@ def run_proxies(data_root: DataRoot = None) -> None:
     if made is None:
         raise MixtureStepError("proxy_swarm ran and left no result; see the run's log")
     for name, value in describe_swarm(made.path).figures.items():
-        console().print(f"{name}: {value}", markup=False)
+        console().print(f"{name}: {value}")
 
 
 @swarm_app.command("import")
@@ -147,12 +146,11 @@ def import_table(
     table.write(out)
     console().print(
         f"{len(table.runs)} runs, {len(table.domains)} domains, {len(table.targets)} targets in {out}",
-        markup=False,
         soft_wrap=True,
     )
     for what, faults in (("flagged", table.faults), ("left out", table.dropped)):
         for fault in faults:
-            console().print(f"  {what}: {fault}", markup=False, soft_wrap=True)
+            console().print(f"  {what}: {fault}", soft_wrap=True)
 
 
 def _parts(text: str) -> tuple[str, list[str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
-from gem_assets.cli.status import plain_table
+from gem_assets.cli.console import plain_table
 from gem_assets.mixing.comparison import Comparison
 
 

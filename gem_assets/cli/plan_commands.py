@@ -1,13 +1,12 @@
 """``gem plan``: what a change costs, before anything runs."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, progress_report, quiet_stderr
+from gem_assets.cli.console import console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +33,7 @@ def plan(
     settings = load_existing(data_root)
     if as_json:
         found = make_plan(settings, snapshot, sources or ())
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        print_json(found)
         return
     with progress_report() as report:
         found = make_plan(settings, snapshot, sources or (), lambda done, total: report("Asking assets", done, total))
@@ -62,7 +61,7 @@ def refit(data_root: DataRoot = None) -> None:
         summary = refit_everything(settings, lambda done, total, _: report("Refitting", done, total))
     for step in summary.failed:
         where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
-        out.print(f"{where} failed: {step.error}. The full log is in {log}", markup=False, soft_wrap=True)
+        out.print(f"{where} failed: {step.error}. The full log is in {log}", soft_wrap=True)
     after = artifacts.current(TEACHER)
     if after is not None:
         _print_refit(artifacts, before, after, out)

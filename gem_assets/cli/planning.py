@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 
-from gem_assets.cli.status import plain_table
+from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import landed_files, list_snapshots, validate_snapshot_name
 from gem_assets.definitions import code_location
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore

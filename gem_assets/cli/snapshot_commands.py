@@ -30,7 +30,7 @@ def remove(
         done = remove_snapshot(StoreResource(root=str(settings.data_root)), snapshot, instance=instance, force=force)
     out = console()
     rows = ", ".join(f"{count:,} rows of {table}" for table, count in done.rows.items()) or "no table rows"
-    out.print(f"Removed {snapshot}: {done.documents:,} documents, {rows}", markup=False, soft_wrap=True)
+    out.print(f"Removed {snapshot}: {done.documents:,} documents, {rows}", soft_wrap=True)
     for name, texts in sorted(done.borrowers.items()):
-        out.print(f"{name} left {texts:,} texts to it and is read again", markup=False, soft_wrap=True)
-    out.print("The inventory and the mixtures follow when `gem dev` runs.", markup=False)
+        out.print(f"{name} left {texts:,} texts to it and is read again", soft_wrap=True)
+    out.print("The inventory and the mixtures follow when `gem dev` runs.")

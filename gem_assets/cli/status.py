@@ -119,7 +119,7 @@ def _asset(store: ArtifactStore, name: str) -> AssetStatus:
 
 def print_status(status: Status, out: Console) -> None:
     """Print the status as three tables."""
-    out.print(f"[bold]{status.data_root}[/]")
+    out.print(status.data_root, style="bold", soft_wrap=True)
     out.print(f"Server: {status.server}" if status.server else "Server: not running (start it with `gem dev`)")
     out.print()
     if not status.snapshots:

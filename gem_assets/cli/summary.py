@@ -34,7 +34,7 @@ def print_summary(
     out.print()
     out.print(ingested_table(store))
     for line in quarantine_lines(store):
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
     recipes = read_recipes(store)
     named = store.current("gis_taxonomy")
     if named is not None:
@@ -49,9 +49,10 @@ def print_summary(
     ran, stood = len(summary.steps), len(summary.standing)
     was = f" and {stood} that were up to date" if stood else ""
     out.print(f"{ran} steps{was} in {summary.seconds:.0f} s; {seconds:.0f} s in all.")
-    out.print(f"Artifacts  {settings.data_root / 'artifacts'}", soft_wrap=True, markup=False)
-    out.print(f"Log        {log}", soft_wrap=True, markup=False)
-    out.print(f"Look at it: [bold]{dev_command(settings.data_root)}[/]", soft_wrap=True)
+    out.print(f"Artifacts  {settings.data_root / 'artifacts'}", soft_wrap=True)
+    out.print(f"Log        {log}", soft_wrap=True)
+    out.print("Look at it: ", end="")
+    out.print(dev_command(settings.data_root), style="bold", soft_wrap=True)
 
 
 def landed_table(made: dict[str, Any]) -> Table:
@@ -180,6 +181,6 @@ def _print_problems(summary: RunSummary, out: Console) -> None:
     for step in (*summary.steps, *summary.standing):
         where = f"{step.asset}{f' [{step.snapshot}]' if step.snapshot else ''}"
         if step.failed_checks:
-            out.print(f"Check failed: {where}: {', '.join(step.failed_checks)}", markup=False, soft_wrap=True)
+            out.print(f"Check failed: {where}: {', '.join(step.failed_checks)}", soft_wrap=True)
         if not step.succeeded:
-            out.print(f"Failed: {where}: {step.error}", markup=False, soft_wrap=True)
+            out.print(f"Failed: {where}: {step.error}", soft_wrap=True)

@@ -1,7 +1,5 @@
 """``gem takedown``, ``gem certificate`` and ``gem purge``: what a rights holder's request needs."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +7,7 @@ import typer
 from rich.console import Console
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, error_console, friendly, progress_report, quiet_stderr
+from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
     from gem_assets.lineage.certificate import Certificate
@@ -99,7 +97,7 @@ def certificate(
     store = StoreResource(root=str(settings.data_root))
     found = certify(store.artifacts, store.tables, request)
     if as_json:
-        sys.stdout.write(json.dumps([one.model_dump(mode="json") for one in found], indent=1) + "\n")
+        print_json([one.model_dump(mode="json") for one in found])
     elif not found:
         console().print("Nothing was asked to be taken down.")
     else:
@@ -137,7 +135,7 @@ def purge(
         )
     done = purge_versions(StoreResource(root=str(settings.data_root)), chosen, force=force, dry_run=dry_run)
     if as_json:
-        sys.stdout.write(json.dumps(asdict(done), indent=1) + "\n")
+        print_json(asdict(done))
         return
     out = console()
     verb = "Would delete" if dry_run else "Deleted"
@@ -186,7 +184,7 @@ def _apply(settings: "Settings", *, quiet: bool) -> None:
 
 def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(one.to_bytes().decode())
+        print_json(one)
         return
     out = console()
     out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}", markup=False)

@@ -1,14 +1,13 @@
 """``gem tokenizer-mixture``: which of the clusters a tokenizer was trained on."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, plain_table
+from gem_assets.cli.console import console, friendly, plain_table, print_json
 
 
 @app.command("tokenizer-mixture")
@@ -62,7 +61,7 @@ def tokenizer_mixture(
     if out is not None:
         out.write_text(text, encoding="utf-8")
     if as_json:
-        sys.stdout.write(text)
+        print_json(answer)
         return
     table = plain_table(f"{tokenizer.name}: share of the bytes it was trained on, from {found.steps} merges")
     table.add_column("cluster", ratio=1)

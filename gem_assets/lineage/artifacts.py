@@ -33,7 +33,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gem_assets.lineage.backend import Backend, FolderBackend, ObjectBackend
-from gem_assets.lineage.identity import file_digest, plain
+from gem_assets.lineage.identity import file_digest, finite, plain
 from gem_assets.lineage.manifest import (
     MANIFEST_NAME,
     FileRef,
@@ -140,7 +140,7 @@ class Draft:
             outputs=hash_files(self.path),
             lance=tuple(sorted(self.lance, key=lambda ref: (ref.table, ref.version))),
             counts=dict(self.counts),
-            metrics=plain(self.metrics),
+            metrics=plain(finite(self.metrics)),
         )
 
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from platform import python_version_tuple
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -140,6 +140,41 @@ def file_digest(path: str | PurePath) -> str:
 def plain(obj: object) -> Any:
     """Return ``obj`` as nested dict, list, str, int, float, bool and None; refuse anything else."""
     return _plain(obj, "$")
+
+
+NOT_FINITE: Final = "not_finite"
+
+
+def finite(obj: Any) -> Any:
+    """Return measured figures in a form that JSON has: a number that is NaN or infinite is None.
+
+    For metrics and answers; a configuration with such a number is refused instead (:func:`canonical_json`).
+
+    Parameters
+    ----------
+    obj
+        Nested mappings, lists and tuples. Where ``obj`` is itself a mapping and holds such a number, the result has
+        the key ``not_finite`` beside its own: the place of each (``axes.2``) and what stood there (``inf``, ``-inf`` or
+        ``nan``).
+    """
+    found: dict[str, str] = {}
+    told = _finite(obj, "", found)
+    return {**told, NOT_FINITE: found} if found and isinstance(told, dict) else told
+
+
+def _finite(obj: Any, where: str, found: dict[str, str]) -> Any:
+    scalar = getattr(obj, "item", None)
+    value = scalar() if callable(scalar) and getattr(obj, "ndim", None) == 0 else obj
+    if isinstance(value, float) and not math.isfinite(value):
+        found[where] = repr(float(value))
+        return None
+    under = f"{where}." if where else ""
+    if isinstance(obj, Mapping):
+        items = cast("Mapping[Any, Any]", obj).items()
+        return {key: _finite(inner, f"{under}{key}", found) for key, inner in items}
+    if isinstance(obj, list | tuple):
+        return [_finite(inner, f"{under}{i}", found) for i, inner in enumerate(cast("Sequence[Any]", obj))]
+    return obj
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from gem_assets.mixing.recipe import Recipe, RecipeEntry
+from gem_assets.printable import printable
 from gem_assets.report.page_style import CSS
 from gem_assets.report.plots import effective_number
 from gem_assets.report.tables import compact, percent
@@ -50,8 +51,8 @@ def page(title: str, body: str, footer: str = "") -> str:
 
 
 def escape(text: object) -> str:
-    """Escape a value for HTML text and attributes."""
-    return html.escape(str(text), quote=True)
+    """Escape a value for HTML text and attributes; controls and direction marks are shown as escapes."""
+    return html.escape(printable(text, lines=True), quote=True)
 
 
 def image(png: bytes, alt: str) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from gem_assets.printable import printable
+
 _MOST_POSITIONS = 12
 _STEPS = ((1e15, "Q"), (1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -98,7 +100,7 @@ def _three_digits(value: float) -> str:
 
 def escape_markdown(text: str) -> str:
     """Return text in one line that no Markdown reader takes for markup."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
         line = line.replace(character, entity)
     # what would open a link, an image or emphasis stands as itself
