@@ -243,6 +243,8 @@ class StoreResource(dg.ConfigurableResource):
 
 def _shown(value: Any) -> Any:
     """Cut a figure to four significant digits, as the tables of the pages do; the artifact keeps the rest."""
-    if not isinstance(value, float) or not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # as a number it is no JSON, and the interface could not show the page
+    if not isinstance(value, float):
         return value
     return float(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")

@@ -1,5 +1,6 @@
 """What all assets share: owners, the fan-in dependency, and small metadata helpers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def table(rows: Sequence[Mapping[str, Any]] | Any, columns: Sequence[str] | None
     """
 
     def cell(value: Any) -> str | int | float | bool:
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # as a number it is no JSON, and the interface could not show the page
         if isinstance(value, float):
             return float(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")
         if isinstance(value, Mapping):

@@ -79,7 +79,8 @@ def build_hierarchy(
             clusters=group,
             domains=tuple(leaves[c].domain for c in group),
             share=float(counts[list(group)].sum()) / documents,
-            coherence=float(np.linalg.norm(resultants[list(group)].sum(axis=0)))
+            # over documents: an empty cluster stands in the tree as one, and in no mean
+            coherence=float(np.linalg.norm(resultants[[c for c in group if counts[c]]].sum(axis=0)))
             / max(1.0, float(counts[list(group)].sum())),
             keywords=keywords[i],
         )

@@ -307,3 +307,10 @@ def test_files_have_the_mode_that_the_umask_gives_however_they_were_written(tmp_
     folders = {path.name for path in (tmp_path / "root").rglob("*") if path.is_dir()}
     assert {"hidden.safetensors", "plain.json", "manifest.json", "CURRENT", "HISTORY"} <= modes.keys()
     assert {name: mode for name, mode in modes.items() if mode != (0o777 if name in folders else 0o666) & ~umask} == {}
+
+
+def test_a_metric_without_a_number_is_committed_as_null_with_a_note(store):
+    with store.write("teacher_clusters", "a" * 64) as draft:
+        draft.metrics = {"max_over_min": float("inf"), "gap": 0.0}
+    found = store.current("teacher_clusters").manifest.metrics
+    assert found == {"max_over_min": None, "gap": 0.0, "not_finite": {"max_over_min": "inf"}}

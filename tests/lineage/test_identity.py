@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
-from gem_assets.lineage.identity import canonical_json, digest, file_digest, identity, library_versions
+from gem_assets.lineage.identity import (
+    NOT_FINITE,
+    canonical_json,
+    digest,
+    file_digest,
+    finite,
+    identity,
+    library_versions,
+)
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 trees = st.recursive(
@@ -41,6 +49,29 @@ def test_canonical_text_reads_back_to_the_same_value(tree):
     back = json.loads(canonical_json(tree))
     assert back == tree
     assert canonical_json(back) == canonical_json(tree)
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.recursive(
+            scalars | st.floats(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        ),
+    )
+)
+def test_any_figures_have_a_form_that_json_holds(figures):
+    told = finite(figures)
+    assert json.loads(canonical_json(told)) == told
+    noted = told.pop(NOT_FINITE, {}) if NOT_FINITE not in figures else {}
+    assert all(value in ("nan", "inf", "-inf") for value in noted.values())
+    assert told.keys() == figures.keys()
+
+
+def test_a_figure_that_is_not_finite_is_null_and_noted():
+    told = finite({"ratio": np.float64("inf"), "axes": [1.0, (2.0, math.nan)], "k": np.int64(3)})
+    assert told == {"ratio": None, "axes": [1.0, [2.0, None]], "k": 3, NOT_FINITE: {"ratio": "inf", "axes.1.1": "nan"}}
+    assert finite(math.inf) is None
 
 
 @given(st.dictionaries(st.text(), scalars, min_size=2))

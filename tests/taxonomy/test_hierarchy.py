@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,6 +101,17 @@ def test_an_empty_cluster_counts_as_one_document_at_its_direction():
     vectors = np.eye(2, dtype=np.float32)[[0, 0, 0]]
     found = cluster_resultants(vectors, np.zeros(3, np.int64), np.eye(2))
     assert found.tolist() == [[3, 0], [0, 1]]
+
+
+def test_a_parent_with_an_empty_cluster_is_as_coherent_as_its_documents():
+    groups, _ = grouped()
+    # all documents lie at one direction, as near duplicates do
+    directions = np.tile([1.0, 0.0], (len(groups), 1))
+    made = leaves(directions, groups)
+    made[0] = replace(made[0], texts=[])
+    made[1:] = [replace(leaf, resultant=len(leaf.texts) * leaf.resultant) for leaf in made[1:]]
+    found = build_hierarchy(made, TaxonomyConfig(parents=1))
+    assert [parent.coherence for parent in found.parents] == [pytest.approx(1)]
 
 
 def test_parents_have_words_names_and_shares():
