@@ -37,7 +37,7 @@ def recipes(
     ] = None,
 ) -> None:
     """Compare the recipes of a data root: laws, predictions, confirmations, and which one to use."""
-    from gem_assets.cli.mixture_tables import recipe_table
+    from gem_assets.cli.mixture_tables import print_recipes
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.mixing.gather import gather_recipes
     from gem_assets.settings import load_existing
@@ -57,11 +57,9 @@ def recipes(
         print_json(content)
         return
     out = console()
-    out.print(recipe_table(found.comparison))
+    print_recipes(found.comparison, out)
     for name in found.left_out:
         out.print(f"{name} is of another taxonomy and left out; materialize it again")
-    out.print(f"Use {found.comparison.recommended}", style="bold", end="")
-    out.print(f": {found.comparison.reason}.", soft_wrap=True)
     if page is not None:
         out.print(f"Page  {page}", soft_wrap=True)
 

@@ -4,15 +4,22 @@ from typing import Any
 
 from rich.table import Table
 
-from gem_assets.cli.console import plain_table
-from gem_assets.mixing.comparison import Comparison
+from gem_assets.cli.console import Terminal, plain_table
+from gem_assets.mixing.comparison import Comparison, seeds_text
+
+
+def print_recipes(comparison: Comparison, out: Terminal) -> None:
+    """Print the table, then what to use."""
+    out.print(recipe_table(comparison))
+    out.print(f"Use {comparison.recommended}", style="bold", end="")
+    out.print(f": {comparison.reason}.")
 
 
 def recipe_table(comparison: Comparison) -> Table:
     """One line a recipe; gains are losses less proportional's, nats a token, so negative is better."""
     table = plain_table("Recipes: gains are losses less that of proportional, nats a token; negative is better")
     table.add_column("recipe", no_wrap=True)
-    for column in ("cv ρ", "predicted", "measured", "in-domain", "wins", "KL", "epochs"):
+    for column in ("cv ρ", "predicted", "measured", "in-domain", "beats prop.", "beats unif.", "KL", "epochs"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", ratio=1)
     for row in comparison.rows:
@@ -22,10 +29,12 @@ def recipe_table(comparison: Comparison) -> Table:
             _number(row["predicted_gain"], 4),
             _number(row["measured_gain"], 4),
             _number(row["in_domain_gain"], 4),
-            f"{row['wins']}/{row['seeds']}" if row["wins"] is not None else "",
+            seeds_text(row, "proportional"),
+            seeds_text(row, "uniform"),
             _number(row["kl_to_prior"], 3),
             f"{row['most_epochs']:.2f}",
             row["verdict"] or "",
+            style="bold" if row["recommended"] else "",
         )
     return table
 

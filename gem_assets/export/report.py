@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gem_assets.lineage.identity import finite
+
 FloatArray = npt.NDArray[np.float64]
 
 TOLERANCE = 0.005
@@ -192,6 +194,6 @@ def build_report(
         left_out=dict(left_out or {}),
         files={str(p.relative_to(out)): p.stat().st_size for p in sorted(out.rglob("*")) if p.is_file()},
     )
-    text = json.dumps(report.as_dict(), indent=1, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(finite(report.as_dict()), indent=1, sort_keys=True, ensure_ascii=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     return report

@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 CODE_VERSION = "1"
 #: Of the recipes that are learned, from counts or from proxies.
-LEARNED_CODE_VERSION = "1"
-#: Of those from counts alone; since 2 the entropy rule says that no correlation applies to it.
-COUNTED_CODE_VERSIONS = {"lexical": LEARNED_CODE_VERSION, "entropy": "2"}
+#: Since 2 the evidence holds the interval of the gain, and its verdict says what was found and not what to use.
+LEARNED_CODE_VERSION = "2"
+#: Of those from counts alone.
+COUNTED_CODE_VERSIONS = {"lexical": LEARNED_CODE_VERSION, "entropy": "3"}
 
 
 class ScoreConfig(BaseModel):

@@ -34,6 +34,32 @@ NAME, PICTURE = "confirmation.json", "arms.png"
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How an arm came out of confirmation runs; gains are its target loss less proportional's, nats a token.
+
+    Attributes
+    ----------
+    gain, low, high
+        Mean over the seeds, and the least and the largest.
+    in_domain
+        The same mean of the clusters' held-out text; None when no cluster has a window.
+    over_proportional, over_uniform, over_both
+        Seeds in which the arm's loss is below theirs; 0 against itself, and of a baseline both is the other one.
+    seeds
+        Seeds in all.
+    """
+
+    gain: float
+    low: float
+    high: float
+    in_domain: float | None
+    over_proportional: int
+    over_uniform: int
+    over_both: int
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """Losses of every arm and seed.
 
@@ -57,29 +83,48 @@ class Confirmation:
         """Target loss of an arm less that of a rival, seed by seed, ``(seeds,)``."""
         return self.target[self.arms.index(arm)] - self.target[self.arms.index(rival)]
 
+    def standing(self, arm: str) -> Standing:
+        """Return how an arm came out."""
+        gains = self.difference(arm, "proportional")
+        below = np.array([self.difference(arm, rival) < 0 for rival in RIVALS])
+        inside = self.in_domain[self.arms.index(arm)] - self.in_domain[self.arms.index("proportional")]
+        return Standing(
+            gain=float(gains.mean()),
+            low=float(gains.min()),
+            high=float(gains.max()),
+            in_domain=float(inside.mean()) if np.isfinite(inside).all() else None,
+            over_proportional=int(below[0].sum()),
+            over_uniform=int(below[1].sum()),
+            over_both=int(below[[rival != arm for rival in RIVALS]].all(axis=0).sum()),
+            seeds=len(self.seeds),
+        )
+
     def wins(self, arm: str) -> int:
         """Seeds in which the arm's target loss is below those of proportional and uniform."""
-        below = [self.difference(arm, rival) < 0 for rival in RIVALS if rival != arm]
-        return int(np.logical_and.reduce(below).sum())
+        return self.standing(arm).over_both
 
     def confirmed(self, arm: str) -> bool:
         """Whether the arm beats both in every seed."""
         return arm not in RIVALS and self.wins(arm) == len(self.seeds)
 
     def verdict(self, arm: str) -> str:
-        """Say in a sentence what the run found."""
+        """Say in a sentence what the run found; what to use is for :func:`gem_assets.mixing.comparison.decide`."""
         told = "; ".join(
             f"{rival} {mean:+.4f} ± {spread:.4f} nats"
             for rival in RIVALS
             if rival != arm
             for mean, spread in [_mean_and_deviation(self.difference(arm, rival))]
         )
-        seeds = len(self.seeds)
-        if self.confirmed(arm):
-            return f"confirmed: better than proportional and uniform in all {seeds} seeds (against {told})"
-        if (self.difference(arm, "proportional") >= 0).any():
-            return f"not confirmed: {self.wins(arm)} of {seeds} seeds beat both (against {told}); use proportional"
-        return f"better than proportional in all {seeds} seeds, but not than uniform (against {told}); use uniform"
+        found = self.standing(arm)
+        if arm == "proportional":
+            return f"measured: what the others are compared with (against {told})"
+        better = f"better than proportional in {found.over_proportional} of {found.seeds} seeds"
+        if arm in RIVALS:
+            return f"measured: {better} (against {told})"
+        return (
+            f"{'confirmed' if self.confirmed(arm) else 'not confirmed'}: {better}, than uniform in "
+            f"{found.over_uniform}, than both in {found.over_both} (against {told})"
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """One row an arm and seed: target and in-domain loss, and the differences to the rivals."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.lineage.identity import finite
 from gem_assets.mixing.caps import share_caps
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.publish import write_recipe
@@ -72,7 +73,8 @@ class MixtureFrame:
     def write(self, recipe: Recipe, out: Path, tables: Tables) -> None:
         """Write a recipe into a folder, with the tables of its evidence."""
         write_recipe(recipe, self.supply, out)
-        (out / EVIDENCE_NAME).write_text(json.dumps(tables, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        told = {name: finite(rows) for name, rows in tables.items()}
+        (out / EVIDENCE_NAME).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def draw_law(recipe: Recipe, held_out: Floats, observed: Floats, law: str, out: Path) -> None:

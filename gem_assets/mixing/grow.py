@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gem_assets.lineage.durable import make_dirs, write_atomic
-from gem_assets.lineage.identity import digest
+from gem_assets.lineage.identity import digest, finite
 from gem_assets.mapping import ShardMap, serial_map
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.design import BASELINES, LEXICAL, SwarmDesign, design_swarm, draw_mixtures
@@ -211,7 +211,7 @@ def publish_swarm(
         "in_domain": swarm.in_domain,
         "other": swarm.other,
     }
-    (out / REPORT_NAME).write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (out / REPORT_NAME).write_text(json.dumps(finite(report), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return swarm, figures
 
 

@@ -168,6 +168,7 @@ def learn_recipe(
         predicted_interval=(float(low), float(high)),
         predicted_loss_proportional=float(predicted[1]),
         predicted_loss_uniform=float(predicted[2]),
+        predicted_gain_interval=(gains["proportional"][0], gains["proportional"][1]),
         kl_to_prior=divergence(shares, problem.prior),
         verdict=verdict,
         notes=tuple(
@@ -250,11 +251,10 @@ def _verdict(correlation: float, gains: Mapping[str, Sequence[float]]) -> tuple[
     if not correlation >= LEAST_CORRELATION:
         return False, (
             f"not supported: the laws rank unseen runs with a correlation of {correlation:.2f}, below "
-            f"{LEAST_CORRELATION}; "
-            "use proportional"
+            f"{LEAST_CORRELATION}"
         )
     if gains["proportional"][1] >= 0:
-        return False, "not supported: the gain over proportional may be none; use proportional"
+        return False, "not supported: the gain over proportional may be none"
     if gains["uniform"][1] >= 0:
-        return False, "better than proportional, but the gain over uniform may be none; use uniform, or confirm"
-    return True, "supported by the proxies: better than proportional and uniform; confirm it at the next model size"
+        return False, "better than proportional, but the gain over uniform may be none"
+    return True, "supported by the proxies: better than proportional and uniform"

@@ -100,6 +100,13 @@ class RecipeEvidence(BaseModel):
     predicted_interval: tuple[float, float] | None = None
     predicted_loss_proportional: float | None = None
     predicted_loss_uniform: float | None = None
+    predicted_gain_interval: Annotated[
+        tuple[float, float] | None,
+        Field(
+            exclude_if=lambda value: value is None,
+            description="of the loss less that of proportional, paired: by the same laws, runs or counts",
+        ),
+    ] = None
     kl_to_prior: Annotated[float | None, Field(ge=0)] = None
     verdict: str | None = None
     notes: tuple[str, ...] = ()

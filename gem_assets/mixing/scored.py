@@ -75,8 +75,7 @@ def publish_qurating(documents: ScoredDocuments, frame: MixtureFrame, config: Sc
             n_runs=0,
             law=f"inclusion odds exp(score / {config.temperature:g}), {config.kept:.0%} of the tokens",
             kl_to_prior=divergence(shares, frame.supply.token_shares),
-            verdict=f"scores {documents.origin}: a rule without a prediction; confirm it before use, else use "
-            "proportional",
+            verdict=f"scores {documents.origin}: a rule without a prediction",
             notes=_notes(documents),
         ),
     )
@@ -117,6 +116,7 @@ def publish_searched(
     given, natural = (p[: documents.domains] for p in (shares, frame.supply.token_shares))
     arms = train_arms(documents, weights, given, natural, trainer, seed)
     correlation = search.cv_spearman
+    paired = arms[SHARES] - arms[NATURAL]
     evidence = RecipeEvidence(
         method=strategy,
         n_runs=len(search.losses),
@@ -126,6 +126,7 @@ def publish_searched(
         predicted_loss=float(arms[SHARES].mean()),
         predicted_interval=(float(arms[SHARES].min()), float(arms[SHARES].max())),
         predicted_loss_proportional=float(arms[NATURAL].mean()),
+        predicted_gain_interval=(float(paired.min()), float(paired.max())),
         kl_to_prior=divergence(shares, frame.supply.token_shares),
         verdict=f"scores {documents.origin}: {arms_verdict(arms)}",
         notes=(

@@ -89,10 +89,11 @@ def publish_searched(
         predicted_interval=(float(low), float(high)),
         predicted_loss_proportional=float(found.predicted[1]),
         predicted_loss_uniform=float(found.predicted[2]),
+        predicted_gain_interval=(float(gains[0, 0]), float(gains[1, 0])),
         kl_to_prior=divergence(found.shares, frame.supply.token_shares),
-        verdict="supported by the proxies: better than proportional and uniform; confirm it at the next model size"
+        verdict="supported by the proxies: better than proportional and uniform"
         if supported
-        else f"not supported: correlation {correlation:.2f}, or a gain that may be none; use proportional",
+        else f"not supported: correlation {correlation:.2f}, or a gain that may be none",
         notes=(
             *(
                 f"gain over {name}: {gains[0, i]:.4f} … {gains[1, i]:.4f} nats ({found.doubt})"

@@ -92,10 +92,11 @@ def lexical_evidence(
         predicted_interval=(float(by_tau[:, 0].min()), float(by_tau[:, 0].max())),
         predicted_loss_proportional=float(found[1]),
         predicted_loss_uniform=float(found[2]),
+        predicted_gain_interval=(float(gains[:, 0].min()), float(gains[:, 0].max())),
         kl_to_prior=divergence(proposal.shares, supply.token_shares),
-        verdict=f"{LABEL}: better than proportional and uniform at every tau; no proxy was trained, confirm it"
+        verdict=f"{LABEL}: better than proportional and uniform at every tau; no proxy was trained"
         if better
-        else f"{LABEL}: not better than both baselines at every tau; use proportional",
+        else f"{LABEL}: not better than both baselines at every tau",
         notes=tuple(
             f"gain over {name} ({LABEL}): {column.min():.4f} … {column.max():.4f} nats over tau"
             for name, column in zip(("proportional", "uniform"), gains.T, strict=True)
@@ -135,8 +136,7 @@ def entropy_mixture(counts: DomainCounts, supply: ClusterSupply, config: MixingC
         n_runs=0,
         law="r ∝ exp(H(next | current)) of the clusters' bigrams",
         kl_to_prior=divergence(shares, supply.token_shares),
-        verdict=f"{LABEL}: a rule without a prediction, so no correlation applies; confirm it before use, else use "
-        "proportional",
+        verdict=f"{LABEL}: a rule without a prediction, so no correlation applies",
         notes=(f"conditional entropies from {entropy.min():.3f} to {entropy.max():.3f} nats",),
     )
     return shares, evidence

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gem_assets.lineage.identity import finite
 from gem_assets.ordering.config import CurveConfig, OrderingConfig
 from gem_assets.ordering.draw import cut_times, drawn_copies, supply_of
 from gem_assets.ordering.external import read_batches, sort_batches
@@ -126,7 +127,9 @@ def write_order(documents: Iterable[pa.RecordBatch], plan: RunPlan, config: Orde
         tally = RunTally(plan, supply)
         _write(placed, plan, config, out, tally)
     report = tally.report(staged.left_out, metadata=config.metadata_prefix is not None)
-    (out / "report.json").write_text(json.dumps(report.as_dict(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (out / "report.json").write_text(
+        json.dumps(finite(report.as_dict()), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
     return report
 
 

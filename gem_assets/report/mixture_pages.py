@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gem_assets.mixing.comparison import Comparison
+from gem_assets.mixing.comparison import Comparison, seeds_text
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.report.pages import escape, figure_row, html_table, image, page
 from gem_assets.report.plots import mixture_bars
@@ -75,20 +75,22 @@ def comparison_page(comparison: Comparison, recipes: Sequence[Recipe]) -> str:
         "predicted gain",
         "measured gain",
         "in-domain",
-        "wins",
+        "beats proportional",
+        "beats uniform",
         "KL",
         "epochs",
     ]
     body_rows = [
         [
-            escape(row["recipe"]),
+            f"<b>{escape(row['recipe'])}</b>" if row["recommended"] else escape(row["recipe"]),
             escape(row["law"] or ""),
             _number(row["cv_spearman"], 2),
-            _predicted(row),
-            _number(row["predicted_gain"], 4),
-            _number(row["measured_gain"], 4),
+            _number(row["predicted_loss"], 4),
+            _gain(row, "predicted_gain"),
+            _gain(row, "measured_gain"),
             _number(row["in_domain_gain"], 4),
-            f"{row['wins']} / {row['seeds']}" if row["wins"] is not None else "",
+            seeds_text(row, "proportional"),
+            seeds_text(row, "uniform"),
             _number(row["kl_to_prior"], 3),
             f"{row['most_epochs']:.2f}",
         ]
@@ -102,7 +104,8 @@ def comparison_page(comparison: Comparison, recipes: Sequence[Recipe]) -> str:
         "<h1>Recipes</h1>\n"
         f"<p><b>Use {escape(comparison.recommended)}</b>: {escape(comparison.reason)}.</p>\n"
         '<p class="muted">Gains are losses less that of proportional, nats a token: negative is better. Predicted ones '
-        "are the law's, measured ones the mean over the paired seeds of a confirmation run.</p>\n"
+        "are the law's, measured ones the mean over the paired seeds of a confirmation run; below each its interval, "
+        "and the range over seeds.</p>\n"
         f"{html_table(head, body_rows)}\n{picture}\n"
         f"<h2>Verdicts</h2>\n{html_table(['recipe', 'verdict'], verdicts) if verdicts else '<p>none</p>'}\n"
         f"<h2>Shares</h2>\n{shares}"
@@ -122,7 +125,7 @@ def gains_picture(comparison: Comparison) -> bytes | None:
     return loss_bars(
         [row["recipe"] for row in known],
         [row[key] for row in known],
-        [None for _ in known],
+        [row[f"{key}_interval"] for row in known],
         "Target loss less proportional's",
         f"nats a token, {told}",
     )
@@ -134,12 +137,10 @@ def shares_picture(recipes: Sequence[Recipe]) -> bytes:
     return mixture_bars({r.strategy: r.shares for r in ordered}, [e.name for e in ordered[0].entries])
 
 
-def _predicted(row: Mapping[str, Any]) -> str:
-    if row["predicted_loss"] is None:
-        return ""
-    interval = row["predicted_interval"]
+def _gain(row: Mapping[str, Any], key: str) -> str:
+    interval = row[f"{key}_interval"]
     told = f"<br><span class='muted small'>{interval[0]:.4f} … {interval[1]:.4f}</span>" if interval else ""
-    return f"{row['predicted_loss']:.4f}{told}"
+    return f"{_number(row[key], 4)}{told}"
 
 
 def _number(value: float | None, digits: int) -> str:

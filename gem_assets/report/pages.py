@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-from gem_assets.mixing.recipe import Recipe, RecipeEntry
 from gem_assets.printable import printable
 from gem_assets.report.page_style import CSS
 from gem_assets.report.plots import effective_number
@@ -89,47 +88,6 @@ def taxonomy_page(taxonomy: Taxonomy, map_png: bytes | None = None, tree_png: by
     return page("Taxonomy", body, f"Taxonomy {taxonomy.version}")
 
 
-def recipe_page(recipes: Sequence[Recipe], bars_png: bytes | None = None) -> str:
-    """Write recipes side by side: figures per recipe, then shares and epochs per cluster.
-
-    The first recipe is the one that the others are compared with. Recipes must be of one taxonomy version.
-
-    Raises
-    ------
-    ValueError
-        If there is no recipe, or the recipes speak of different taxonomies.
-    """
-    if not recipes:
-        raise ValueError("no recipe to show")
-    versions = sorted({r.taxonomy_version for r in recipes})
-    if len(versions) > 1:
-        raise ValueError(f"recipes of different taxonomies cannot stand side by side: {', '.join(versions)}")
-    head = ["recipe", "token budget", "effective clusters", "moved", "most epochs", "predicted loss", "verdict"]
-    figures = [_summary_row(r, recipes[0]) for r in recipes]
-    # without evidence the last two columns would be empty
-    told = [i for i in range(len(head)) if i < 5 or any(row[i] for row in figures)]
-    summary = html_table([head[i] for i in told], [[row[i] for i in told] for row in figures])
-    names = {e.cluster: e.name for r in recipes for e in r.entries}
-    top = max((e.token_share for r in recipes for e in r.entries), default=1.0) or 1.0
-    rows: list[list[str]] = []
-    first = {e.cluster: e.token_share for e in recipes[0].entries}
-    for cluster in sorted(names, key=lambda c: (-first.get(c, 0.0), c)):
-        row = [escape(names[cluster])]
-        for recipe in recipes:
-            entry = next((e for e in recipe.entries if e.cluster == cluster), None)
-            row.append(_share_cell(entry, top) if entry is not None else "")
-        rows.append(row)
-    body = (
-        "<h1>Recipes</h1>\n"
-        f'<p class="muted">Token shares per cluster; "moved" is the part of the budget spent otherwise than in '
-        f"{escape(recipes[0].strategy)}. Below each share: epochs over the cluster's text.</p>\n{summary}\n"
-        f"{image(bars_png, 'Token shares of the recipes per cluster') if bars_png else ''}\n"
-        f"<h2>Shares</h2>\n{html_table(['cluster', *(escape(r.strategy) for r in recipes)], rows)}"
-    )
-    identities = ", ".join(f"{r.strategy} {r.identity[:12]}" for r in recipes)
-    return page("Recipes", body, f"Taxonomy {versions[0]}; {identities}")
-
-
 def _section(parent: Parent, taxonomy: Taxonomy, largest: float) -> str:
     own = [taxonomy.clusters[c] for c in parent.clusters]
     return (
@@ -169,34 +127,6 @@ def _card(cluster: Cluster, taxonomy: Taxonomy, largest: float) -> str:
         f'<p class="small muted">{escape(cluster.description)}</p><ul class="tags">{tags}</ul><dl>{terms}</dl>'
         + (f"<details><summary>Exemplars</summary><ol>{exemplars}</ol></details>" if exemplars else "")
         + "</section>"
-    )
-
-
-def _summary_row(recipe: Recipe, first: Recipe) -> list[str]:
-    epochs = max((e.implied_epochs for e in recipe.entries), default=0.0)
-    evidence = recipe.evidence
-    loss = f"{evidence.predicted_loss:.4f}" if evidence and evidence.predicted_loss is not None else ""
-    if loss and evidence and evidence.predicted_interval:
-        low, high = evidence.predicted_interval
-        loss += f"<br><span class='muted small'>{low:.4f} … {high:.4f}</span>"
-    return [
-        escape(recipe.strategy),
-        escape(compact(recipe.token_budget)),
-        f"{effective_number(recipe.shares):.1f}",
-        "" if recipe is first else _percent(first.diff(recipe).total_variation),
-        f"{epochs:.2f}",
-        loss,
-        escape(evidence.verdict or "") if evidence else "",
-    ]
-
-
-def _share_cell(entry: RecipeEntry, top: float) -> str:
-    at_cap = entry.implied_epochs >= entry.cap * (1 - 1e-6) and entry.token_share > 0
-    mark = ' class="hot" title="at its repetition cap"' if at_cap else ' class="muted"'
-    width = 64 * entry.token_share / top
-    return (
-        f'<span class="cellbar" style="width:{width:.1f}px"></span>{_percent(entry.token_share)}'
-        f"<br><span{mark}>{entry.implied_epochs:.2f}×</span>"
     )
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from gem_assets.lineage.identity import finite
 from gem_assets.report.plots import cluster_shares, objective_curve
 from gem_assets.sphere.ascent import Progress
 from gem_assets.sphere.baselines import spherical_kmeans_labels
@@ -84,7 +85,7 @@ def fit_on_sample(
     np.save(out / VECTORS_NAME, vectors, allow_pickle=False)
     (out / MODEL_FOLDER).mkdir()
     teacher.save(out / MODEL_FOLDER)
-    (out / REPORT_NAME).write_text(json.dumps(asdict(found), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (out / REPORT_NAME).write_text(json.dumps(finite(asdict(found)), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     unbalanced = spherical_kmeans_labels(vectors, config.k, seed=config.seed)
     (out / "shares.png").write_bytes(cluster_shares(_shares(unbalanced, config.k), _shares(labels, config.k)))
     (out / "objective.png").write_bytes(objective_curve(teacher.trace_))

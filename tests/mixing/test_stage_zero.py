@@ -66,7 +66,7 @@ def test_the_rule_stays_within_caps_and_predicts_nothing():
     shares, evidence = entropy_mixture(two_domains(), supply, MixingConfig(repetition_cap=1.2))
     assert shares == pytest.approx([0.4, 0.6, 0.0])
     assert evidence.predicted_loss is None
-    assert "use proportional" in evidence.verdict
+    assert "no correlation applies" in evidence.verdict
     assert "no correlation applies" in evidence.verdict
     assert evidence.cv_spearman is None
 

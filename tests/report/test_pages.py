@@ -4,14 +4,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.heuristics import make_recipe
-from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.printable import printable
-from gem_assets.report.pages import html_table, page, recipe_page, taxonomy_page
+from gem_assets.report.pages import html_table, page, taxonomy_page
 from gem_assets.report.plots import cluster_shares
 from gem_assets.taxonomy.taxonomy import Exemplar, Portion, Taxonomy
-from tests.mixing.test_recipe import supply_of
 from tests.taxonomy.test_taxonomy import build
 
 EVIL = "<script>alert('x')</script>\"'&--><img src=x onerror=alert(1)>\u202egnp.exe\x1b[31m\x9b"
@@ -89,55 +85,6 @@ def test_everything_from_data_is_escaped():
     assert SHOWN in reader.text
     assert "<script" not in text
     assert reader.tags.count("img") == 0
-
-
-def recipes(**names):
-    supply = supply_of([900, 90, 10])
-    return [
-        make_recipe(s, supply, {0: names.get("name", "Law")}, "t1", MixingConfig(), "bytes")
-        for s in ("proportional", "uniform")
-    ]
-
-
-def test_recipe_page_compares_with_the_first_and_marks_caps():
-    reader = check_is_inert(recipe_page(recipes()))
-    assert "proportional" in reader.text
-    assert "uniform" in reader.text
-    assert "90.0 %" in reader.text
-    assert any(value == "hot" for _, name, value in reader.attributes if name == "class")
-    assert "predicted loss" not in reader.text
-
-
-def test_evidence_shows_when_there_is_some():
-    base = recipes()[0]
-    learned = Recipe.create(
-        "regmix",
-        [0.5, 0.3, 0.2],
-        supply_of([900, 900, 900]),
-        names={},
-        taxonomy_version="t1",
-        tokenizer="b",
-        repetition_cap=4,
-        evidence=RecipeEvidence(method="regmix", predicted_loss=3.21, predicted_interval=(3.1, 3.3), verdict=EVIL),
-    )
-    reader = check_is_inert(recipe_page([base, learned]))
-    assert "3.2100" in reader.text
-    assert "3.1000 … 3.3000" in reader.text
-    assert SHOWN in reader.text
-
-
-def test_recipes_of_different_taxonomies_are_refused():
-    one, other = recipes()
-    supply = supply_of([900, 90, 10])
-    other = make_recipe("uniform", supply, {}, "t2", MixingConfig(), "bytes")
-    with pytest.raises(ValueError, match="t1, t2"):
-        recipe_page([one, other])
-    with pytest.raises(ValueError, match="no recipe"):
-        recipe_page([])
-
-
-def test_hostile_names_in_recipes_are_escaped():
-    assert SHOWN in check_is_inert(recipe_page(recipes(name=EVIL))).text
 
 
 def test_page_title_and_footer_are_escaped():

@@ -106,7 +106,7 @@ def data_mixing_agent_recipe(
             + (
                 "proxy that it learned from: no proof for another model"
                 if gained > natural_gain
-                else "same proxy: use the natural shares"
+                else "same proxy: no gain over the natural shares"
             ),
             notes=(
                 f"{len(walks)} random courses gained {random_gains.mean():.4f} nats on average, "

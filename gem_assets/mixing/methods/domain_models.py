@@ -23,10 +23,10 @@ from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
 
-UNPROVEN = "not judged: one run of a tiny model has nothing to cross-validate; confirm it or use proportional"
+UNPROVEN = "not judged: one run of a tiny model has nothing to cross-validate"
 _MERGED = (
     "not judged: merged models are no trained ones, and on the toy of benchmarks.methods they rank mixtures for the "
-    "mean of three targets with a correlation of .41; confirm it or use proportional"
+    "mean of three targets with a correlation of .41"
 )
 # descent through a network: what later steps gain is far below what merging gets wrong
 _STEPS, _TOLERANCE = 60, 1e-3

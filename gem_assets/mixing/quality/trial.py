@@ -109,10 +109,10 @@ def arms_verdict(arms: Mapping[str, Floats]) -> str:
     gains = {name: arms[name] - arms[NATURAL] for name in (CHOSEN, SHARES)}
     told = ", ".join(f"{name} {g.mean():+.4f} nats, better in {(g < 0).sum()} of {CHECKS}" for name, g in gains.items())
     if (gains[SHARES] < 0).all():
-        return f"supported by the proxies ({told}); confirm it at the next model size"
+        return f"supported by the proxies ({told})"
     if (gains[CHOSEN] < 0).all():
-        return f"not supported as a mixture, as a choice of documents it is ({told}); use proportional"
-    return f"not supported ({told}); use proportional"
+        return f"not supported as a mixture, as a choice of documents it is ({told})"
+    return f"not supported ({told})"
 
 
 def arm_rows(arms: Mapping[str, Floats]) -> list[dict[str, Any]]:
