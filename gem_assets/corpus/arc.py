@@ -5,104 +5,115 @@ has to be and is none, or has no usable length, reading goes on at the next line
 """
 
 import re
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Final
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, Skipped
-from gem_assets.corpus.streams import BLOCK, ByteStream, open_stream, read_up_to
-from gem_assets.corpus.text import host_source
-from gem_assets.corpus.web import clean_url, is_site_file, iso_date, response_text, web_text
+from gem_assets.corpus.http import is_response, media_type
+from gem_assets.corpus.records import Item, Quarantined, Skipped
+from gem_assets.corpus.streams import open_stream
+from gem_assets.corpus.tape import Format, Tape
+from gem_assets.corpus.web import Page, Place, clean_url, is_site_file, page_items, response_page, web_page
 
-_HEADER = re.compile(rb"(?P<url>\S.*?) (?P<ip>\S+) (?P<date>\d{8,16}) (?P<mime>\S+)(?: \S+)*? (?P<length>-?\S+)$")
-_LONGEST_LINE = 1 << 16
+_DATE = re.compile(rb"\d{8,18}")
+_LENGTH = re.compile(rb"\d{1,18}")
+_LONGEST_URL: Final = 1 << 16
+# a scheme at the start of a line, and a date and a length somewhere behind it
+_START = re.compile(rb"(?<![^\n])(?:https?|ftp|dns|filedesc|mailto|gopher|news|whois|file)://?[^\n]{8,8192} \d+\r?\n")
 
 
-class _Buffered:
-    """Single bytes back and lines, over a stream."""
+@dataclass(frozen=True, slots=True)
+class _Header:
+    url: bytes
+    date: bytes
+    mime: bytes
+    length: bytes
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self._buffer = b""
-        self.position = 0
 
-    def line(self) -> bytes:
-        """Return the next line without its end; b'' at the end of the file."""
-        while b"\n" not in self._buffer and len(self._buffer) < _LONGEST_LINE:
-            data = self._stream.read(BLOCK)
-            if not data:
-                break
-            self._buffer += data
-        cut = self._buffer.find(b"\n") + 1 or min(len(self._buffer), _LONGEST_LINE)
-        line, self._buffer = self._buffer[:cut], self._buffer[cut:]
-        self.position += cut
-        return line
+def parse_header(line: bytes) -> _Header | None:
+    """Return the fields of a header line, or None where it is none; addresses may hold blanks."""
+    fields = line.strip().split(b" ")
+    if len(line) > _LONGEST_URL or len(fields) < 5 or not fields[0]:
+        return None
+    last = len(fields) - 1
+    for at in range(2, last - 1):
+        # address, IP, date, media type, ..., length
+        if _DATE.fullmatch(fields[at]) and fields[at - 1] and all(fields[at + 1 :]):
+            return _Header(b" ".join(fields[: at - 1]), fields[at], fields[at + 1], fields[last])
+    return None
 
-    def take(self, size: int) -> bytes:
-        data, self._buffer = self._buffer[:size], self._buffer[size:]
-        if len(data) < size:
-            data += read_up_to(self._stream, size - len(data))
-        self.position += len(data)
-        return data
 
-    def skip(self, size: int) -> int:
-        left = size
-        while left > 0 and (data := self.take(min(left, BLOCK))):
-            left -= len(data)
-        return size - left
+def _begins(rest: bytes) -> bool:
+    line, end, _ = rest.partition(b"\n")
+    if not end:
+        # a header as long as that is rare; its scheme has to do
+        return re.match(rb"[a-z][a-z0-9+.-]{1,15}:", line, re.I) is not None
+    return parse_header(line) is not None
+
+
+ARC: Final = Format(_START, _begins)
 
 
 def read_arc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
     """Yield what an ARC file holds; see :func:`gem_assets.corpus.warc.read_warc` for the parameters."""
-    stream = open_stream(source, config)
-    records = _Buffered(stream)
-    lost = False
+    tape = Tape(open_stream(source, config, relative), config.max_record_bytes, ARC)
+    # the lines of one damaged stretch are one row, and none where its cause has a row already
+    told = False
     while True:
-        position = records.position
-        line = records.line()
-        if not line:
-            break
-        if not line.strip():
+        tape.skip_line_ends()
+        if not tape.ahead(1):
+            damage = tape.damage
+            if damage is not None and not told:
+                yield Quarantined(relative, tape.stream.damage_offset, damage.reason, damage.detail)
+            if damage is None or not tape.resume():
+                return
+            told = True
             continue
-        offset = stream.locate(position)
-        match = _HEADER.match(line.strip())
-        length = int(match["length"]) if match and match["length"].isdigit() else -1
-        if match is not None and length >= 0:
-            lost = False
-            yield _item(match, length, records, relative, offset, config)
-        elif match is not None or not lost:
-            # the lines of one damaged stretch are one row, but every header without a length is a record of its own
-            lost = match is None
-            yield Quarantined(relative, offset, "damaged_arc", "no valid header line", len(line))
-    if stream.damage is not None:
-        yield Quarantined(relative, stream.damage_offset, stream.damage.reason, stream.damage.detail)
+        start = tape.position
+        line = tape.take(len(tape.line()))
+        header = parse_header(line)
+        if header is None:
+            if not told and (tape.ahead(1) or tape.damage is None):
+                offset = tape.stream.locate(start)
+                yield Quarantined(relative, offset, "damaged_arc", "no valid header line", len(line))
+                told = True
+            continue
+        told = yield from _record(tape, header, start, len(line), relative, config)
 
 
-def _item(
-    header: re.Match[bytes], length: int, records: _Buffered, relative: str, offset: int, config: CorpusConfig
-) -> Item:
-    url = clean_url(header["url"].decode("utf-8", "replace"))
-    mime = header["mime"].decode("latin-1").lower()
-    if length > config.max_record_bytes:
-        records.skip(length)
+def _record(
+    tape: Tape, header: _Header, start: int, head_bytes: int, relative: str, config: CorpusConfig
+) -> Generator[Item, None, bool]:
+    """Yield what a record gives; return whether that tells already why no record follows."""
+    offset = tape.stream.locate(start)
+    url = clean_url(header.url.decode("utf-8", "replace"))
+    if not _LENGTH.fullmatch(header.length):
+        # every header without a length is a record of its own, and the lines behind it are its body
+        yield Quarantined(relative, offset, "damaged_arc", "no valid length in the header line", head_bytes, url)
+        return True
+    length = int(header.length)
+    extent = tape.extent(start, length)
+    scheme = url.split(":", 1)[0] if url else "filedesc"
+    skipped = scheme if scheme in ("filedesc", "dns") else "robots_txt" if is_site_file(url) else ""
+    if not (extent.fault or skipped) and extent.held:
+        block = tape.take(length)
+        place = Place(relative, offset, length, url, header.date.decode("ascii"))
+        yield from page_items(lambda: _page(header, block, config), place)
+        return False
+    tape.skip(extent.length)
+    if extent.fault:
+        yield Quarantined(relative, offset, "truncated_record", extent.fault, extent.length, url)
+        return tape.ahead(1) == 0
+    if skipped:
+        yield Skipped(relative, offset, skipped)
+    else:
         detail = f"{length} bytes, max_record_bytes is {config.max_record_bytes}"
-        return Quarantined(relative, offset, "too_large", detail, length, url)
-    block = records.take(length)
-    if len(block) < length:
-        detail = f"{len(block)} of {length} bytes are there"
-        return Quarantined(relative, offset, "truncated_record", detail, length, url)
-    if url is None or url.startswith(("filedesc:", "dns:")):
-        return Skipped(relative, offset, "dns" if url and url.startswith("dns:") else "filedesc")
-    if is_site_file(url):
-        return Skipped(relative, offset, "robots_txt")
-    try:
-        if block.startswith(b"HTTP/"):
-            text, why = response_text(block, config.max_record_bytes)
-        else:
-            text, why = web_text(mime, None, block), "media_type"
-    except Damaged as damage:
-        return Quarantined(relative, offset, damage.reason, damage.detail, length, url)
-    if text is None:
-        return Skipped(relative, offset, why)
-    date = iso_date(header["date"].decode("ascii"))
-    return RawDocument(relative, offset, text, length, url, host_source(url), date, None)
+        yield Quarantined(relative, offset, "too_large", detail, length, url)
+    return False
+
+
+def _page(header: _Header, block: bytes, config: CorpusConfig) -> Page:
+    if is_response(block):
+        return response_page(block, config.max_record_bytes)
+    return web_page(*media_type(header.mime.decode("latin-1")), block)

@@ -108,6 +108,11 @@ class CorpusConfig(BaseModel):
     max_decompressed_bytes: int = Field(
         default=256 * 1024 * MIB, ge=1024, description="No file may expand beyond this size."
     )
+    max_window_bytes: int = Field(
+        default=2048 * MIB,
+        ge=1 << 20,
+        description="A zstd or xz file that needs a larger window is not read (`zstd --long=31` needs 2 GiB).",
+    )
     languages: tuple[str, ...] | None = Field(
         default=None, description="Keep only these language codes (filtered as language); None keeps all."
     )

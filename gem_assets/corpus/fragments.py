@@ -21,8 +21,8 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.language import detect_language
 from gem_assets.corpus.minhash import signature
 from gem_assets.corpus.quality import refusal, signals
-from gem_assets.corpus.readers import is_fault, read_file
-from gem_assets.corpus.records import Quarantined, RawDocument, Skipped
+from gem_assets.corpus.readers import read_file
+from gem_assets.corpus.records import Quarantined, RawDocument, Skipped, is_fault
 from gem_assets.corpus.schema import DOCUMENT_SCHEMA, FILTERED_SCHEMA, QUARANTINE_SCHEMA
 from gem_assets.corpus.text import clean_text, content_digest, document_id, file_source, host_source
 from gem_assets.corpus.tokens import token_counter

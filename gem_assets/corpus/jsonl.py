@@ -23,7 +23,7 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     relative
         Name of the file in the rows.
     """
-    stream = open_stream(source, config)
+    stream = open_stream(source, config, relative)
     number = -1
     for number, line in enumerate(bounded_lines(stream, config.max_record_bytes)):
         cut_off = not line.ended and stream.damage is not None

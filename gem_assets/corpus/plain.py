@@ -24,7 +24,7 @@ def read_plain(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     relative
         Name of the file in the rows.
     """
-    stream = open_stream(source, config)
+    stream = open_stream(source, config, relative)
     data = read_up_to(stream, config.max_record_bytes + 1)
     damage = stream.damage
     if damage is None and len(data) > config.max_record_bytes:

@@ -5,29 +5,28 @@ their own (JSON Lines, text). Whatever goes wrong becomes a row: :func:`read_fil
 what was readable before the damage has been yielded by then.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from gem_assets.corpus.arc import read_arc
+from gem_assets.corpus.codecs import Raw, find_codec
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.jsonl import read_jsonl
 from gem_assets.corpus.parquet import read_parquet
 from gem_assets.corpus.plain import HTML_SUFFIXES, TEXT_SUFFIXES, read_plain
-from gem_assets.corpus.records import Item, Quarantined
-from gem_assets.corpus.streams import open_stream, read_up_to
+from gem_assets.corpus.records import Damaged, Item, Quarantined, is_fault
+from gem_assets.corpus.streams import is_binary, open_stream, read_up_to
+from gem_assets.corpus.unsupported import unsupported
 from gem_assets.corpus.warc import read_warc
 
 JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".jl"})
 WARC_SUFFIXES: Final = frozenset({".warc", ".wet", ".wat"})
-_PANIC: Final = "PanicException"
-
-
-def is_fault(error: BaseException) -> bool:
-    """Tell an error of what is read from an interruption of the reading; a panic of native code is no ``Exception``."""
-    ordinary = isinstance(error, Exception) and not isinstance(error, MemoryError)
-    return ordinary or type(error).__name__ == _PANIC
+_HEAD: Final = 1 << 16
+_JSON_START = re.compile(rb"(?:\A|\n)[ \t\r]*[\[{]\s*\"")
 
 
 def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
@@ -62,7 +61,7 @@ def _items(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
         yield Quarantined(relative, 0, "empty_file", "zero bytes")
         return
     with path.open("rb") as source:
-        kind = _kind(source, relative, config)
+        kind, problem = _kind(source, relative, config)
         source.seek(0)
         match kind:
             case "parquet":
@@ -76,22 +75,50 @@ def _items(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
             case "plain":
                 yield from read_plain(source, relative, config)
             case _:
-                detail = "set its suffix to .warc, .arc, .parquet, .jsonl, .txt, .md or .html, or remove it"
-                yield Quarantined(relative, 0, "unknown_format", detail, size)
+                yield Quarantined(relative, 0, problem.reason, problem.detail, size)
 
 
-def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> str:
-    with closing(open_stream(source, config)) as stream:
-        head = read_up_to(stream, 512)
+def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> tuple[str, Damaged]:
+    """Return what the file is; '' and the reason where it cannot be read."""
+    raw = source.read(_HEAD)
+    source.seek(0)
+    with closing(open_stream(source, config, relative)) as stream:
+        head = read_up_to(stream, _HEAD)
+        while not head and stream.damage is not None and stream.resume():
+            head = read_up_to(stream, _HEAD)
+        damage, codec = stream.damage, stream.codec
+    strange = unsupported(raw, relative) if not codec else unsupported(head, relative, inside=codec)
+    packed = find_codec(Raw(BytesIO(head)), config.max_window_bytes) if codec else None
     suffixes = {suffix.lower() for suffix in PurePosixPath(relative).suffixes}
-    if head.startswith(b"PAR1") or ".parquet" in suffixes:
+    kind = _kind_of(head, suffixes)
+    if strange is not None:
+        return "", Damaged("unsupported_compression", strange)
+    if packed is not None:
+        return "", Damaged("unsupported_compression", f"{packed.name} inside {codec}: decompress it once")
+    if kind == "parquet" and codec:
+        return "", Damaged("unsupported_compression", f"parquet inside {codec}: decompress it, as its columns are")
+    if not head and damage is not None:
+        return "", damage
+    if kind == "jsonl" and is_binary(head[:512].replace(b"\0", b"")) and not _JSON_START.search(head):
+        return "", Damaged("unknown_format", "binary data, neither a format nor a compression that we know")
+    detail = "set its suffix to .warc, .arc, .parquet, .jsonl, .txt, .md or .html, or remove it"
+    return kind, Damaged("unknown_format", detail)
+
+
+def _kind_of(head: bytes, suffixes: set[str]) -> str:
+    start = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith(b"WARC/") or suffixes & WARC_SUFFIXES:
+    if start.startswith(b"WARC/"):
         return "warc"
-    if head.startswith(b"filedesc:") or ".arc" in suffixes:
+    if start.startswith(b"filedesc:"):
         return "arc"
-    if suffixes & JSON_SUFFIXES:
-        return "jsonl"
-    if suffixes & (TEXT_SUFFIXES | HTML_SUFFIXES):
+    if suffixes & (TEXT_SUFFIXES | HTML_SUFFIXES) and not suffixes & (JSON_SUFFIXES | WARC_SUFFIXES | {".arc"}):
         return "plain"
-    return "jsonl" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b'{"') else ""
+    if start.startswith(b'{"') or suffixes & JSON_SUFFIXES:
+        return "jsonl"
+    if ".parquet" in suffixes:
+        return "parquet"
+    if suffixes & WARC_SUFFIXES:
+        return "warc"
+    return "arc" if ".arc" in suffixes else ""

@@ -1,6 +1,7 @@
 """What a reader yields: a document, a damaged record, or a record that carries no document."""
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,12 @@ class Damaged(Exception):  # noqa: N818
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+_PANIC: Final = "PanicException"
+
+
+def is_fault(error: BaseException) -> bool:
+    """Tell an error of what is read from an interruption of the reading; a panic of native code is no ``Exception``."""
+    ordinary = isinstance(error, Exception) and not isinstance(error, MemoryError)
+    return ordinary or type(error).__name__ == _PANIC

@@ -104,6 +104,14 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "truncated_zstd": "the compressed stream ends too early",
     "damaged_bz2": "the compressed stream is broken",
     "truncated_bz2": "the compressed stream ends too early",
+    "damaged_xz": "the compressed stream is broken",
+    "truncated_xz": "the compressed stream ends too early",
+    "damaged_lz4": "the compressed stream is broken",
+    "truncated_lz4": "the compressed stream ends too early",
+    "damaged_snappy": "the compressed stream is broken",
+    "truncated_snappy": "the compressed stream ends too early",
+    "unsupported_compression": "compressed, archived or encrypted in a way we do not read; detail names the way out",
+    "window_too_large": "decompression needs more memory than max_window_bytes",
     "damaged_warc": "no valid WARC record header where one has to be",
     "truncated_record": "the record ends before its declared length",
     "damaged_arc": "no valid ARC record header where one has to be",
@@ -122,6 +130,25 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "missing_text_column": "no text column in the file",
     "damaged_parquet": "the footer or a row group cannot be read",
 }
+
+SKIP_KINDS: Final[dict[str, str]] = {
+    "warcinfo": "a record about the file",
+    "filedesc": "an ARC record about the file",
+    "request": "what the crawler asked for",
+    "metadata": "a record about another one (all of a WAT file)",
+    "revisit": "a page that had not changed: the record holds no body",
+    "continuation": "a later part of a record that was cut in segments",
+    "segment": "the first part of a record that was cut in segments: half a page",
+    "dns": "the address of a host",
+    "whois": "the owner of a host",
+    "urn": "a record that stands for no page",
+    "robots_txt": "robots.txt",
+    "http_status": "a response with another status than 200",
+    "media_type": "a picture, style sheet, feed or other body that is neither HTML nor plain text",
+    "binary_body": "a PDF, picture, archive or program that the server calls HTML or text",
+    "cut_body": "the rest of a body that breaks off; what came before was read as a document",
+}
+"""Sound records that carry no document; they are counted by kind, and nothing else is kept of them."""
 
 FILTER_REASONS: Final[dict[str, str]] = {
     "too_short": "clean text below min_text_chars",

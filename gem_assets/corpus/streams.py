@@ -1,29 +1,29 @@
 """Compressed files as bounded streams that end, and say why, instead of raising.
 
-A reader must get every whole record before the damage, so a broken or exploding stream looks like the end of the file
-and leaves its reason in ``damage``. Gzip goes member by member through zlib, which bounds every output block and
-tells where each member starts: that offset is what crawl indexes store. zstd and bz2 go through Arrow's codecs.
+A reader must get every whole record around the damage, so a broken or exploding stream looks like the end of the file,
+leaves its reason in ``damage``, and goes on at the next sound frame when it is asked to ``resume``. File offsets are
+those of the frames (gzip members), which is what crawl indexes store.
 """
 
 import bisect
-import zlib
+from array import array
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import BinaryIO, Final, Protocol
 
-import pyarrow as pa
-
+from gem_assets.corpus.codecs import BLOCK, FINAL_DAMAGE, Codec, Raw, codec_of_suffix, find_codec
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.records import Damaged
 
-BLOCK: Final = 1 << 18
-GZIP_MAGIC: Final = b"\x1f\x8b"
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-BZ2_MAGIC: Final = b"BZh"
+_PROBE: Final = 1 << 16
+_SCAN: Final = 1 << 20
+_MOST_PROBES: Final = 10_000
 
 
 class ByteStream(Protocol):
     """What the record readers need of a file, compressed or not."""
 
+    codec: str
     damage: Damaged | None
     damage_offset: int
 
@@ -43,8 +43,20 @@ class ByteStream(Protocol):
         """Return the file offset that stands for a stream position."""
         ...
 
-    def frame(self, position: int) -> int:
-        """Return the file offset from which decompression to that position has to start."""
+    def is_frame_start(self, position: int) -> bool:
+        """Tell whether a compressed frame that carries data begins at a stream position."""
+        ...
+
+    def sample(self, position: int, size: int) -> bytes | None:
+        """Return the bytes at any position without going there; None where that takes decompression."""
+        ...
+
+    def rewind(self, position: int) -> None:
+        """Go back to an earlier position."""
+        ...
+
+    def resume(self) -> bool:
+        """Go on at the next sound frame behind the damage; False where there is none."""
         ...
 
 
@@ -71,6 +83,8 @@ class Budget:
 class PlainStream:
     """An uncompressed file from its present position on."""
 
+    codec = ""
+
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
         self._start = source.tell()
@@ -79,7 +93,7 @@ class PlainStream:
         self.damage_offset = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, at most ``size``."""
+        """Return the next bytes, at most ``size``; none at the end or at the damage."""
         data = self._source.read(BLOCK if size < 0 else size)
         self._position += len(data)
         return data
@@ -95,92 +109,96 @@ class PlainStream:
         """Return the file offset of a stream position."""
         return self._start + position
 
-    frame = locate
+    def is_frame_start(self, position: int) -> bool:  # noqa: ARG002
+        """Return False: there are no frames."""
+        return False
+
+    def sample(self, position: int, size: int) -> bytes:
+        """Return bytes from anywhere."""
+        self._source.seek(self._start + position)
+        data = self._source.read(size)
+        self._source.seek(self._start + self._position)
+        return data
+
+    def rewind(self, position: int) -> None:
+        """Go back to an earlier position."""
+        self._source.seek(self._start + position)
+        self._position = position
+
+    def resume(self) -> bool:
+        """Return False: there is no damage to go on behind."""
+        return False
 
 
-class GzipStream:
-    """All gzip members from the file's present position on, joined.
+class FramedStream:
+    """All frames of a compressed file from its present position on, joined.
 
     Attributes
     ----------
     damage
         Why the stream ended early; None while it is sound.
     damage_offset
-        File offset of the member in which it ended.
+        File offset of the frame in which it ended.
     """
 
-    def __init__(self, source: BinaryIO, config: CorpusConfig) -> None:
+    def __init__(self, source: BinaryIO, codec: Codec, config: CorpusConfig) -> None:
         self._source = source
+        self._codec = codec
+        self.codec = codec.name
+        self._raw = Raw(source)
+        self._first_raw = self._raw.offset
         self._budget = Budget(config)
-        self._pending = b""
-        self._next_raw = source.tell()
-        self._first_raw = self._next_raw
-        self._inflater = None
+        self._frame: Iterator[bytes] | None = None
+        self._left = b""
         self._position = 0
-        self._starts: list[int] = []
-        self._offsets: list[int] = []
+        self._starts, self._offsets = array("q"), array("q")
+        self._decoded_again = 0
         self.damage: Damaged | None = None
-        self.damage_offset = 0
+        self.damage_offset = self._first_raw
 
     def read(self, size: int = -1, /) -> bytes:
         """Return the next bytes, at most ``size``; none at the end or at the damage."""
-        want = BLOCK if size < 0 else min(size, BLOCK)
-        while want and self.damage is None:
-            if not self._pending:
-                self._pending = self._source.read(BLOCK)
-                self._next_raw += len(self._pending)
-            if self._inflater is None and not self._open_member():
-                break
-            data = self._inflate(want)
-            if data:
-                self._position += len(data)
-                consumed = self._next_raw - len(self._pending) - self._first_raw
-                # what one read block holds has to be allowed for: the ratio is of bytes really used
-                if (bomb := self._budget.check(consumed, self._position)) is not None:
-                    self._fail(bomb)
-                    break
+        if not self._left:
+            self._left = self._next_piece()
+        size = BLOCK if size < 0 else size
+        data, self._left = (self._left, b"") if size >= len(self._left) else (self._left[:size], self._left[size:])
+        self._position += len(data)
+        return data
+
+    def _next_piece(self) -> bytes:
+        while self.damage is None:
+            if self._frame is None and not self._open_frame():
+                return b""
+            assert self._frame is not None
+            try:
+                data = next(self._frame, None)
+            except Damaged as damage:
+                self.damage = damage
+                return b""
+            if data is None:
+                self._frame = None
+                continue
+            # the ratio is of the bytes that were really used
+            self.damage = self._budget.check(self._raw.offset - self._first_raw, self._position + len(data))
+            if self.damage is None:
                 return data
         return b""
 
-    def _open_member(self) -> bool:
+    def _open_frame(self) -> bool:
         if self._starts:
-            # padding with zeros after a member is common and harmless
-            self._pending = self._pending.lstrip(b"\0")
-            while not self._pending:
-                block = self._source.read(BLOCK)
-                if not block:
-                    return False
-                self._next_raw += len(block)
-                self._pending = block.lstrip(b"\0")
-        if not self._pending:
+            # padding with zeros behind a frame is common and harmless
+            self._raw.skip_zeros()
+        if not self._raw.peek(1):
             return False
-        self._starts.append(self._position)
-        self._offsets.append(self._next_raw - len(self._pending))
-        self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self.damage_offset = self._raw.offset
+        if self._starts and self._starts[-1] == self._position:
+            self._offsets[-1] = self.damage_offset
+        else:
+            self._starts.append(self._position)
+            self._offsets.append(self.damage_offset)
+        self._frame = self._codec.frame(self._raw)
         return True
 
-    def _inflate(self, want: int) -> bytes:
-        inflater = self._inflater
-        assert inflater is not None
-        if not self._pending:
-            self._fail(Damaged("truncated_gzip", "the file ends inside a gzip member"))
-            return b""
-        try:
-            data = inflater.decompress(self._pending, want)
-        except zlib.error as error:
-            self._fail(Damaged("damaged_gzip", str(error)))
-            return b""
-        if inflater.eof:
-            self._pending = inflater.unused_data
-            self._inflater = None
-        else:
-            self._pending = inflater.unconsumed_tail
-        return data
-
-    def _fail(self, damage: Damaged) -> None:
-        self.damage = damage
-        self.damage_offset = self._offsets[-1] if self._offsets else self._first_raw
-
     def tell(self) -> int:
         """Return how many bytes were handed out."""
         return self._position
@@ -188,89 +206,103 @@ class GzipStream:
     def close(self) -> None:
         """Leave the file to whoever opened it."""
 
+    def _index(self, position: int) -> int:
+        return bisect.bisect_right(self._starts, position) - 1
+
     def locate(self, position: int) -> int:
-        """Return the offset of the member at ``position``, plus the bytes into it where it holds several records."""
-        index = bisect.bisect_right(self._starts, position) - 1
+        """Return the offset of the frame at ``position``, plus the bytes into it where it holds several records."""
+        index = self._index(position)
         return self._offsets[index] + position - self._starts[index] if index >= 0 else self._first_raw
 
-    def frame(self, position: int) -> int:
-        """Return the offset of the member at ``position``."""
-        index = bisect.bisect_right(self._starts, position) - 1
-        return self._offsets[index] if index >= 0 else self._first_raw
+    def is_frame_start(self, position: int) -> bool:
+        """Tell whether a frame that carries data begins at ``position``."""
+        index = self._index(position)
+        return index >= 0 and self._starts[index] == position
 
+    def sample(self, position: int, size: int) -> None:
+        """Return None: the bytes would have to be decoded."""
 
-class _Borrowed:
-    """A file that Arrow may read and may not close: it closes what it wraps when it is collected."""
+    def rewind(self, position: int) -> None:
+        """Go back to an earlier position."""
+        index = self._index(position)
+        start, offset = self._starts[index], self._offsets[index]
+        del self._starts[index:], self._offsets[index:]
+        self._go_to(offset)
+        self._position = start
+        while self._position < position and self.read(position - self._position):
+            pass
 
-    closed = False
+    def _go_to(self, offset: int) -> None:
+        self._raw.seek(offset)
+        self._frame, self._left, self.damage = None, b"", None
 
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
+    def resume(self) -> bool:
+        """Go on at the next sound frame behind the damage; False where there is none."""
+        if self.damage is None or self.damage.reason in FINAL_DAMAGE:
+            return False
+        here = self._source.tell()
+        size = self._source.seek(0, 2)
+        self._source.seek(here)
+        at, end = self.damage_offset, self._raw.offset
+        for _ in range(_MOST_PROBES):
+            # a sound frame may begin inside the broken one; frames that overlap must not be decoded without end
+            self._decoded_again += end - at
+            at = self._next_magic(at + 1 if self._decoded_again <= 4 * size else max(end, at + 1))
+            if at < 0:
+                break
+            if self._is_sound(at):
+                self._go_to(at)
+                return True
+            end = self._raw.offset
+        return False
 
-    def read(self, size: int = -1, /) -> bytes:
-        return self._source.read(size)
+    def _next_magic(self, start: int) -> int:
+        self._source.seek(start)
+        base, block = start, self._source.read(_SCAN)
+        while block:
+            if found := self._codec.magic.search(block):
+                return base + found.start()
+            keep = block[-16:]
+            more = self._source.read(_SCAN)
+            base += len(block) - len(keep)
+            block = keep + more if more else b""
+        return -1
 
-    def close(self) -> None:
-        self.closed = True
-
-
-class ArrowStream:
-    """A zstd or bz2 file through Arrow's codec."""
-
-    def __init__(self, source: BinaryIO, codec: str, config: CorpusConfig) -> None:
-        self._codec = codec
-        self._source = source
-        self._budget = Budget(config)
-        self._position = 0
-        self._inner = pa.CompressedInputStream(pa.PythonFile(_Borrowed(source), mode="r"), codec)
-        self.damage: Damaged | None = None
-        self.damage_offset = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, at most ``size``; none at the end or at the damage."""
-        if self.damage is not None:
-            return b""
+    def _is_sound(self, offset: int) -> bool:
+        """Decode the start of what may be a frame; the last frame of a file may be cut short."""
+        self._raw.seek(offset)
+        decoded = 0
         try:
-            data = self._inner.read(BLOCK if size < 0 else min(size, BLOCK))
-        except OSError as error:
-            kind = "truncated" if "runcated" in str(error) else "damaged"
-            self.damage = Damaged(f"{kind}_{self._codec}", str(error).splitlines()[0][:200])
-            return b""
-        self._position += len(data)
-        self.damage = self._budget.check(self._source.tell(), self._position)
-        return data
-
-    def tell(self) -> int:
-        """Return how many bytes were handed out."""
-        return self._position
-
-    def close(self) -> None:
-        """Leave the file to whoever opened it."""
-
-    def locate(self, position: int) -> int:
-        """Return the position in the uncompressed stream: these formats have no record frames."""
-        return position
-
-    def frame(self, position: int) -> int:  # noqa: ARG002
-        """Return the start of the file: nothing behind the damage can be decoded."""
-        return 0
+            for piece in self._codec.frame(self._raw):
+                decoded += len(piece)
+                if decoded >= _PROBE:
+                    break
+        except Damaged as damage:
+            return decoded > 0 and damage.reason.startswith("truncated")
+        return True
 
 
-def open_stream(source: BinaryIO, config: CorpusConfig) -> ByteStream:
-    """Return a stream of the uncompressed bytes of an open file, by its first bytes.
+def open_stream(source: BinaryIO, config: CorpusConfig, name: str = "") -> ByteStream:
+    """Return a stream of the uncompressed bytes of an open file.
 
-    The file is read from its present position and stays open.
+    The first bytes decide. Where they say nothing and are not text, the codec that the file name promises looks for
+    its first sound frame: the first one may be what is damaged. The file is read from its present position and stays
+    open.
     """
     start = source.tell()
-    magic = source.read(4)
+    raw = Raw(source)
+    codec = find_codec(raw, config.max_window_bytes)
+    if codec is None and is_binary(raw.peek(512)):
+        codec = codec_of_suffix(PurePosixPath(name).suffix, config.max_window_bytes)
     source.seek(start)
-    if magic.startswith(GZIP_MAGIC):
-        return GzipStream(source, config)
-    if magic == ZSTD_MAGIC:
-        return ArrowStream(source, "zstd", config)
-    if magic.startswith(BZ2_MAGIC):
-        return ArrowStream(source, "bz2", config)
-    return PlainStream(source)
+    return PlainStream(source) if codec is None else FramedStream(source, codec, config)
+
+
+def is_binary(head: bytes) -> bool:
+    """Tell whether bytes hold control characters that no text has; UTF-16 with a byte order mark is text."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return False
+    return any(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in head)
 
 
 def read_up_to(stream: ByteStream, limit: int) -> bytes:

@@ -1,34 +1,45 @@
 """WARC, WET and WAT files: one item a record, in bounded memory.
 
 ``response`` records give the page's text, ``conversion`` records (WET) are text already, ``resource`` records count
-where they hold a page. Requests, metadata (all of a WAT file), revisits, images and failures of the server are
-skipped and counted. fastwarc finds the records; decompression, HTTP and limits are ours, so that a damaged stretch
-costs its own records only: reading resumes at the next record header behind it.
+where they hold a page. Requests, metadata (all of a WAT file), revisits, images, segments and failures of the server
+are skipped and counted. Headers are read as writers really wrote them: all versions from 0.17, bare line feeds, folded
+lines. Whatever is wrong with a record is that record's row, and reading goes on at the next record header.
 """
 
 import re
-import zlib
 from collections.abc import Generator, Iterator
-from typing import BinaryIO, Final, cast
-
-from fastwarc.warc import ArchiveIterator, WarcRecord
+from dataclasses import dataclass
+from typing import BinaryIO, Final
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.http import media_type
-from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, Skipped
-from gem_assets.corpus.streams import GZIP_MAGIC, ByteStream, open_stream
-from gem_assets.corpus.text import host_source
-from gem_assets.corpus.web import clean_url, is_site_file, iso_date, response_text, utf8_text, web_text
+from gem_assets.corpus.http import is_response, media_type
+from gem_assets.corpus.records import Damaged, Item, Quarantined, Skipped
+from gem_assets.corpus.sniff import is_binary_body
+from gem_assets.corpus.streams import open_stream
+from gem_assets.corpus.tape import LONGEST_HEADER, Format, Tape
+from gem_assets.corpus.web import Page, Place, clean_url, is_site_file, page_items, response_page, utf8_text, web_page
 
 KNOWN_TYPES: Final = frozenset(
     {
         *("warcinfo", "response", "resource", "request", "metadata", "revisit", "conversion", "continuation"),
     }
 )
-_HEADER = re.compile(rb"\nWARC/[01]\.\d")
-_MEMBER = re.compile(rb"\x1f\x8b\x08")
-_SCAN = 1 << 20
-_PEEK = 1 << 12
+# literal first, which makes the search quick; the version has to begin a line and a known field to follow
+_START = re.compile(rb"WARC/(?<![^\n]WARC/)\d+\.\d+[ \t]*\r?\n(?=(?i:WARC-|Content-))")
+_VERSION = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n")
+_LENGTH = re.compile(r"\d{1,18}")
+WARC: Final = Format(_START, lambda rest: rest.startswith(b"WARC/"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """Fields of one record, first of each name, by lower-case name; ``lengths``: all declared ones."""
+
+    fields: dict[str, str]
+    lengths: frozenset[str]
+
+    def get(self, name: str) -> str:
+        return self.fields.get(name, "")
 
 
 def read_warc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
@@ -41,127 +52,123 @@ def read_warc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator
     relative
         Name of the file in the rows.
     """
-    start: int | None = 0
-    while start is not None:
-        source.seek(start)
-        compressed = source.read(2) == GZIP_MAGIC
-        source.seek(start)
-        behind = yield from _segment(open_stream(source, config), relative, config, compressed=compressed)
-        start = None if behind is None else _next_record(source, behind, compressed=compressed)
+    tape = Tape(open_stream(source, config, relative), config.max_record_bytes, WARC)
+    # a stretch without records is one row, and none where its cause has a row already
+    told = found = False
+    while True:
+        tape.skip_line_ends()
+        if not tape.ahead(1):
+            damage = tape.damage
+            if damage is not None and not told:
+                yield Quarantined(relative, tape.stream.damage_offset, damage.reason, damage.detail)
+            if damage is None and not (found or told):
+                yield Quarantined(relative, 0, "damaged_warc", "no WARC record found", tape.position)
+            if damage is None or not tape.resume():
+                return
+            told = True
+            continue
+        start = tape.position
+        header = _read_header(tape)
+        if header is not None:
+            found = True
+            told = yield from _record(tape, header, start, relative, config)
+            continue
+        if not told and (tape.ahead(1) or tape.damage is None):
+            detail = "no WARC record header where one has to be"
+            yield Quarantined(relative, tape.stream.locate(start), "damaged_warc", detail)
+            told = True
+        tape.go_to_header()
 
 
-def _segment(
-    stream: ByteStream, relative: str, config: CorpusConfig, *, compressed: bool
-) -> Generator[Item, None, int | None]:
-    """Yield records up to the end of the stream or the first damage, which becomes the last item.
-
-    Returns
-    -------
-    int or None
-        Where to look for the next sound record; None where the stream was sound or must not be read on.
-    """
-    position = length = found = 0
-    short = False
-    try:
-        # our streams have no seek, and a sequential reader needs none
-        readable = cast(BinaryIO, stream)
-        for record in ArchiveIterator(readable, parse_http=False, stream_detect=False, strict_mode=False):
-            position, length = record.stream_pos, record.content_length
-            found += 1
-            item = _item(record, relative, stream.locate(position), config)
-            short = isinstance(item, Quarantined) and item.reason == "truncated_record"
-            yield item
-    except OSError as error:
-        if stream.damage is None:
-            detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            # close to the end of the last record, for its payload may quote another one
-            at = stream.frame(position) if compressed else stream.locate(position + length)
-            yield Quarantined(relative, at, "damaged_warc", detail)
-            return at + 1
-    if stream.damage is not None:
-        # a record that the damage cut short has its row already
-        if not short:
-            yield Quarantined(relative, stream.damage_offset, stream.damage.reason, stream.damage.detail)
-        return None if stream.damage.reason == "decompression_bomb" else stream.damage_offset + 1
-    if not found:
-        yield Quarantined(relative, stream.locate(0), "damaged_warc", "no WARC record found", stream.tell())
-    return stream.frame(position) + 1 if short or not found else None
-
-
-def _item(record: WarcRecord, relative: str, offset: int, config: CorpusConfig) -> Item:
-    headers = record.headers
-    kind = (headers.get("WARC-Type") or "").strip().lower()
-    url = clean_url(headers.get("WARC-Target-URI"))
-    length = record.content_length
-    if not (headers.get("Content-Length") or "").strip().isdigit():
-        return Quarantined(relative, offset, "damaged_warc", "a record header without a valid Content-Length", 0, url)
-    if kind not in KNOWN_TYPES:
-        return Quarantined(relative, offset, "unknown_record_type", "no standard WARC-Type", length, url)
-    if kind not in ("response", "resource", "conversion"):
-        return Skipped(relative, offset, kind)
-    if url is not None and url.startswith(("dns:", "whois:", "metadata:", "urn:")):
-        return Skipped(relative, offset, url.split(":", 1)[0])
-    if is_site_file(url):
-        return Skipped(relative, offset, "robots_txt")
-    if length > config.max_record_bytes:
-        detail = f"{length} bytes, max_record_bytes is {config.max_record_bytes}"
-        return Quarantined(relative, offset, "too_large", detail, length, url)
-    try:
-        block = _read_block(record, length)
-        text, why = _text(kind, headers.get("Content-Type") or "", block, config)
-    except Damaged as damage:
-        return Quarantined(relative, offset, damage.reason, damage.detail, length, url)
-    if text is None:
-        return Skipped(relative, offset, why)
-    return RawDocument(relative, offset, text, length, url, host_source(url), iso_date(headers.get("WARC-Date")), None)
-
-
-def _text(kind: str, content_type: str, block: bytes, config: CorpusConfig) -> tuple[str | None, str]:
-    if kind == "conversion":
-        return utf8_text(block), ""
-    if kind == "response" and block.startswith(b"HTTP/"):
-        return response_text(block, config.max_record_bytes)
-    mime, charset = media_type(content_type)
-    if kind == "response" and mime in ("", "application/http"):
-        raise Damaged("damaged_http", "no HTTP status line")
-    text = web_text(mime, charset, block)
-    return text, "" if text is not None else "media_type"
-
-
-def _read_block(record: WarcRecord, length: int) -> bytes:
-    parts: list[bytes] = []
-    left = length
-    while left > 0 and (data := record.reader.read(left)):
-        parts.append(data)
-        left -= len(data)
-    if left > 0:
-        raise Damaged("truncated_record", f"{length - left} of {length} bytes are there")
-    return b"".join(parts)
-
-
-def _next_record(source: BinaryIO, start: int, *, compressed: bool) -> int | None:
-    """Return the offset at or after ``start`` where a WARC record surely begins, or None."""
-    pattern = _MEMBER if compressed else _HEADER
-    # a header may lie across two blocks
-    source.seek(start)
-    block = source.read(_SCAN)
-    base = start
-    while block:
-        for match in pattern.finditer(block):
-            at = base + match.start() + (0 if compressed else 1)
-            if not compressed or _is_warc_member(source, at):
-                return at
-        keep = block[-8:]
-        source.seek(base + len(block))
-        more = source.read(_SCAN)
-        base += len(block) - len(keep)
-        block = keep + more if more else b""
+def _read_header(tape: Tape) -> _Header | None:
+    """Take the header at hand; None, with the tape behind what was looked at, where there is none."""
+    line = tape.line()
+    size = len(line)
+    if not _VERSION.match(line):
+        tape.skip(size)
+        return None
+    lines: list[bytes] = []
+    while line := tape.line(size):
+        if _VERSION.match(line) or size > LONGEST_HEADER:
+            break
+        size += len(line)
+        if not line.strip(b"\r\n"):
+            tape.skip(size)
+            return _parse(lines)
+        if line[:1] in (b" ", b"\t") and lines:
+            lines[-1] += b" " + line.strip()
+        else:
+            lines.append(line.strip())
+    tape.skip(size)
     return None
 
 
-def _is_warc_member(source: BinaryIO, at: int) -> bool:
-    source.seek(at)
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(source.read(_PEEK), 16).startswith(b"WARC/")
-    except zlib.error:
+def _parse(lines: list[bytes]) -> _Header:
+    fields: dict[str, str] = {}
+    lengths: set[str] = set()
+    for line in lines:
+        name, colon, value = line.decode("utf-8", "replace").partition(":")
+        name = name.strip().lower()
+        if colon:
+            fields.setdefault(name, value.strip())
+            if name == "content-length":
+                lengths.add(value.strip())
+    return _Header(fields, frozenset(lengths))
+
+
+def _record(
+    tape: Tape, header: _Header, start: int, relative: str, config: CorpusConfig
+) -> Generator[Item, None, bool]:
+    """Yield what a record gives; return whether that tells already why no record follows."""
+    offset = tape.stream.locate(start)
+    url = clean_url(header.get("warc-target-uri"))
+    if len(header.lengths) != 1 or not all(map(_LENGTH.fullmatch, header.lengths)):
+        detail = f"a record header with {len(header.lengths)} different lengths, or one that is no number"
+        yield Quarantined(relative, offset, "damaged_warc", detail, 0, url)
+        tape.go_to_header()
         return False
+    length = int(next(iter(header.lengths)))
+    extent = tape.extent(start, length)
+    kind = header.get("warc-type").lower()
+    if not extent.fault and kind in KNOWN_TYPES and not _skipped(kind, url, header) and extent.held:
+        block = tape.take(length)
+        place = Place(relative, offset, length, url, header.get("warc-date"))
+        yield from page_items(lambda: _page(header, block, config), place, cut=bool(header.get("warc-truncated")))
+        return False
+    tape.skip(extent.length)
+    if extent.fault:
+        yield Quarantined(relative, offset, "truncated_record", extent.fault, extent.length, url)
+        return tape.ahead(1) == 0
+    if kind not in KNOWN_TYPES:
+        yield Quarantined(relative, offset, "unknown_record_type", "no standard WARC-Type", length, url)
+    elif skipped := _skipped(kind, url, header):
+        yield Skipped(relative, offset, skipped)
+    else:
+        detail = f"{length} bytes, max_record_bytes is {config.max_record_bytes}"
+        yield Quarantined(relative, offset, "too_large", detail, length, url)
+    return False
+
+
+def _skipped(kind: str, url: str | None, header: _Header) -> str:
+    if kind not in ("response", "resource", "conversion"):
+        return kind
+    if header.get("warc-segment-number"):
+        return "segment"
+    if url is not None and url.startswith(("dns:", "whois:", "metadata:", "urn:")):
+        return url.split(":", 1)[0]
+    return "robots_txt" if is_site_file(url) else ""
+
+
+def _page(header: _Header, block: bytes, config: CorpusConfig) -> Page:
+    kind = header.get("warc-type").lower()
+    mime, charset = media_type(header.get("content-type"))
+    identified = media_type(header.get("warc-identified-payload-type"))[0]
+    if kind == "conversion":
+        if mime and not mime.startswith("text/"):
+            return Page(None, "media_type")
+        return Page(None, "binary_body") if is_binary_body(block) else Page(utf8_text(block))
+    if kind == "response" and is_response(block):
+        return response_page(block, config.max_record_bytes, identified)
+    if kind == "response" and mime in ("", "application/http"):
+        raise Damaged("damaged_http", "no HTTP status line")
+    return web_page(mime, charset, block, identified)

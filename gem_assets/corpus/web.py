@@ -1,6 +1,8 @@
 """The document inside an archived web record, or the reason why there is none."""
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -8,35 +10,82 @@ from typing import Final
 from gem_assets.corpus.contained import page_text
 from gem_assets.corpus.html import decode_bytes
 from gem_assets.corpus.http import parse_response
-from gem_assets.corpus.records import Damaged
+from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, Skipped, is_fault
+from gem_assets.corpus.sniff import judge
+from gem_assets.corpus.text import host_source
 
-HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
-TEXT_TYPES: Final = frozenset({"text/plain", "text/markdown"})
-
-_LOOKS_HTML = re.compile(rb"\s*(?:<!doctype\s+html|<html|<head|<body)", re.I)
 _BLANKS = re.compile(r"[\x00-\x20\x7f]+")
 _DIGITS = re.compile(r"\d{8}|\d{14}")
 _YEAR_MONTH = re.compile(r"[12]\d{3}(-(0[1-9]|1[0-2]))?")
 _LONGEST_DATE: Final = 64
 
 
-def web_text(media_type: str, charset: str | None, body: bytes) -> str | None:
-    """Return the text of a body, or None where its media type holds no document for us.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The text of a record, or the kind under which it is counted; ``cut``: the body breaks off behind the text."""
+
+    text: str | None
+    skipped: str = ""
+    cut: bool = False
+
+
+def web_page(media_type: str, charset: str | None, body: bytes, identified: str = "") -> Page:
+    """Return the page in a body; see :func:`gem_assets.corpus.sniff.judge` for what is one.
 
     Raises
     ------
     Damaged
         ``costly_page`` or ``reader_error``: see :func:`gem_assets.corpus.contained.page_text`.
     """
-    if media_type in HTML_TYPES or (not media_type and _LOOKS_HTML.match(body)):
-        return page_text(decode_bytes(body, charset, is_html=True))
-    if media_type in TEXT_TYPES:
-        return decode_bytes(body, charset, is_html=False)
-    return None
+    kind = judge(media_type, identified, body)
+    if kind not in ("html", "text"):
+        return Page(None, kind)
+    text = decode_bytes(body, charset, is_html=kind == "html")
+    return Page(page_text(text) if kind == "html" else text)
 
 
-def response_text(block: bytes, limit: int) -> tuple[str | None, str]:
-    """Return the text of a stored HTTP response; where there is none, the kind under which it is counted.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record was; ``date`` as it is written there."""
+
+    file: str
+    offset: int
+    n_bytes: int
+    url: str | None
+    date: str
+
+
+def page_items(read: Callable[[], Page], place: Place, *, cut: bool = False) -> Iterator[Item]:
+    """Yield the document that ``read`` finds, or why there is none; whatever goes wrong is a row of this record.
+
+    Parameters
+    ----------
+    cut
+        The crawler says that it cut the body.
+    """
+    file, offset, n_bytes, url = place.file, place.offset, place.n_bytes, place.url
+    try:
+        page = read()
+        source, date = host_source(url), iso_date(place.date)
+    except Damaged as damage:
+        yield Quarantined(file, offset, damage.reason, damage.detail, n_bytes, url)
+        return
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        # the message may quote the document, so only the class is written
+        yield Quarantined(file, offset, "reader_error", type(error).__name__, n_bytes, url)
+        return
+    if page.text is None:
+        yield Skipped(file, offset, page.skipped)
+        return
+    yield RawDocument(file, offset, page.text, n_bytes, url, source, date)
+    if page.cut or cut:
+        yield Skipped(file, offset, "cut_body")
+
+
+def response_page(block: bytes, limit: int, identified: str = "") -> Page:
+    """Return the page in a stored HTTP response.
 
     Raises
     ------
@@ -45,9 +94,9 @@ def response_text(block: bytes, limit: int) -> tuple[str | None, str]:
     """
     response = parse_response(block, limit)
     if response.status != 200:
-        return None, "http_status"
-    text = web_text(response.media_type, response.charset, response.body)
-    return text, "" if text is not None else "media_type"
+        return Page(None, "http_status")
+    page = web_page(response.media_type, response.charset, response.body, identified)
+    return replace(page, cut=response.cut)
 
 
 def utf8_text(data: bytes) -> str:

@@ -38,9 +38,9 @@ def test_jsonl_in_every_wrapping(tmp_path, name, pack):
     assert quarantined(found) == []
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.bin", "a", "a.warc.jsonl"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.bin", "a", "a.warc.jsonl", "a.warc", "a.parquet"])
 def test_content_decides_before_the_name(tmp_path, name):
-    assert len(documents(items(save(tmp_path, jsonl(ROWS), name)))) == (0 if "warc" in name else 5)
+    assert len(documents(items(save(tmp_path, jsonl(ROWS), name)))) == 5
     assert len(documents(items(save(tmp_path, parquet({"text": [prose(1)]}), name)))) == 1
     assert len(documents(items(save(tmp_path, members([response(prose(1))]), name)))) == 1
 

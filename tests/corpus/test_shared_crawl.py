@@ -11,7 +11,7 @@ MESSY = {
     "fastwarc-block-sized-records.warc": (0, ["unknown_record_type"] * 3, 0),
     "warcio-example-bad.warc.gz": (1, [], 5),
     "warcio-example-bad-non-chunked.warc.gz": (1, [], 5),
-    "warcio-example-trunc.warc": (1, ["damaged_warc"], 3),
+    "warcio-example-trunc.warc": (1, ["damaged_warc"], 4),
     "warcio-example-digest.warc": (0, [], 4),
     "warcio-example-wrong-chunks.warc.gz": (1, [], 1),
     "warcio-space-in-target-uri.warc.gz": (0, [], 2),

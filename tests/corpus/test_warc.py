@@ -124,8 +124,8 @@ def test_cut_files_give_what_is_whole(tmp_path, three, compressed, keep):
 def test_a_record_that_lies_about_its_length_costs_itself(tmp_path):
     liar = warc_record("response", http(page(prose(1))), URL.format(1), length=10**12)
     found = items(save(tmp_path, members([response(prose(0)), liar, response(prose(2))])))
-    assert [reason for _, reason in quarantined(found)] == ["too_large"]
-    assert documents(found)[0].text.strip() == prose(0)
+    assert [reason for _, reason in quarantined(found)] == ["truncated_record"]
+    assert [d.text.strip() for d in documents(found)] == [prose(0), prose(2)]
 
 
 def test_large_records_are_refused_without_being_held(tmp_path):
