@@ -27,7 +27,7 @@ from gem_assets.settings import Settings
 from resources import EngineResource, Stage, StoreResource
 from resources.store import shard_files
 
-LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "datasketch")
+LIBRARIES = ("pyarrow", "zstandard", "brotli", "resiliparse", "datasketch")
 SHA256_DIGITS = 64
 
 

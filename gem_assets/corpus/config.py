@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 MIB = 1 << 20
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.corpus.web import clean_url, iso_date, web_text
+from gem_assets.corpus.web import clean_url, iso_date, web_page
 from tests.corpus.making import page, prose
 
 
@@ -62,4 +62,4 @@ def test_addresses(url, clean):
     ],
 )
 def test_media_types(media_type, body, is_document):
-    assert (web_text(media_type, None, body) is not None) == is_document
+    assert (web_page(media_type, None, body).text is not None) == is_document
