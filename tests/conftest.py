@@ -51,6 +51,6 @@ def shared_corpora(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_golden(shared: Path) -> Path:
-    """Published tables and reference outputs."""
-    return shared / "golden"
+def golden_folder() -> Path:
+    """Published figures and reference results, which the repository holds."""
+    return Path(__file__).resolve().parent / "golden"

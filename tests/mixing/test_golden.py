@@ -16,41 +16,41 @@ ROUNDS = [333, 647, 583, 590, 397, 454, 651, 533, 613, 478, 566, 455, 619]
 
 
 @pytest.fixture(scope="module")
-def trees(shared_golden):
-    return mixing_golden.regmix_trees(shared_golden)
+def trees(golden_folder):
+    return mixing_golden.regmix_trees(golden_folder)
 
 
 @pytest.fixture(scope="module")
-def loglinear(shared_golden):
-    return mixing_golden.loglinear_laws(shared_golden)
+def loglinear(golden_folder):
+    return mixing_golden.loglinear_laws(golden_folder)
 
 
-def test_regmix_rank_correlations(trees, shared_golden):
+def test_regmix_rank_correlations(trees, golden_folder):
     assert [t.rounds_ for t in trees] == ROUNDS
-    small = mixing_golden.correlations(trees, mixing_golden.swarm(shared_golden, "test", "1m"))
-    large = mixing_golden.correlations(trees, mixing_golden.swarm(shared_golden, "test", "60m"))
+    small = mixing_golden.correlations(trees, mixing_golden.swarm(golden_folder, "test", "1m"))
+    large = mixing_golden.correlations(trees, mixing_golden.swarm(golden_folder, "test", "60m"))
     assert np.abs(small - PUBLISHED_1M).max() < 0.01
     assert np.abs(large - PUBLISHED_60M).max() < 0.01
     assert small.mean() == pytest.approx(98.95, abs=0.01)
     assert large.mean() == pytest.approx(98.4, abs=0.1)
 
 
-def test_regmix_simulated_optimum(trees, shared_golden):
-    optimum = mixing_golden.regmix_optimum(shared_golden, trees)
+def test_regmix_simulated_optimum(trees, golden_folder):
+    optimum = mixing_golden.regmix_optimum(golden_folder, trees)
     assert np.abs(optimum.shares - mixing_golden.PILE_CC_OPTIMUM).max() < 1e-6
     assert optimum.predicted == pytest.approx(5.12804, abs=1e-5)
 
 
-def test_regmix_errors_and_published_mixtures(trees, shared_golden):
-    errors = mixing_golden.squared_errors(trees, mixing_golden.swarm(shared_golden, "test", "1m"))
+def test_regmix_errors_and_published_mixtures(trees, golden_folder):
+    errors = mixing_golden.squared_errors(trees, mixing_golden.swarm(golden_folder, "test", "1m"))
     assert errors.mean() == pytest.approx(0.0105, abs=5e-5)
-    found = mixing_golden.published_mixes(shared_golden, trees)
+    found = mixing_golden.published_mixes(golden_folder, trees)
     expected = {"regmix": 5.126, "pile_cc_only": 5.146, "doremi": 5.148, "human": 5.421}
     assert found == pytest.approx(expected, abs=6e-4)
 
 
-def test_small_models_rank_mixtures_as_larger_ones(shared_golden):
-    assert mixing_golden.size_correlation(shared_golden) == pytest.approx(0.9937, abs=1e-4)
+def test_small_models_rank_mixtures_as_larger_ones(golden_folder):
+    assert mixing_golden.size_correlation(golden_folder) == pytest.approx(0.9937, abs=1e-4)
 
 
 def test_loglinear_with_divergence(loglinear):
@@ -72,16 +72,16 @@ def test_without_divergence_a_quarter_is_mail(loglinear):
     assert proposal.shares[9] == pytest.approx(0.248, abs=0.005)
 
 
-def test_effective_exposure_from_64_runs(shared_golden):
-    assert mixing_golden.effective_exposure(shared_golden, 64) >= 97
+def test_effective_exposure_from_64_runs(golden_folder):
+    assert mixing_golden.effective_exposure(golden_folder, 64) >= 97
 
 
-def test_unimax(shared_golden):
-    assert mixing_golden.unimax_error(shared_golden) < 1e-7
+def test_unimax(golden_folder):
+    assert mixing_golden.unimax_error(golden_folder) < 1e-7
 
 
-def test_olmix_published_weights(shared_golden):
-    case = json.loads((shared_golden / "olmix" / "case_study_weights.json").read_text())
+def test_olmix_published_weights(golden_folder):
+    case = json.loads((golden_folder / "olmix" / "case_study_weights.json").read_text())
     weights = case["generate"]["1_add_stackedu.yaml"]["frozen_weights"]
     priors = case["fit"]["0_dclm.yaml"]["priors"]
     fit, tokens = priors["relative_sizes"], priors["token_counts"]

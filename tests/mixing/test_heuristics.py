@@ -17,8 +17,8 @@ def make(strategy, supply, **config):
     return make_recipe(strategy, supply, {}, "t1", MixingConfig(**config), "bytes/4")
 
 
-def test_unimax_reproduces_the_published_mixture(shared_golden):
-    rows = list(csv.DictReader((shared_golden / "marin" / "proportional_unimax.csv").open()))
+def test_unimax_reproduces_the_published_mixture(golden_folder):
+    rows = list(csv.DictReader((golden_folder / "marin" / "proportional_unimax.csv").open()))
     sizes = np.array([float(r["proportional"]) for r in rows])
     published = np.array([float(r["unimax"]) for r in rows])
     mine = unimax_shares(sizes, 0.905353 * sizes.sum(), 1.25)

@@ -42,8 +42,8 @@ def test_olmix_layout_joins_by_run_whatever_the_order(files):
     assert table.losses[:, 0].tolist() == [0.7, 0.6]
 
 
-def test_published_tables_pass(shared_golden):
-    folder = shared_golden / "regmix"
+def test_published_tables_pass(golden_folder):
+    folder = golden_folder / "regmix"
     table = import_swarm(folder / "train_mixture_1m.csv", folder / "train_pile_loss_1m.csv")
     assert (table.mixtures.shape, table.losses.shape) == ((512, 17), (512, 13))
 

@@ -54,9 +54,9 @@ def curve_of(method: str, params: dict[str, Any]) -> CurveConfig:
 
 
 @pytest.fixture(scope="module")
-def golden(shared_golden: Path) -> dict[str, Any]:
+def golden(golden_folder: Path) -> dict[str, Any]:
     """Reference orders."""
-    return json.loads((shared_golden / "ordering" / "ordering_head.json").read_text())
+    return json.loads((golden_folder / "ordering" / "ordering_head.json").read_text())
 
 
 def test_every_reference_case_is_reproduced(golden: dict[str, Any]) -> None:
@@ -71,8 +71,8 @@ def test_every_reference_case_is_reproduced(golden: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(SHIPPED))
-def test_shipped_configurations_are_reproduced(shared_golden: Path, method: str) -> None:
-    reference = json.loads((shared_golden / "ordering" / "cli_defaults_fwe200.json").read_text())
+def test_shipped_configurations_are_reproduced(golden_folder: Path, method: str) -> None:
+    reference = json.loads((golden_folder / "ordering" / "cli_defaults_fwe200.json").read_text())
     config = CurveConfig(strategy=STRATEGIES[method], **SHIPPED[method])
     assert operators.order(reference["scores"], config).tolist() == reference["orders"][method]
 

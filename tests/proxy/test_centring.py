@@ -21,8 +21,8 @@ from tests.proxy.worlds import markov_world
 
 
 @pytest.fixture(scope="module")
-def reference(shared_golden):
-    return dict(np.load(shared_golden / "ordering" / "oec_reference.npz"))
+def reference(golden_folder):
+    return dict(np.load(golden_folder / "ordering" / "oec_reference.npz"))
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_spacing_is_that_of_bfloat16():
         assert found.spacing == pytest.approx(float(following) - float(here))
 
 
-def test_sensitivity_to_the_learning_rate_of_all_published_curves(shared_golden):
-    published = json.loads((shared_golden / "ordering" / "oec_published_results.json").read_text())
+def test_sensitivity_to_the_learning_rate_of_all_published_curves(golden_folder):
+    published = json.loads((golden_folder / "ordering" / "oec_published_results.json").read_text())
     runs = published["runs"]
     assert len(runs) == 50
     for run in runs:

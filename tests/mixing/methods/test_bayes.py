@@ -15,8 +15,8 @@ def test_expected_improvement_is_the_mean_of_what_is_gained():
     assert expected_improvement(np.array([0.5, 2.0]), np.zeros(2), 1.0).tolist() == [0.5, 0.0]
 
 
-def test_published_runs_are_searched_far_faster_than_by_chance(shared_golden):
-    table = swarm(shared_golden, "test", "60m")
+def test_published_runs_are_searched_far_faster_than_by_chance(golden_folder):
+    table = swarm(golden_folder, "test", "60m")
     losses, pool = table.loss_of(PILE_CC), normalised_rows(table.mixtures)
     needed = []
     for seed in range(5):

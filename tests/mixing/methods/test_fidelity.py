@@ -62,9 +62,9 @@ def test_information_falls_with_the_correlation():
     assert information_gain(np.zeros(1), np.zeros(1), np.ones(1), -1.0).tolist() == [0.0]
 
 
-def test_small_runs_save_large_ones(shared_golden):
+def test_small_runs_save_large_ones(golden_folder):
     """256 mixtures at 1M and 60M: chance needs 128 large runs, one fidelity alone 12 to 13."""
-    small, large = swarm(shared_golden, "test", "1m"), swarm(shared_golden, "test", "60m")
+    small, large = swarm(golden_folder, "test", "1m"), swarm(golden_folder, "test", "60m")
     losses = [small.loss_of(PILE_CC), large.loss_of(PILE_CC)]
     found = search_fidelities(
         normalised_rows(large.mixtures),

@@ -16,13 +16,13 @@ from gem_assets.mixing.online.aioli import (
 
 
 @pytest.fixture
-def fixtures(shared_golden):
-    return json.loads((shared_golden / "unit_fixtures.json").read_text())
+def fixtures(golden_folder):
+    return json.loads((golden_folder / "unit_fixtures.json").read_text())
 
 
 @pytest.fixture
-def published(shared_golden):
-    return json.loads((shared_golden / "aioli" / "law_results.json").read_text())
+def published(golden_folder):
+    return json.loads((golden_folder / "aioli" / "law_results.json").read_text())
 
 
 def test_unmixing(fixtures):

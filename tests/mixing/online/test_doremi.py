@@ -6,8 +6,8 @@ import pytest
 from gem_assets.mixing.online.doremi import DoReMi, domain_excess, loss_weights
 
 
-def test_published_rule_step_by_step(shared_golden):
-    case = json.loads((shared_golden / "unit_fixtures.json").read_text())["doremi"]
+def test_published_rule_step_by_step(golden_folder):
+    case = json.loads((golden_folder / "unit_fixtures.json").read_text())["doremi"]
     state = DoReMi(np.array(case["alpha0"]), eta=case["eta"], smoothing=case["c"])
     for excess, expected in zip(case["lambda_per_step"], case["alpha_after_each_step"], strict=True):
         assert np.abs(state.update(np.array(excess)) - expected).max() < 1e-6

@@ -6,9 +6,9 @@ import pytest
 from gem_assets.mixing.online.skillit import SkillIt, graph_from_edges, graph_from_losses
 
 
-def test_published_graph(shared_golden):
-    case = json.loads((shared_golden / "unit_fixtures.json").read_text())["skillit"]
-    graphs = json.loads((shared_golden / "skillit" / "ni_graphs.json").read_text())
+def test_published_graph(golden_folder):
+    case = json.loads((golden_folder / "unit_fixtures.json").read_text())["skillit"]
+    graphs = json.loads((golden_folder / "skillit" / "ni_graphs.json").read_text())
     state = SkillIt(np.array(graphs["spanish_qg_normalized"]), eta=case["eta"])
     assert np.abs(state.weights - case["init_weights"]).max() < 1e-6
     assert np.abs(state.update(np.array(case["losses"])) - case["weights_after"]).max() < 1e-6
