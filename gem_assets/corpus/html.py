@@ -1,7 +1,6 @@
-"""Bytes of a web page or a text file to text.
+"""A web page to text.
 
-Encoding: strict UTF-8 first (bytes that pass and are not ASCII are UTF-8 in practice, whatever a header says), then
-the declared charset, then the page's own ``meta``, then detection. Text: main content by resiliparse, all visible
+Main content by resiliparse, all visible
 text where main content comes out nearly empty.
 
 A page of a few kilobytes can be made to take hours or gigabytes: parsing is quadratic in the attributes of a tag,
@@ -10,13 +9,11 @@ and pages nested beyond ``DEEP`` or ``DEEP_LISTS`` get their text without layout
 stopped by :mod:`gem_assets.corpus.contained`.
 """
 
-import codecs
 import re
 from collections import Counter
 from typing import Final
 
 from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
 
 DEEP: Final = 500
@@ -57,22 +54,6 @@ _FLAT: Final = frozenset(
     }
 )
 """Elements that need no closing tag, so that open ones say nothing about depth."""
-
-
-def decode_bytes(data: bytes, charset: str | None, *, is_html: bool) -> str:
-    """Return the bytes as text; what no encoding explains becomes U+FFFD."""
-    if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        charset = "utf-8" if data.startswith(codecs.BOM_UTF8) else "utf-16"
-        return data.decode(charset, "replace")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # a page cut in the middle of a character is still UTF-8
-        if error.start >= len(data) - 3 and not data[: error.start].isascii():
-            return data.decode("utf-8", "replace")
-    declared = map_encoding_to_html5(charset.strip(" \"'"), fallback_utf8=False) if charset else None
-    encoding = declared or detect_encoding(data, from_html_meta=is_html) or "utf-8"
-    return bytes_to_str(data, encoding, errors="replace", fallback_encodings=())
 
 
 def _without_absurd_tags(html: str) -> str:

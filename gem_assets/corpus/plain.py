@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
+from gem_assets.corpus.charsets import decode_bytes, decode_unmistakable
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.contained import page_text
 from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument
@@ -33,9 +34,11 @@ def read_plain(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     try:
         if damage is not None:
             raise damage
-        text = utf8_text(data)
         if suffixes & HTML_SUFFIXES:
-            text = page_text(text)
+            text = page_text(decode_bytes(data, None, is_html=True))
+        else:
+            found = decode_unmistakable(data)
+            text = found if found is not None else utf8_text(data)
     except Damaged as error:
         yield Quarantined(relative, 0, error.reason, error.detail, len(data))
         return

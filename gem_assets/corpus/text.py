@@ -13,9 +13,12 @@ from urllib.parse import urlsplit
 
 DIGEST_BYTES = 16
 
-_ODD_NEWLINES = re.compile(r"\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+_ODD_NEWLINES = re.compile(r"\r\n?|[\x0b\x0c\u2028\u2029]")
+_C1 = re.compile(r"[\x80-\x9f]")
+# UTF-8 whose bytes were read as Latin-1, one character
+_BYTES_OF_UTF8 = re.compile(r"[\xc2-\xdf][\x80-\x9f]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 # controls but tab and newline; soft hyphen, zero-width space, word joiner, byte order mark, interlinear marks
-_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u200b\u2060\ufeff\ufff9-\ufffb]")
+_INVISIBLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u200b\u2060\ufeff\ufff9-\ufffb]")
 _JOINERS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u2066-\u2069]")
 _TRAILING = re.compile(r"[^\S\n]\n")
 _MANY_EMPTY_LINES = re.compile(r"\n{4,}")
@@ -36,6 +39,8 @@ def clean_text(text: str) -> str:
     ascii_only = text.isascii()
     if not ascii_only:
         text.encode("utf-8")
+        if _C1.search(text):
+            text = _without_c1(text)
     text = _ODD_NEWLINES.sub("\n", text)
     text = _INVISIBLE.sub("", text)
     # last, because taking out an invisible character can put a mark beside its letter
@@ -46,6 +51,28 @@ def clean_text(text: str) -> str:
         text = "\n".join([line.rstrip() for line in text.split("\n")])
     text = _MANY_EMPTY_LINES.sub("\n\n\n", text)
     return text.strip("\n").rstrip()
+
+
+def _without_c1(text: str) -> str:
+    """Return the text with Windows-1252 in the place of the controls U+0080 to U+009F, as browsers show it.
+
+    Nobody writes these controls; they are bytes of Windows-1252, or of UTF-8, that were read as Latin-1. Five of them
+    mean nothing and go. U+0085 is the line end it claims to be only in a text of several lines without any other.
+    """
+    if text.count("\x85") > 1 and "\n" not in text and len(_C1.findall(text)) == text.count("\x85"):
+        return text.replace("\x85", "\n")
+    text = _BYTES_OF_UTF8.sub(_utf8_character, text)
+    return _C1.sub(lambda match: match.group().encode("latin-1").decode("cp1252", "ignore"), text)
+
+
+def _utf8_character(match: re.Match[str]) -> str:
+    found = match.group()
+    if not _C1.search(found):
+        return found
+    try:
+        return found.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return found
 
 
 def digest_form(text: str) -> str:

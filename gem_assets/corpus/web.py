@@ -7,8 +7,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.contained import page_text
-from gem_assets.corpus.html import decode_bytes
 from gem_assets.corpus.http import parse_response
 from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, Skipped, is_fault
 from gem_assets.corpus.sniff import judge

@@ -9,9 +9,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.fragments import FileJob, extract_file
-from gem_assets.corpus.html import decode_bytes, html_to_text
+from gem_assets.corpus.html import html_to_text
 from gem_assets.corpus.records import Quarantined, RawDocument
 from gem_assets.corpus.schema import FILTER_REASONS, QUARANTINE_REASONS
 from tests.corpus.making import (

@@ -3,7 +3,8 @@ import zlib
 
 import pytest
 
-from gem_assets.corpus.html import decode_bytes, html_to_text, nesting_depth
+from gem_assets.corpus.charsets import decode_bytes
+from gem_assets.corpus.html import html_to_text, nesting_depth
 from gem_assets.corpus.http import parse_response
 from gem_assets.corpus.records import Damaged
 from tests.corpus.making import http, page, prose
@@ -78,7 +79,7 @@ def test_broken_responses(block, reason):
         ("naïve".encode("latin-1"), "iso-8859-1", "naïve"),
         ("“Привет, мир”".encode("cp1251"), "windows-1251", "“Привет, мир”"),
         ('<meta charset="windows-1251">Привет'.encode("cp1251"), None, '<meta charset="windows-1251">Привет'),
-        ("\ufeffbom".encode(), None, "\ufeffbom"),
+        ("\ufeffbom".encode(), None, "bom"),
         ("wide".encode("utf-16"), None, "wide"),
         ("日本語テキスト".encode("shift_jis"), "Shift_JIS", "日本語テキスト"),
         ("cut é".encode()[:-1], "latin-1", "cut é"),
