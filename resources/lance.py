@@ -36,6 +36,7 @@ from lance.fragment import write_fragments
 
 from gem_assets.lineage.durable import file_lock, make_dirs
 from gem_assets.lineage.manifest import check_partition
+from gem_assets.lineage.purged import PurgedError, Purges
 from resources.lance_commit import Commit, Standing, exchange, standing_rows
 from resources.lance_files import (
     CommitFiles,
@@ -171,7 +172,7 @@ class LanceTables:
 
         Rows come in the order in which they were written, snapshot by snapshot as they were last replaced.
         """
-        dataset = self._require(table, version)
+        dataset = self._require(table, self._standing(table, version, snapshot))
         condition = condition_of(filter, snapshot)
         yield from dataset.to_batches(
             columns=None if columns is None else list(columns),
@@ -189,7 +190,8 @@ class LanceTables:
         """
         self._require(table)
         for version, snapshot, rows in pins:
-            dataset, condition = self._at(table, version), condition_of(None, snapshot)
+            dataset = self._at(table, self._standing(table, version, snapshot))
+            condition = condition_of(None, snapshot)
             own = fragments_of(dataset, condition, rows) if rows and condition else None
             yield from dataset.scanner(
                 columns=list(columns), filter=condition, batch_size=BATCH_ROWS, scan_in_order=True, fragments=own
@@ -205,7 +207,7 @@ class LanceTables:
         snapshot: str | None = None,
     ) -> pa.Table:
         """Return the same rows as :meth:`scan` as one Arrow table."""
-        dataset = self._require(table, version)
+        dataset = self._require(table, self._standing(table, version, snapshot))
         return dataset.to_table(
             columns=None if columns is None else list(columns),
             filter=condition_of(filter, snapshot),
@@ -227,7 +229,7 @@ class LanceTables:
 
     def count(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> int:
         """Return the number of rows, 0 when there is no such table."""
-        dataset = self._open(table, version)
+        dataset = self._open(table, self._standing(table, version, snapshot))
         return 0 if dataset is None else int(dataset.count_rows(filter=condition_of(None, snapshot)))
 
     def snapshots(self, table: str, *, version: int | None = None) -> dict[str, int]:
@@ -241,13 +243,17 @@ class LanceTables:
 
     def digest(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> str:
         """Return the order-free digest of the rows, as commits and manifests record it."""
-        dataset = self._require(table, version)
+        dataset = self._require(table, self._standing(table, version, snapshot))
         return digest_of(dataset, condition_of(None, snapshot))
 
     def pin(self, table: str, versions: Iterable[int]) -> None:
-        """Name every version ``pinned-<version>`` that has no such name yet."""
-        standing = self.tags(table)
-        for version in sorted(set(versions)):
+        """Name every version ``pinned-<version>`` that has no such name yet; for a purged one, what took its place."""
+        standing, wanted = self.tags(table), set(versions)
+        for version in sorted(wanted):
+            if not self._there(table, version) and Purges(self._root).of_version(table, version) is not None:
+                wanted.remove(version)
+                wanted |= {to for to in Purges(self._root).successors(table, version) if self._there(table, to)}
+        for version in sorted(wanted):
             if standing.get(f"pinned-{version}") != version:
                 self.tag(table, f"pinned-{version}", version)
 
@@ -394,6 +400,37 @@ class LanceTables:
         if self.folder is not None and version is not None and version not in manifest_names(Path(path)):
             raise _no_version(table, version)
         return lance.dataset(path, version=version, storage_options=self.storage_options)
+
+    @property
+    def _root(self) -> str:
+        """Data root: the folder above the database."""
+        return self.uri.rpartition("/")[0]
+
+    def _there(self, table: str, version: int) -> bool:
+        if self.folder is not None:
+            return version in manifest_names(Path(self.path(table)))
+        return version in self.versions(table)
+
+    def _standing(self, table: str, version: int | None, snapshot: str | None) -> int | None:
+        """Return the version at which the rows that a manifest names at ``version`` are read now.
+
+        Raises
+        ------
+        PurgedError
+            When it was deleted by a purge and no version holds those rows.
+        """
+        if version is None or self._there(table, version):
+            return version
+        purges = Purges(self._root)
+        purge = purges.of_version(table, version)
+        if purge is None:
+            return version
+        successor = purges.successor(table, version, snapshot)
+        if successor is None or not self._there(table, successor):
+            rows = f"the rows of {snapshot} in " if snapshot is not None else ""
+            raise PurgedError(f"{rows}table {table} version {version} were {purge}" if rows else
+                              f"table {table} version {version} was {purge}")  # fmt: skip
+        return successor
 
     def _require(self, table: str, version: int | None = None) -> lance.LanceDataset:
         dataset = self._open(table, version)

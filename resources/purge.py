@@ -5,33 +5,36 @@ hold texts. A version that carries a tag, or a result from which a published mix
 ``force`` says otherwise: afterwards that mixture can be accounted for (its audit and the certificate stay) but not
 traced or made again.
 
-A table version goes as a whole: its manifest, then every data file that no other version names. Results that are in
-force and were pinned to such a version hold rows of other snapshots, which stand unchanged in the newest version; they
-are pinned to that one, digest against digest, before anything is deleted.
+A table version goes as a whole: its manifest, then every data file that no other version names. Rows of other
+snapshots that manifests name at such a version stand unchanged in the newest one. No manifest is rewritten:
+``purges.jsonl`` says, digest against digest, where such rows are read from then on, and on whose request the rest went
+(``lineage.purged``).
 
-A purge that was killed is finished by the next one: folders lose their name before their files, and what has no name
-any more (data files that no version names, folders on their way out) goes each time, whatever else there is to do.
+Exports in the data root that hold such documents go too; ``gem export`` makes them again.
+
+A purge that was killed is finished by the next one: the list of purges is written first, folders lose their name before
+their files, and what has no name any more (data files that no version names, folders on their way out) goes each time,
+whatever else there is to do.
 """
 
-import logging
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.export.records import ExportHolding, find_in_exports, purge_export, sweep
+from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.lineage.blocklist import BlockRequest
 from gem_assets.lineage.certificate import OldVersion, issue, old_versions
 from gem_assets.lineage.durable import fsync_dir
-from gem_assets.lineage.manifest import MANIFEST_NAME, LanceRef, stage_name
+from gem_assets.lineage.purged import Moved, Purge, Purges, Result, Version
 from gem_assets.lineage.trace import trace_index_folder
 from gem_assets.lineage.walk import walk
 from resources.lance import LanceTables
 from resources.lance_files import manifests
 from resources.store import StoreResource
-
-logger = logging.getLogger(__name__)
 
 PUBLISHED = ("recipes/", "training_order/", "mixture_audit/")
 # orders and audits hold ids and addresses and are the evidence of what was shown; they stay
@@ -45,18 +48,24 @@ class PurgeRefusedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Purged:
-    """What went, and the results that were pinned to a newer version of their table."""
+    """What went, and how many pinned rows of snapshots are read at a newer version of their table from now on."""
 
     versions: tuple[str, ...]
     results: tuple[str, ...]
+    exports: tuple[str, ...]
     files: int
-    repinned: tuple[str, ...]
+    moved: int
 
 
 def purge(
-    store: StoreResource, requests: Sequence[BlockRequest], *, force: bool = False, dry_run: bool = False
+    store: StoreResource,
+    requests: Sequence[BlockRequest],
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    exports_only: bool = False,
 ) -> Purged:
-    """Delete every older table version and result that holds documents of the requests.
+    """Delete every older table version, result and export that holds documents of the requests.
 
     Parameters
     ----------
@@ -68,6 +77,8 @@ def purge(
         Delete tagged versions and what published mixtures were made from, too.
     dry_run
         Say what would go, and delete nothing; nothing is refused then.
+    exports_only
+        Delete exports and nothing else; nothing is refused then.
 
     Raises
     ------
@@ -83,38 +94,116 @@ def purge(
             "back with deletion (S3: aws s3 sync FOLDER URL --delete); where the bucket keeps old versions of objects, "
             "delete those too"
         )
-    old = {(one.where, one.version, one.identity): one for request in requests
-           for one in old_versions(artifacts, tables, request)}  # fmt: skip
+    root = Path(store.root)
+    old = {} if exports_only else {
+        (one.where, one.version, one.identity): one for request in requests
+        for one in old_versions(artifacts, tables, request)
+    }  # fmt: skip
     versions = [one for one in old.values() if one.version is not None]
     results = [one for one in old.values() if one.identity is not None and one.where.startswith(TEXTS)]
+    exports = _exports(root, requests)
     if not force and not dry_run:
-        _refuse(artifacts, versions, results)
+        _refuse(artifacts, versions, results, len(exports))
     shown = Purged(
         tuple(f"{one.where} version {one.version}" for one in versions),
         tuple(f"{one.where} {str(one.identity)[:12]}" for one in results),
+        tuple(f"{one.path} ({one.trainer})" for one, _ in exports.values()),
         0,
-        (),
+        0,
     )
     if dry_run:
         return shown
-    _settle(artifacts)
-    gone = {(one.where.removeprefix("table "), int(one.version or 0)) for one in versions}
-    repinned = [name for name in (_repin(store, *place, gone) for place in _pinned(artifacts, gone)) if name]
-    for table in sorted({table for table, _ in gone}):
-        _drop(tables, table, sorted(version for name, version in gone if name == table))
-    for one in results:
-        asset, _, rest = one.where.partition("[")
-        artifacts.discard(asset, str(one.identity), rest.removesuffix("]") or None)
-    files = _sweep(tables)
-    artifacts.collect_orphans()
-    # the index of gem trace quotes addresses of every version; it is made again when it is asked for
-    shutil.rmtree(trace_index_folder(Path(store.root)), ignore_errors=True)
+    for holding, asked in exports.values():
+        purge_export(root, holding, asked)
+    sweep(root)
+    files = moved = 0
+    if not exports_only:
+        moved = _record(store, requests, versions, results)
+        gone = {(one.where.removeprefix("table "), int(one.version or 0)) for one in versions}
+        for table in sorted({table for table, _ in gone}):
+            _drop(tables, table, sorted(version for name, version in gone if name == table))
+        for one in results:
+            asset, partition = _place(one.where)
+            artifacts.discard(asset, str(one.identity), partition)
+        files = _sweep(tables)
+        artifacts.collect_orphans()
+        # the index of gem trace quotes addresses of every version; it is made again when it is asked for
+        shutil.rmtree(trace_index_folder(root), ignore_errors=True)
     for request in requests:
         issue(artifacts, tables, request)
-    return Purged(shown.versions, shown.results, files, tuple(repinned))
+    return replace(shown, files=files, moved=moved)
 
 
-def _refuse(artifacts: ArtifactStore, versions: Sequence[OldVersion], results: Sequence[OldVersion]) -> None:
+def _exports(root: Path, requests: Sequence[BlockRequest]) -> dict[str, tuple[ExportHolding, list[str]]]:
+    """Return the exports in the data root that hold documents of requests, by path, and the ids of those requests."""
+    found: dict[str, tuple[ExportHolding, list[str]]] = {}
+    for request in requests:
+        for one in find_in_exports(root, request.documents):
+            if one.inside and one.state == "holds":
+                found.setdefault(one.path, (one, []))[1].append(request.id)
+    return found
+
+
+def _record(
+    store: StoreResource,
+    requests: Sequence[BlockRequest],
+    versions: Sequence[OldVersion],
+    results: Sequence[OldVersion],
+) -> int:
+    """Write down what is about to go and where pinned rows stand; returns how many of those there are."""
+    if not versions and not results:
+        return 0
+    gone = {Version(table=one.where.removeprefix("table "), version=int(one.version or 0)) for one in versions}
+    purges = Purges(store.root)
+    moved = sorted(_moves(store, purges, gone), key=lambda one: (one.table, one.version, str(one.snapshot)))
+    purges.append(
+        Purge(
+            at=datetime.now(UTC).replace(microsecond=0),
+            requests=tuple(request.id for request in requests),
+            versions=tuple(sorted(gone, key=lambda one: (one.table, one.version))),
+            moved=tuple(moved),
+            results=tuple(
+                Result(asset=asset, partition=partition, identity=str(one.identity))
+                for one in results for asset, partition in (_place(one.where),)
+            ),
+        )
+    )  # fmt: skip
+    return len(moved)
+
+
+def _moves(store: StoreResource, purges: Purges, gone: set[Version]) -> set[Moved]:
+    """Return where the rows stand that any manifest, or an earlier move, names at a version that goes."""
+    named = {
+        (ref.table, ref.version, artifact.manifest.partition, ref.digest)
+        for asset in store.artifacts.assets()
+        for partition in store.artifacts.places(asset)
+        for artifact in store.artifacts.history(asset, partition)
+        for ref in artifact.manifest.lance
+    } | {(one.table, one.to, one.snapshot, one.digest) for one in purges.moved}
+    digests: dict[tuple[str, str | None], str] = {}
+    found: set[Moved] = set()
+    for table, version, snapshot, digest in named:
+        if digest is None or Version(table=table, version=version) not in gone:
+            continue
+        newest = store.tables.version(table)
+        if newest is None or Version(table=table, version=newest) in gone:
+            continue
+        if (table, snapshot) not in digests:
+            digests[table, snapshot] = store.tables.digest(table, snapshot=snapshot)
+        if digests[table, snapshot] == digest:
+            found.add(Moved(table=table, version=version, snapshot=snapshot, digest=digest, to=newest))
+    return found
+
+
+def _place(where: str) -> tuple[str, str | None]:
+    """Return asset and partition of ``asset[partition]``."""
+    asset, _, rest = where.partition("[")
+    return asset, rest.removesuffix("]") or None
+
+
+def _refuse(
+    artifacts: ArtifactStore, versions: Sequence[OldVersion], results: Sequence[OldVersion], exports: int
+) -> None:
     tagged = [one for one in versions if one.tags]
     used = _used_by_published(artifacts)
     needed = [one for one in results if one.identity in used]
@@ -127,6 +216,7 @@ def _refuse(artifacts: ArtifactStore, versions: Sequence[OldVersion], results: S
         f"{len(tagged)} table versions are tagged and {len(needed)} results belong to published mixtures: "
         f"{'; '.join(names[:5])}{more}. Nothing was deleted. With --force they go, and those mixtures can no longer be "
         "traced below their audit or made again"
+        + (f". gem purge --exports deletes the {exports} exports alone" if exports else "")
     )
 
 
@@ -138,64 +228,6 @@ def _used_by_published(artifacts: ArtifactStore) -> set[str]:
                 nodes = walk(artifacts, asset, identity=artifact.identity).nodes.values()
                 used.update(node.manifest.identity for node in nodes)
     return used
-
-
-def _pinned(artifacts: ArtifactStore, gone: set[tuple[str, int]]) -> list[tuple[str, str | None]]:
-    """Return the places whose current result is pinned to a version that goes."""
-    found: list[tuple[str, str | None]] = []
-    for asset in artifacts.assets():
-        for partition in artifacts.places(asset):
-            current = artifacts.current(asset, partition)
-            if current is not None and any((ref.table, ref.version) in gone for ref in current.manifest.lance):
-                found.append((asset, partition))
-    return found
-
-
-def _settle(artifacts: ArtifactStore) -> None:
-    """Let CURRENT follow where a killed purge had pinned a result anew and not said so yet."""
-    for asset in artifacts.assets():
-        for partition in artifacts.places(asset):
-            entry, current = artifacts.pointer(asset, partition), artifacts.current(asset, partition)
-            if entry is None or current is None or entry.identity != current.identity:
-                continue
-            if entry.manifest not in (None, current.manifest_sha256):
-                artifacts.make_current(current)
-
-
-def _repin(store: StoreResource, asset: str, partition: str | None, gone: set[tuple[str, int]]) -> str | None:
-    """Write the manifest of a result in force again, with the newest version of its table."""
-    current = store.artifacts.current(asset, partition)
-    assert current is not None
-    moved = [
-        _newest(store.tables, ref, partition) if (ref.table, ref.version) in gone else ref
-        for ref in current.manifest.lance
-    ]
-    if None in moved:
-        logger.warning("%s: its rows are not in the newest version of its table; materialize it again",
-                       stage_name(asset, partition))  # fmt: skip
-        return None
-    _rewrite(store.artifacts, current, [ref for ref in moved if ref is not None])
-    return stage_name(asset, partition)
-
-
-def _newest(tables: LanceTables, ref: LanceRef, partition: str | None) -> LanceRef | None:
-    version = tables.version(ref.table)
-    if version is None or tables.digest(ref.table, version=version, snapshot=partition) != ref.digest:
-        return None
-    return ref.model_copy(update={"version": version})
-
-
-def _rewrite(artifacts: ArtifactStore, current: Artifact, lance: list[LanceRef]) -> None:
-    manifest = current.manifest
-    with artifacts.write(manifest.asset, manifest.identity, manifest.partition, replace=True) as draft:
-        for path in current.path.iterdir():
-            if path.name != MANIFEST_NAME:
-                copy = shutil.copytree if path.is_dir() else shutil.copy2
-                copy(path, draft.path / path.name)
-        draft.data_version, draft.code_version = manifest.data_version, manifest.code_version
-        draft.config, draft.libraries, draft.seed = manifest.config, manifest.libraries, manifest.seed
-        draft.inputs, draft.lance = manifest.inputs, lance
-        draft.counts, draft.metrics = manifest.counts, manifest.metrics
 
 
 def _drop(tables: LanceTables, table: str, versions: list[int]) -> None:

@@ -107,8 +107,9 @@ def lineage(
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
     found = lineage_of(store, asset)
-    faults = list(found.faults) or None
+    faults, purged = list(found.faults) or None, list(found.purged)
     if verify:
+        purged.clear()
         with progress_report(quiet=as_json) as report:
             faults = verify_lineage(
                 store,
@@ -116,6 +117,7 @@ def lineage(
                 landing=settings.landing,
                 tables=open_tables(settings),
                 progress=lambda done, total: report("Verifying", done, total),
+                note=purged.append,
             )
     if html is not None:
         from gem_assets.report.lineage_pages import lineage_page
@@ -123,9 +125,12 @@ def lineage(
         html.write_text(lineage_page(found, faults), encoding="utf-8")
     if as_json:
         told = [fault.model_dump() for fault in faults] if faults is not None else None
-        print_json({**found.to_dict(), "verified": verify, "faults": told})
+        gone = [one.model_dump() for one in purged]
+        print_json({**found.to_dict(), "verified": verify, "faults": told, "purged": gone})
     else:
         print_lineage(found, faults, console(), verified=verify)
+        for one in purged:
+            console().print(f"Not verified: {one}", markup=False, soft_wrap=True)
     if faults:
         raise typer.Exit(1)
 

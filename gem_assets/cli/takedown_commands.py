@@ -115,10 +115,13 @@ def purge(
         bool, typer.Option("--force", help="Also what is tagged or belongs to published mixtures.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
+    exports_only: Annotated[
+        bool, typer.Option("--exports", help="Only exports in the data root; needs no --force.")
+    ] = False,
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete older table versions and results that still hold documents which were taken down."""
+    """Delete exports, older table versions and results that still hold documents which were taken down."""
     from dataclasses import asdict
 
     from gem_assets.lineage.blocklist import Blocklist, BlocklistError
@@ -133,18 +136,22 @@ def purge(
         raise BlocklistError(
             f"there is no request {request}; the list holds: {', '.join(o.id for o in known) or 'none'}"
         )
-    done = purge_versions(StoreResource(root=str(settings.data_root)), chosen, force=force, dry_run=dry_run)
+    done = purge_versions(
+        StoreResource(root=str(settings.data_root)), chosen, force=force, dry_run=dry_run, exports_only=exports_only
+    )
     if as_json:
         print_json(asdict(done))
         return
     out = console()
     verb = "Would delete" if dry_run else "Deleted"
-    for what in (*done.versions, *done.results):
+    for what in (*done.exports, *done.versions, *done.results):
         out.print(f"{verb} {what}", markup=False)
-    for what in done.repinned:
-        out.print(f"Pinned {what} to the newest version of its table", markup=False)
-    if not done.versions and not done.results:
-        out.print("No older version holds anything that was taken down.")
+    if done.moved:
+        out.print(f"{done.moved} results that stay are read at the newest version of their table", markup=False)
+    if done.exports and not dry_run:
+        out.print("gem export writes an export again, without what was taken down", markup=False)
+    if not (done.versions or done.results or done.exports):
+        out.print("No older version and no export holds anything that was taken down.")
 
 
 def _lines(file: Path) -> list[str]:
@@ -215,6 +222,15 @@ def _show_lists(one: "Certificate", out: Console) -> None:
     for checked in one.checked:
         if checked.rows:
             out.print(f"  still in force {checked.where}: {checked.rows} rows", markup=False)
+    for held in one.exports:
+        shown = f"{held.found} documents" if held.found else held.state
+        way_out = "; see `gem purge --exports`" if held.inside and held.state == "holds" else ""
+        out.print(
+            f"  export         {held.path} ({held.trainer}, {held.at:%Y-%m-%d}, sha256 {held.digest[:12]}): "
+            f"{shown}{way_out}",
+            markup=False,
+            soft_wrap=True,
+        )
     if one.still_on_disk:
         out.print(
             f"  on the disk    {len(one.still_on_disk)} older versions still hold them; see `gem purge`", markup=False
@@ -223,3 +239,5 @@ def _show_lists(one: "Certificate", out: Console) -> None:
         out.print(
             f"  landed files   {', '.join(one.landed_files[:3])} hold the raw records; they are yours", markup=False
         )
+    for what in one.beyond_reach:
+        out.print(f"  beyond reach   {what}", markup=False, soft_wrap=True)

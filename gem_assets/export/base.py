@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from gem_assets.export.config import ExportConfig, Trainer
 from gem_assets.export.documents import Corpus, Part
+from gem_assets.export.ledger import Ledger
 from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError
 from gem_assets.export.tokens import TextTokenizer
 from gem_assets.ordering.plan import RecipeLike, RunPlan, plan_run
@@ -151,9 +152,10 @@ def open_corpus(
     tokenizer: TextTokenizer | None,
     out: Path,
 ) -> Generator[Corpus]:
-    """Give the documents with a scratch folder that goes away; clusters without any are refused at the end."""
-    with TemporaryDirectory(dir=out, prefix=".work-") as work:
-        yield Corpus(documents, plan, config, tokenizer, Path(work))
+    """Give the documents with a scratch folder that goes away; what is read of them is listed in the ledger."""
+    eos_id = tokenizer.eos_id if tokenizer is not None else None
+    with closing(Ledger(out, eos_id)) as ledger, TemporaryDirectory(dir=out, prefix=".work-") as work:
+        yield Corpus(documents, plan, config, tokenizer, Path(work), ledger)
 
 
 def write_clusters(

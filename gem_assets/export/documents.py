@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.ledger import Ledger
 from gem_assets.export.report import ExportError
 from gem_assets.export.tokens import TextTokenizer
 from gem_assets.ordering.external import sort_batches
@@ -74,6 +75,7 @@ class Corpus:
     config: ExportConfig
     tokenizer: TextTokenizer | None
     scratch: Path
+    ledger: Ledger
     left_out: Counter[str] = field(default_factory=Counter[str])
 
     def clusters(self) -> Iterator[tuple[int, Iterator[Part]]]:
@@ -88,7 +90,7 @@ class Corpus:
             rows=_ROWS,
         )
         for index, runs in groupby(self._runs(batches), key=lambda run: run[0]):
-            yield index, (self._part(batch) for _, batch in runs)
+            yield index, (self._part(index, batch) for _, batch in runs)
 
     def _checked(self) -> Iterator[pa.RecordBatch]:
         needed = ["doc_id", "cluster", "text"] + ([] if self.tokenizer else ["n_tokens"])
@@ -152,14 +154,15 @@ class Corpus:
             for start, stop in pairwise(edges):
                 yield int(index[start]), batch.slice(start, stop - start)
 
-    def _part(self, batch: pa.RecordBatch) -> Part:
-        texts = batch.column("text").to_pylist()
+    def _part(self, index: int, batch: pa.RecordBatch) -> Part:
+        texts, doc_ids = batch.column("text").to_pylist(), batch.column("doc_id").to_pylist()
         if self.tokenizer is not None:
             ids, lengths = self.tokenizer.encode(texts)
         else:
             ids, lengths = None, batch.column("n_tokens").to_numpy() + 1
+        self.ledger.add(int(self.plan.clusters[index]), doc_ids, texts, lengths, ids)
         return Part(
-            doc_ids=batch.column("doc_id").to_pylist(),
+            doc_ids=doc_ids,
             texts=texts,
             urls=batch.column("url").to_pylist(),
             lengths=lengths,

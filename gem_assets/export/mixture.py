@@ -1,7 +1,7 @@
 """From a data root to a trainer's folder: the texts of a mixture, under the labels that it was computed from.
 
 Labels and texts are joined by document id in DuckDB, which spills; each text is read once. The folder appears when it
-is whole: an export that is killed leaves none.
+is whole: an export that is killed leaves none. Every export is put on record (``records``), wherever it is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from gem_assets.export.config import ExportConfig, Trainer
+from gem_assets.export.records import register
 from gem_assets.export.registry import exporter
 from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
@@ -139,6 +140,12 @@ def export_mixture(
             )
         else:
             report = write(recipe, documents, filled, tokenizer, config)
+        if "://" not in store.root:
+            register(
+                Path(store.root), filled, out, trainer=trainer, mixture=mixture.artifact.manifest.asset,
+                recipe=mixture.artifact.identity, order=order.identity if order is not None else None,
+                tokenizer=tokenizer,
+            )  # fmt: skip
         if out.exists():
             out.rmdir()
         filled.rename(out)

@@ -33,6 +33,7 @@ from gem_assets.export.base import (
 )
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Corpus
+from gem_assets.export.ledger import keep_written
 from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError, build_report
 from gem_assets.ordering.config import CurveConfig, MetadataPrefix, OrderingConfig
 from gem_assets.ordering.draw import draw
@@ -93,6 +94,7 @@ def export(
             shards = _write(_trained(connection, phase, prefix), out / DATA, 0, config.shard_bytes)
             held = _validation(connection, plan, config)
             validation = _write(held, out / DATA, shards, 2**62)
+    keep_written(out, sorted((out / DATA).glob("shard_*.parquet")))
     tokens, rows = _read_back(out / DATA, plan, shards)
     require_documents(plan, np.flatnonzero(tokens).tolist())
     return build_report(

@@ -4,7 +4,8 @@ One JSON a request, ``<data root>/takedowns/<request>.json``. It is written when
 again once nothing of it is left in anything that is in force (``complete``): shards, tables, taxonomy, what proxies are
 trained on and judged by, n-gram counts, training orders and their audits. It also says what it does not cover: older
 versions on the disk (``gem purge`` takes those away), the landed crawl files, and models that were fitted with the
-documents. It holds addresses and digests, never texts.
+documents. Exports are searched too, by rows and by token runs: one in the data root that still holds a document keeps
+the request pending, one elsewhere is named with its path and digest. It holds addresses and digests, never texts.
 """
 
 # pyarrow.compute makes its functions at import
@@ -24,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gem_assets.corpus.recrawls import PAGES_NAME
 from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
+from gem_assets.export.records import ExportHolding, find_in_exports
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlocklistError, BlockRequest, Matcher
@@ -140,6 +142,8 @@ class Certificate(_Frozen):
     still_on_disk: tuple[OldVersion, ...]
     landed_files: tuple[str, ...]
     fitted_on: dict[str, int]
+    exports: tuple[ExportHolding, ...] = ()
+    beyond_reach: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the JSON text."""
@@ -178,7 +182,13 @@ def issue(
         )  # fmt: skip
     held = {key: _still(store, one) for key, one in held.items()}
     checked = tuple(live_rows(store, tables, request))
-    state: Literal["pending", "complete"] = "pending" if any(one.rows for one in checked) else "complete"
+    exports = () if "://" in store.root else tuple(find_in_exports(Path(store.root), request.documents))
+    left = (
+        any(one.rows for one in checked)
+        or any(one.in_force for one in held.values())
+        or any(one.inside and one.state == "holds" for one in exports)
+    )
+    state: Literal["pending", "complete"] = "pending" if left else "complete"
     certificate = Certificate(
         request=request.id,
         state=state,
@@ -194,12 +204,23 @@ def issue(
         still_on_disk=tuple(old_versions(store, tables, request)),
         landed_files=tuple(sorted({f"{place.snapshot}/{place.file}" for place in places.values()})),
         fitted_on=dict(fitted_on(store, request.documents)),
+        exports=exports,
+        beyond_reach=tuple(_beyond_reach(exports)),
     )
     path = certificate_path(store.root, request.id)
     if write and (earlier is None or _timeless(earlier) != _timeless(certificate)):
         make_dirs(path.parent)
         write_atomic(path, certificate.to_bytes())
     return certificate
+
+
+def _beyond_reach(exports: Sequence[ExportHolding]) -> Iterator[str]:
+    """Say what no search and no purge of this data root covers."""
+    yield "copies of exports, audits and artifacts that somebody made elsewhere"
+    yield "models that were trained or fitted with the documents"
+    for one in exports:
+        if one.state in ("not searched", "not found", "replaced") or (one.state == "holds" and not one.inside):
+            yield f"{one.trainer} export at {one.path} of {one.at:%Y-%m-%d}: {one.state}, {one.searched}"
 
 
 def request_takedown(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.manifest import InputRef, check_asset
+from gem_assets.lineage.purged import Purges
 from gem_assets.lineage.walk import Lineage, walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 
@@ -195,7 +196,8 @@ def _recipe(artifact: Artifact) -> Recipe:
 def _open(store: ArtifactStore, ref: InputRef, mixture: Mixture) -> Artifact:
     found, torn = store.examine(ref.asset, ref.identity or "", ref.partition)
     if found is None:
-        why = "; ".join(torn) or "it is not in the store"
+        purge = Purges(store.root).of_result(ref.asset, ref.identity or "", ref.partition)
+        why = f"it was {purge}" if purge is not None else "; ".join(torn) or "it is not in the store"
         raise MixtureError(f"{ref.key}, which {mixture.key} was computed from, cannot be read: {why}")
     return found
 

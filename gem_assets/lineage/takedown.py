@@ -11,6 +11,7 @@ Cost: one pass over three narrow columns of the shards for each round of duplica
 # pyarrow.compute makes its functions at import
 # pyright: reportAttributeAccessIssue=false
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlockRequest, Matcher, entries_version, matched_rows
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import InputRef
+from gem_assets.lineage.purged import PurgedError
 from gem_assets.lineage.walk import walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.proxy.contents import held_documents
@@ -303,9 +305,11 @@ def _recipe_holding(
 def _clusters(tables: TableScan, key: tuple[str, int, str], ids: set[str]) -> Iterator[tuple[int, int]]:
     table, version, snapshot = key
     wanted = pa.array(sorted(ids), pa.string())
-    for batch in tables.scan(table, version=version, columns=["doc_id", "cluster", "n_tokens"], snapshot=snapshot):
-        hit = batch.filter(pc.is_in(batch.column("doc_id"), value_set=wanted))
-        yield from zip(hit.column("cluster").to_pylist(), hit.column("n_tokens").to_pylist(), strict=True)
+    # of a version that a purge took away, the certificate keeps what was found before
+    with contextlib.suppress(PurgedError):
+        for batch in tables.scan(table, version=version, columns=["doc_id", "cluster", "n_tokens"], snapshot=snapshot):
+            hit = batch.filter(pc.is_in(batch.column("doc_id"), value_set=wanted))
+            yield from zip(hit.column("cluster").to_pylist(), hit.column("n_tokens").to_pylist(), strict=True)
 
 
 def _shown(order: Artifact, ids: pa.Array) -> tuple[int, int]:

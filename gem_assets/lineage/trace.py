@@ -12,7 +12,7 @@ training orders that were made.
 # pyright: reportAttributeAccessIssue=false
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.certificate import CERTIFICATES, read_certificate
+from gem_assets.lineage.certificate import Place as CertifiedPlace
 from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
+from gem_assets.lineage.purged import Purges
 from gem_assets.lineage.trace_answer import (
     Exposure,
     GroupExposure,
@@ -82,6 +85,29 @@ class Tracer:
         return _versions(self.store, LABELS)
 
     @cached_property
+    def _taken_down(self) -> list[tuple[str, str, CertifiedPlace]]:
+        """Every place that a certificate names: document, request, place."""
+        if "://" in self.store.root:
+            return []
+        certificates = (
+            read_certificate(self.store.root, path.stem)
+            for path in sorted((Path(self.store.root) / CERTIFICATES).glob("*.json"))
+        )
+        return [(place.doc_id, one.request, place) for one in certificates if one is not None for place in one.places]
+
+    @cached_property
+    def _purged(self) -> dict[str, str]:
+        """When and on whose request rows went, by the identity of the labels that named them."""
+        purges = Purges(self.store.root)
+        found: dict[str, str] = {}
+        for labels, _ in self._labels:
+            table = labels.manifest.lance[0]
+            purge = purges.of_version(table.table, table.version)
+            if purge is not None and purges.successor(table.table, table.version, labels.manifest.partition) is None:
+                found[labels.identity] = str(purge)
+        return found
+
+    @cached_property
     def _mixtures(self) -> list[tuple[Mixture, list[tuple[Artifact, bool]]]]:
         found: list[tuple[Mixture, list[tuple[Artifact, bool]]]] = []
         for mixture in every_mixture(self.store):
@@ -117,6 +143,8 @@ class Tracer:
                 if self.index.places(shards).find(name).num_rows:
                     found[name] = None
                 found.update(dict.fromkeys(self.index.names(shards).find(name).column("stands_for").to_pylist()))
+        if not found:
+            found = {i: None for i, _, place in self._taken_down if {i, place.url, place.content_digest} & set(names)}
         return list(found)
 
     def _document(self, doc_id: str) -> TracedDocument:
@@ -125,8 +153,12 @@ class Tracer:
             rows = self.index.places(shards).find(doc_id).to_pylist()
             digests = _landed_digests(shards) if rows else {}
             places += [_place(row, shards, digests, current=current) for row in rows]
+        if not any(place.kind == "kept" for place in places):
+            places += [_gone(request, place) for i, request, place in self._taken_down if i == doc_id]
         labels: dict[str, LabelVersion] = {}
         for artifact, current in self._labels:
+            if artifact.identity in self._purged:
+                continue
             for row in self.index.labels(artifact).find(doc_id).to_pylist():
                 names = self._names.get(artifact.identity, {})
                 table = artifact.manifest.lance[0]
@@ -154,6 +186,7 @@ class Tracer:
         for mixture, orders in self._mixtures:
             label = next((labels[str(r.identity)] for r in mixture.labels or () if str(r.identity) in labels), None)
             if label is None:
+                found += self._without_labels(doc_id, mixture, orders)
                 continue
             entry = next((e for e in mixture.recipe.entries if e.cluster == label.cluster), None)
             found.append(
@@ -174,11 +207,32 @@ class Tracer:
             )
         return found
 
+    def _without_labels(
+        self, doc_id: str, mixture: Mixture, orders: Sequence[tuple[Artifact, bool]]
+    ) -> Iterator[Exposure]:
+        """Yield what the orders of a mixture drew of a document whose labels were purged."""
+        gone = next(
+            (self._purged[str(r.identity)] for r in mixture.labels or () if str(r.identity) in self._purged), None
+        )
+        drawn = [self._ordered(doc_id, order, None, 1, current=current) for order, current in orders] if gone else []
+        if any(one.times for one in drawn):
+            yield Exposure(
+                mixture=mixture.name,
+                identity=mixture.artifact.identity,
+                recipe=mixture.recipe.identity,
+                cluster=-1,
+                name=f"labels {gone}",
+                token_share=0.0,
+                expected=0.0,
+                orders=tuple(drawn),
+                current=mixture.current,
+            )
+
     def _ordered(
-        self, doc_id: str, order: Artifact, label: LabelVersion, dup_count: int, *, current: bool
+        self, doc_id: str, order: Artifact, label: LabelVersion | None, dup_count: int, *, current: bool
     ) -> OrderedExposure:
         rows = self.index.positions(order).find(doc_id)
-        target = self._targets[order.identity].get(label.cluster)
+        target = self._targets[order.identity].get(label.cluster) if label is not None else None
         return OrderedExposure(
             order=order.identity,
             expected=_expected(target, _weight(order, dup_count)) if target is not None else 0.0,
@@ -238,6 +292,7 @@ class Tracer:
         by_labels = {
             artifact.identity: self.index.labels(artifact).find_many(ids, ["cluster", "n_tokens"])
             for artifact, _ in self._labels
+            if artifact.identity not in self._purged
         }
         found: list[GroupExposure] = []
         for mixture, orders in self._mixtures:
@@ -298,6 +353,14 @@ def _place(row: Mapping[str, Any], shards: Artifact, digests: Mapping[str, str],
         identity=shards.identity,
         current=current,
     )
+
+
+def _gone(request: str, place: CertifiedPlace) -> Place:
+    """What a certificate keeps of a place whose shards were purged."""
+    told = place.model_dump(include={"snapshot", "doc_id", "url", "content_digest", "file", "offset"})
+    nothing: dict[str, Any] = dict.fromkeys(name for name in Place.model_fields if name not in told)
+    about: dict[str, Any] = {"kind": f"taken down by request {request}", "identity": "", "current": False}
+    return Place(**{**nothing, **told, **about})
 
 
 def _landed_digests(shards: Artifact) -> dict[str, str]:

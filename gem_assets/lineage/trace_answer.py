@@ -84,7 +84,11 @@ class OrderedExposure(_Frozen):
 
 
 class Exposure(_Frozen):
-    """A document in one version of a mixture."""
+    """A document in one version of a mixture.
+
+    Where a purge took the labels of the mixture away, ``cluster`` is -1, ``name`` says on which day and by which
+    request, nothing is expected, and what its orders drew stands.
+    """
 
     mixture: str
     identity: str

@@ -20,10 +20,12 @@ from pydantic import BaseModel, ConfigDict
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.identity import file_digest
 from gem_assets.lineage.manifest import MANIFEST_NAME, InputRef, Manifest, stage_name
+from gem_assets.lineage.purged import PurgedError, Purges
 
 FaultKind = Literal[
     "artifact_missing", "file_changed", "file_extra", "file_missing", "identity_mismatch", "input_mismatch",
-    "landing_changed", "landing_missing", "landing_unlisted", "manifest_changed", "table_changed", "table_missing",
+    "landing_changed", "landing_missing", "landing_unlisted", "manifest_changed", "purged", "table_changed",
+    "table_missing",
 ]  # fmt: skip
 
 
@@ -76,12 +78,15 @@ class Lineage:
         Key to reference of what is pinned by content and not by artifact: landing files, borrowed texts.
     faults
         What could not even be opened.
+    purged
+        What a purge deleted: nothing can be verified of it, and nothing is wrong with it.
     """
 
     root: str
     nodes: Mapping[str, Node]
     sources: Mapping[str, InputRef]
     faults: tuple[Fault, ...] = ()
+    purged: tuple[Fault, ...] = ()
 
     def tree(self) -> Iterator[tuple[int, str, bool]]:
         """Yield (depth, key, shown before) from the root down."""
@@ -102,7 +107,7 @@ class Lineage:
         lines: list[str] = []
         for depth, key, again in self.tree():
             node, source = self.nodes.get(key), self.sources.get(key)
-            about = "missing"
+            about = next((one.message for one in self.purged if one.where == key), "missing")
             if node is not None:
                 about = f"{node.manifest.identity[:12]}" + (" (see above)" if again else _outputs(node.manifest))
             elif source is not None:
@@ -130,15 +135,21 @@ LANDING = "landing"
 @dataclass
 class _Walk:
     store: ArtifactStore
+    purges: Purges
     nodes: dict[str, Node] = field(default_factory=lambda: {})
     sources: dict[str, InputRef] = field(default_factory=lambda: {})
     faults: list[Fault] = field(default_factory=lambda: [])
+    purged: list[Fault] = field(default_factory=lambda: [])
 
     def visit(self, asset: str, partition: str | None, identity: str) -> str:
         key = f"{stage_name(asset, partition)}@{identity[:12]}"
-        if key in self.nodes or any(f.where == key for f in self.faults):
+        if key in self.nodes or any(f.where == key for f in (*self.faults, *self.purged)):
             return key
         found, torn = self.store.examine(asset, identity, partition)
+        purge = self.purges.of_result(asset, identity, partition) if found is None and not torn else None
+        if purge is not None:
+            self.purged.append(Fault(kind="purged", where=key, message=str(purge)))
+            return key
         if found is None:
             self.faults.append(
                 Fault(kind="artifact_missing", where=key, message="; ".join(torn) or "it is not in the store")
@@ -170,9 +181,9 @@ def walk(store: ArtifactStore, asset: str, partition: str | None = None, *, iden
             state = "was removed" if entry is not None else "has not been materialized"
             raise LookupError(f"{stage_name(asset, partition)} {state} in {store.root}")
         identity = entry.identity
-    walked = _Walk(store)
+    walked = _Walk(store, Purges(store.root))
     root = walked.visit(asset, partition, identity)
-    return Lineage(root, walked.nodes, walked.sources, tuple(walked.faults))
+    return Lineage(root, walked.nodes, walked.sources, tuple(walked.faults), tuple(walked.purged))
 
 
 def verify(
@@ -182,6 +193,7 @@ def verify(
     landing: Path | None = None,
     tables: TableReader | None = None,
     progress: Callable[[int, int], None] | None = None,
+    note: Callable[[Fault], None] | None = None,
 ) -> list[Fault]:
     """Read everything in a lineage again and return what is not what it was; an empty list is a clean bill.
 
@@ -195,8 +207,10 @@ def verify(
         Table store, to digest the rows too; None leaves them out.
     progress
         Called with (parts done, parts in all).
+    note
+        Called with everything that a purge deleted, of the kind ``purged``: it cannot be verified and is no fault.
     """
-    faults = list(lineage.faults)
+    faults = [*lineage.faults, *lineage.purged]
     total, done = len(lineage.nodes) + len(lineage.sources), 0
     for node in lineage.nodes.values():
         faults.extend(_check_manifest(store, node, lineage))
@@ -212,7 +226,10 @@ def verify(
         done += 1
         if progress is not None:
             progress(done, total)
-    return faults
+    for fault in faults:
+        if note is not None and fault.kind == "purged":
+            note(fault)
+    return [fault for fault in faults if fault.kind != "purged"]
 
 
 def check_files(artifact: Artifact, where: str) -> Iterator[Fault]:
@@ -286,6 +303,9 @@ def _check_tables(node: Node, tables: TableReader) -> Iterator[Fault]:
         name = f"table {ref.table} version {ref.version}"
         try:
             actual = tables.digest(ref.table, version=ref.version, snapshot=node.manifest.partition)
+        except PurgedError as error:
+            yield Fault(kind="purged", where=node.key, message=str(error))
+            continue
         except (LookupError, ValueError, OSError) as error:
             yield Fault(kind="table_missing", where=node.key, message=f"{name} cannot be read: {error}")
             continue
