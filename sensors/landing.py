@@ -38,7 +38,11 @@ def landing_sensor(context: dg.SensorEvaluationContext, settings: SettingsResour
         if not landed.complete:
             waiting.append(landed.name)
             continue
-        version = fingerprint(landed.path, conf.landing_cache(landed.name))
+        try:
+            version = fingerprint(landed.path, conf.landing_cache(landed.name))
+        except OSError as error:  # it went away, or lies on a disk that fails: the others go on
+            context.log.warning(f"landing/{landed.name} cannot be read: {error}")
+            continue
         seen[landed.name] = version[:FINGERPRINT_PREFIX]
         if reported.get(landed.name) == seen[landed.name] and landed.name in registered:
             continue

@@ -12,9 +12,15 @@ from typing import Any
 
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
 from gem_assets.corpus.fragments import HUNG
-from gem_assets.corpus.ingest import ingest_snapshot
+from gem_assets.corpus.ingest import LandedFileChangedError, ingest_snapshot
 from gem_assets.corpus.known import KnownContent, NothingKnown, RememberedKnown
-from gem_assets.corpus.landing import SUCCESS, LandingError, fingerprint, landed_digests, validate_snapshot_name
+from gem_assets.corpus.landed import (
+    LandingError,
+    fingerprint_of,
+    is_complete,
+    landed_digests,
+    validate_snapshot_name,
+)
 from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangling_texts
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
@@ -41,7 +47,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     Raises
     ------
     LandingError
-        When the snapshot has not landed completely, or its name is none.
+        When the snapshot has not landed completely, or its name is none, or its files changed while they were read.
     NothingKeptError
         When not one document could be kept; nothing is written then.
     """
@@ -67,15 +73,21 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
         known = RememberedKnown(shards, identities, store.cache("known_texts"))
     blocked = Matcher(entries)
     with store.scratch() as scratch:
-        report = ingest_snapshot(
-            settings.landing,
-            snapshot,
-            scratch,
-            config,
-            known=known,
-            map_shards=engine.shard_map,
-            blocked=blocked if entries else None,
-        )
+        try:
+            report = ingest_snapshot(
+                settings.landing,
+                snapshot,
+                scratch,
+                config,
+                known=known,
+                map_shards=engine.shard_map,
+                blocked=blocked if entries else None,
+                pinned={file.path: file.sha256 for file in landed.files},
+            )
+        except LandedFileChangedError:
+            # the next try hashes every file anew
+            settings.landing_cache(snapshot).unlink(missing_ok=True)
+            raise
         _refuse_empty(report, snapshot)
         hung = hung_input(report.hung, settings.shard_timeout_s)
         stage = stage_with([*borrowed_inputs(store, scratch / DUPLICATES_FILE), *hung, *blocklist_input(blocked.hits)])
@@ -104,15 +116,14 @@ def landed_input(settings: Settings, snapshot: str) -> InputRef:
         When there is no such snapshot, or it is not complete.
     """
     folder = settings.landing / validate_snapshot_name(snapshot)
-    if not (folder / SUCCESS).is_file():
+    if not is_complete(folder):
         state = "has no _SUCCESS yet: finish landing it" if folder.is_dir() else "does not exist: land it first"
         raise LandingError(f"{folder} {state} (gem land … --snapshot {snapshot})")
-    cache = settings.landing_cache(snapshot)
-    digests = landed_digests(folder, cache)
+    digests = landed_digests(folder, settings.landing_cache(snapshot))
     return InputRef(
         asset="landing",
         partition=snapshot,
-        data_version=fingerprint(folder, cache),
+        data_version=fingerprint_of(digests),
         files=tuple(
             FileRef(path=path, bytes=size, sha256=digest)
             for path, size, digest in digests

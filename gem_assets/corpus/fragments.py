@@ -4,11 +4,12 @@ Writes, below a scratch folder, Arrow files per landed file: candidate documents
 whole snapshot can tell), their MinHash signatures as raw uint32, filtered rows and quarantine rows. Memory: one batch.
 """
 
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.landed import open_regular
 from gem_assets.corpus.language import detect_language
 from gem_assets.corpus.minhash import signature
 from gem_assets.corpus.quality import refusal, signals
@@ -35,22 +37,33 @@ QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name
 HUNG: Final = "hung"
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20
+_COPY_BLOCK: Final = 1 << 20
 _LONGEST_LANG: Final = 35
 
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One landed file to read; ``index`` is its place in the canonical order of files."""
+    """One landed file to read.
+
+    Attributes
+    ----------
+    index
+        Its place in the canonical order of files.
+    pinned
+        SHA-256 of the content that the result will say was read; empty when the file could not be opened then; None
+        reads the file without comparing.
+    """
 
     index: int
     path: str
     relative: str
     problem: str | None
+    pinned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileTally:
-    """What one file gave before anything is known of the other files."""
+    """What one file gave before anything is known of the other files; nothing when it is not the pinned one."""
 
     index: int
     relative: str
@@ -59,6 +72,7 @@ class FileTally:
     filtered: dict[str, int]
     quarantined: dict[str, int]
     skipped: dict[str, int]
+    changed: bool = False
 
 
 def fragment_path(scratch: Path, index: int, kind: str) -> Path:
@@ -93,6 +107,46 @@ def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTal
     config
         Settings of the ingest.
     """
+    with _private_copy(job, Path(scratch)) as path:
+        if path is None:
+            return FileTally(job.index, job.relative, 0, 0, {}, {}, {}, changed=True)
+        return _extract(replace(job, path=str(path)), scratch=scratch, config=config)
+
+
+@contextmanager
+def _private_copy(job: FileJob, scratch: Path) -> Generator[Path | None]:
+    """Give a file whose bytes are the pinned ones and stay so while they are read; None when they are others.
+
+    What lies in the landing folder may be written to at any time, and back again. So it is copied while it is hashed,
+    and the copy is read.
+    """
+    if job.problem is not None or job.pinned is None:
+        yield Path(job.path)
+        return
+    copy = fragment_path(scratch, job.index, "source")
+    try:
+        found = _copy(Path(job.path), copy)
+        # what cannot be opened is a row, as long as it could not be opened before
+        yield (copy if found else Path(job.path)) if found == job.pinned else None
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file and return the digest of what was copied; empty when it cannot be opened."""
+    digest = hashlib.sha256()
+    try:
+        handle = open_regular(source)
+    except OSError:
+        return ""
+    with handle, target.open("wb") as out:
+        while block := handle.read(_COPY_BLOCK):
+            digest.update(block)
+            out.write(block)
+    return digest.hexdigest()
+
+
+def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     read = 0
     skipped: Counter[str] = Counter()
     with _Fragment(Path(scratch), job.index, config) as fragment:

@@ -9,7 +9,7 @@ stay on the disk, in a scratch folder below the output that is removed at the en
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,14 @@ from gem_assets.corpus.fragments import (
     read_fragment,
 )
 from gem_assets.corpus.known import KnownContent, NothingKnown
-from gem_assets.corpus.landing import SUCCESS, LandingError, landed_files, validate_snapshot_name
+from gem_assets.corpus.landed import (
+    SUCCESS,
+    LandedFile,
+    LandingError,
+    is_complete,
+    landed_files,
+    validate_snapshot_name,
+)
 from gem_assets.corpus.report import FileReport, IngestReport, check_accounts
 from gem_assets.corpus.schema import (
     DOCUMENT_SCHEMA,
@@ -47,6 +54,11 @@ from gem_assets.spill import Spill
 
 TRIES = 2
 """How often a file may hang its reader before it is quarantined."""
+_NAMED = 5
+
+
+class LandedFileChangedError(LandingError):
+    """Landed files were written to while they were read; the message names them."""
 
 
 def ingest_snapshot(
@@ -58,6 +70,7 @@ def ingest_snapshot(
     known: KnownContent,
     map_shards: ShardMap = serial_map,
     blocked: Blocked | None = None,
+    pinned: Mapping[str, str] | None = None,
 ) -> IngestReport:
     """Read a landed snapshot and write its documents, duplicates, filtered and quarantined records.
 
@@ -74,11 +87,15 @@ def ingest_snapshot(
         How file work is spread.
     blocked
         Which documents must not be kept: they are filtered as ``blocked``, before duplicates are looked for.
+    pinned
+        SHA-256 of every file that can be read, by relative path: exactly these bytes are read, or nothing.
 
     Raises
     ------
     LandingError
         There is no such snapshot, or it is not complete.
+    LandedFileChangedError
+        Files are not the pinned ones.
     FileExistsError
         ``out`` is not empty.
     AccountingError
@@ -86,7 +103,7 @@ def ingest_snapshot(
     """
     validate_snapshot_name(snapshot)
     folder = landing / snapshot
-    if not (folder / SUCCESS).is_file():
+    if not is_complete(folder):
         raise LandingError(
             f"{folder} has no {SUCCESS}: it is absent or still being written; create the mark once whole"
         )
@@ -97,8 +114,9 @@ def ingest_snapshot(
     scratch = out / ".scratch"
     scratch.mkdir()
     try:
-        jobs = [FileJob(i, str(f.path), f.relative, f.problem) for i, f in enumerate(landed_files(folder))]
+        jobs = _jobs(landed_files(folder), pinned)
         tallies = _read_all(jobs, scratch, config, map_shards, f"{snapshot}: reading")
+        _refuse_changed(snapshot, jobs, tallies, pinned)
         with Spill(scratch) as spill:
             candidates = Candidates(scratch, tallies, blocked, spill)
             across = known if config.duplicates_across_snapshots else NothingKnown()
@@ -113,6 +131,28 @@ def ingest_snapshot(
     report = _report(snapshot, tallies, files, output, tokenizer)
     check_accounts(report)
     return report
+
+
+def _jobs(files: Sequence[LandedFile], pinned: Mapping[str, str] | None) -> list[FileJob]:
+    return [
+        FileJob(i, str(f.path), f.relative, f.problem, None if pinned is None else pinned.get(f.relative, ""))
+        for i, f in enumerate(files)
+    ]
+
+
+def _refuse_changed(
+    snapshot: str, jobs: Sequence[FileJob], tallies: Sequence[FileTally], pinned: Mapping[str, str] | None
+) -> None:
+    if pinned is None:
+        return
+    unlike = {tally.relative for tally in tallies if tally.changed}
+    changed = sorted(unlike | (pinned.keys() - {job.relative for job in jobs if job.problem is None}))
+    if changed:
+        shown = ", ".join(changed[:_NAMED]) + (f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else "")
+        raise LandedFileChangedError(
+            f"snapshot {snapshot}: {shown} changed between being hashed and being read. Nothing was written, and the "
+            "next try reads them again. Let nothing write to a snapshot that has its mark"
+        )
 
 
 def _read_all(

@@ -88,7 +88,9 @@ def atomic_file(path: Path) -> Generator[BinaryIO]:
 def make_dirs(path: Path) -> None:
     """Create a folder and its parents, and force the new names to the disk."""
     missing = [p for p in (path, *path.parents) if not p.exists()]
-    path.mkdir(parents=True, exist_ok=True)
+    # one by one: a folder may lie deeper than functions may call themselves
+    for folder in reversed(missing or [path]):
+        folder.mkdir(exist_ok=True)
     for created in reversed(missing):
         fsync_dir(created.parent)
 

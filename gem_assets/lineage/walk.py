@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.corpus.landed import landed_path
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.identity import file_digest
 from gem_assets.lineage.manifest import MANIFEST_NAME, InputRef, Manifest, stage_name
@@ -323,7 +324,7 @@ def _check_source(key: str, ref: InputRef, landing: Path) -> Iterator[Fault]:
     for file in ref.files:
         folders = [landing / ref.partition] if ref.partition else []
         # what a user brings beside the landing area (scores) is named from the data root
-        places = (folder / file.path for folder in [*folders, landing, landing.parent])
+        places = (landed_path(folder, file.path) for folder in [*folders, landing, landing.parent])
         path = next((p for p in places if p.is_file()), None)
         if path is None:
             yield Fault(kind="landing_missing", where=key, message=f"{file.path} is no longer below {landing}")

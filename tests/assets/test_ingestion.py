@@ -1,13 +1,22 @@
 """Ingesting through the store: bad input, borrowed texts, and snapshots that dangle."""
 
+import gzip
+import json
+import os
+from pathlib import Path
+
 import pyarrow.parquet as pq
 import pytest
 
+from gem_assets.assets import ingestion
 from gem_assets.assets.ingestion import NothingKeptError, ingest_once
+from gem_assets.corpus.ingest import LandedFileChangedError
 from gem_assets.corpus.landing import LandingError
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.walk import verify, walk
 from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
-from tests.tiny import land_parquet, passages, write_settings
+from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 
 ENGINE = EngineResource(kind="inline")
 
@@ -69,6 +78,71 @@ def test_second_ingest_of_the_same_bytes_stands(root):
     assert first.fresh
     assert not again.fresh
     assert first.identity == again.identity
+
+
+class SwappingEngine(EngineResource):
+    """Exchanges a landed file just before it is read, and puts the old one back after it."""
+
+    def map(self, fn, items, label, **more):
+        for item in items:
+            path = Path(item.path)
+            before, times = path.read_bytes(), path.stat()
+            path.write_bytes(gzip.compress(gzip.decompress(before).replace(b"the", b"THE"), mtime=0))
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+            yield fn(item)
+            path.write_bytes(before)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_bytes_that_change_for_the_time_of_reading_are_not_certified(root):
+    land_jsonl(root, "2026-01", passages()[:30])
+    store, settings = StoreResource(root=str(root)), load_settings(root)
+    with pytest.raises(LandedFileChangedError, match=r"2026-01: pages\.jsonl.* changed between"):
+        ingest_once(store, SwappingEngine(kind="inline"), settings, "2026-01")
+    assert store.artifacts.partitions("raw_shards") == []
+    assert list((root / "scratch").iterdir()) == []
+    stage = ingest(root, "2026-01")
+    assert stage.artifact.manifest.counts["kept"] > 0
+    assert not any("THE" in text for text in texts(stage).values())
+
+
+@pytest.mark.parametrize("how", ["added", "gone", "link", "pipe"])
+def test_files_that_come_or_go_between_hashing_and_reading_fail_the_snapshot(root, how, monkeypatch):
+    folder = land_parquet(root, "2026-01", passages()[:30])
+    (folder / "more.txt").write_text("A text of more than twenty characters, and then some.")
+    hashed = ingestion.landed_digests
+
+    def then_change(*about):
+        found = hashed(*about)
+        if how == "added":
+            (folder / "new.txt").write_text("Another text of more than twenty characters, and then some.")
+        else:
+            (folder / "more.txt").unlink()
+        if how == "link":
+            (folder / "more.txt").symlink_to("/etc/hostname")
+        if how == "pipe":
+            os.mkfifo(folder / "more.txt")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion, "landed_digests", then_change)
+        with pytest.raises(LandedFileChangedError, match=r"(new|more)\.txt changed"):
+            ingest(root, "2026-01")
+    assert StoreResource(root=str(root)).artifacts.partitions("raw_shards") == []
+    assert ingest(root, "2026-01").artifact.manifest.counts["kept"] > 0
+
+
+def test_a_file_whose_name_is_not_utf8_is_found_again_when_it_is_verified(root):
+    folder = land_jsonl(root, "2026-01", passages()[:30])
+    next(folder.glob("pages*")).rename(folder / os.fsdecode(b"caf\xe9.jsonl.gz"))
+    (folder / r"caf\xe9.jsonl").write_text(json.dumps({"text": "Another one " * 20}))
+    stage = ingest(root, "2026-01")
+    assert stage.artifact.manifest.counts["files"] == 2
+    store = ArtifactStore(root)
+    lineage = walk(store, "raw_shards", partition="2026-01")
+    assert verify(store, lineage, landing=root / "landing") == []
+    (folder / r"caf\xe9.jsonl").write_text("{}")
+    assert [fault.kind for fault in verify(store, lineage, landing=root / "landing")] == ["landing_changed"]
 
 
 def test_data_version_begins_with_the_landed_version(root):

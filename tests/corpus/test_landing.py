@@ -1,10 +1,21 @@
+import hashlib
 import json
 import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.ingest import ingest_snapshot
+from gem_assets.corpus.known import NothingKnown
+from gem_assets.corpus.landed import landed_path, printable
 from gem_assets.corpus.landing import (
     LandingError,
     fingerprint,
@@ -196,6 +207,166 @@ def test_odd_folders_are_listed_with_their_problem(tmp_path):
     assert list_snapshots(tmp_path / "absent") == []
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "socket", "device", "link", "loop"])
+def test_a_mark_that_is_not_a_plain_file_is_that_snapshots_problem_alone(tmp_path, kind):
+    root = tmp_path / "landing"
+    write(root / "good", {"a.txt": b"12345"})
+    mark = write(root / "odd", {"a.txt": b"1"}, success=False) / "_SUCCESS"
+    if kind == "pipe":
+        os.mkfifo(mark)
+    elif kind == "folder":
+        mark.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            here = Path.cwd()
+            os.chdir(mark.parent)  # the address of a socket is short
+            bound.bind(mark.name)
+            os.chdir(here)
+    elif kind == "device":
+        try:
+            os.mknod(mark, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+        except PermissionError:
+            pytest.skip("may not make devices")
+    elif kind == "link":
+        mark.symlink_to("/dev/zero")
+    else:
+        mark.symlink_to("_SUCCESS")
+    good, odd = list_snapshots(root)
+    assert (good.complete, good.problem) == (True, None)
+    assert not odd.complete
+    assert odd.problem is not None
+    assert "_SUCCESS is a" in odd.problem
+    with pytest.raises(LandingError, match="_SUCCESS is a"):
+        ingest_snapshot(root, "odd", tmp_path / "out", CorpusConfig(), known=NothingKnown())
+    assert land([root / "good" / "a.txt"], root, "odd", replace=True).complete
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"\xff" * 100, b'{"links": 3}', b'{"links": {"a.txt": []}}'])
+def test_what_a_mark_holds_is_never_read(tmp_path, content):
+    folder = write(tmp_path / "landing" / "s1", {"a.txt": b"12345"})
+    (folder / "_SUCCESS").write_bytes(content)
+    assert list_snapshots(folder.parent)[0].complete
+    assert len(fingerprint(folder)) == 64
+
+
+def test_a_delivery_cannot_allow_its_own_links(tmp_path):
+    secret = tmp_path / "secret.jsonl"
+    secret.write_bytes(b'{"text": "a secret that must never be read by anyone at all"}\n')
+    folder = write(tmp_path / "landing" / "s1", {"a.txt": b"a text of more than twenty characters"})
+    (folder / "escape.jsonl").symlink_to(secret)
+    for record in (folder / "_SUCCESS", folder / "s1.json"):
+        record.write_text(json.dumps({"links": {"escape.jsonl": str(secret)}, "escape.jsonl": str(secret)}))
+    (escaped,) = [f for f in landed_files(folder) if f.relative == "escape.jsonl"]
+    assert escaped.problem is not None
+    assert escaped.problem.startswith("outside_landing")
+    report, out = ingest(tmp_path, {})
+    assert report.quarantined["outside_landing"] == 1
+    assert b"secret that" not in b"".join(path.read_bytes() for path in out.iterdir())
+
+
+def test_folders_nested_as_deep_as_a_path_can_be(tmp_path):
+    source = tmp_path / "source"
+    for depth in range(0, 1001, 100):
+        (source / Path(*"d" * depth)).mkdir(parents=True, exist_ok=True)
+    (source / Path(*"d" * 1000) / "deep.txt").write_bytes(b"12345")
+    folder = land([source], tmp_path / "landing", "s1").path
+    write(tmp_path / "landing" / "s2", {"a.txt": b"1"})
+    assert [(s.n_files, s.problem) for s in list_snapshots(folder.parent)] == [(1, None), (1, None)]
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        for _ in range(30):  # beyond what a path may be long
+            os.mkdir("e" * 200)  # noqa: PTH102
+            os.chdir("e" * 200)
+    finally:
+        os.chdir(here)
+    files = landed_files(folder)
+    assert [f.problem for f in files] == [None, "unreadable_file: a folder that cannot be listed (ENAMETOOLONG)"]
+    assert len(fingerprint(folder)) == 64
+
+
+def test_links_in_circles_are_rows(tmp_path):
+    folder = write(tmp_path / "landing" / "s1", {"a.txt": b"a text of more than twenty characters"})
+    (folder / "self.txt").symlink_to("self.txt")
+    (folder / "up").symlink_to("..")
+    (folder / "here").symlink_to(".")
+    assert [f.relative for f in landed_files(folder) if f.problem is None] == ["a.txt"]
+    assert ingest(tmp_path, {})[0].quarantined == {"outside_landing": 3}
+
+
+NAMES = [
+    b"caf\xe9.txt",
+    rb"caf\xe9.txt",
+    rb"caf\x5cxe9.txt",
+    b"caf\xc3\xa9.txt",
+    rb"back\slash.txt",
+    b"\\\xff.txt",
+    b"new\nline.txt",
+]
+
+
+def test_names_that_are_not_utf8_do_not_meet_and_lead_back_to_their_files(tmp_path):
+    folder = write(tmp_path / "landing" / "s1", {})
+    for number, name in enumerate(NAMES):
+        (folder / os.fsdecode(name)).write_bytes(b"text number %d" % number)
+    files = {f.relative: f for f in landed_files(folder)}
+    assert len(files) == len(NAMES)
+    for relative, file in files.items():
+        assert landed_path(folder, relative).read_bytes() == file.path.read_bytes()
+    assert r"back\slash.txt" in files
+    assert "café.txt" in files
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=8).filter(lambda b: b"\0" not in b), min_size=2, max_size=2, unique=True)
+)
+def test_every_name_has_a_text_of_its_own(names):
+    texts = [printable(os.fsdecode(name)) for name in names]
+    assert texts[0] != texts[1]
+    for name, text in zip(names, texts, strict=True):
+        assert os.fsencode(landed_path(Path(), text)) == os.fsencode(Path(os.fsdecode(name)))
+        text.encode()
+
+
+LAND = """
+import sys
+from pathlib import Path
+from gem_assets.corpus.landing import LandingError, land
+sys.stdin.readline()
+try:
+    land([Path(sys.argv[1])], Path(sys.argv[2]), "s1", replace=True)
+except LandingError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+def test_of_two_landings_at_once_one_is_whole_and_the_other_refused(tmp_path):
+    root = tmp_path / "landing"
+    for which in "ab":
+        write(tmp_path / which, {f"{n:03d}.txt": which.encode() * 2000 for n in range(300)})
+    for _ in range(3):
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", LAND, tmp_path / which, root],
+                stdin=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for which in "ab"
+        ]
+        time.sleep(0.7)
+        for process in started:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        words = [process.communicate()[1] for process in started]
+        refused = [word for word in words if word]
+        assert len(refused) <= 1
+        assert all("is being landed by another command" in word for word in refused)
+        (landed,) = list_snapshots(root)
+        assert (landed.complete, landed.n_files) == (True, 300)
+        assert len({f.path.read_bytes() for f in landed_files(landed.path)}) == 1
+
+
 def test_file_names_of_any_bytes(tmp_path):
     folder = write(tmp_path / "landing" / "s1", {})
     (folder / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"a text of more than twenty characters")
@@ -224,14 +395,22 @@ class TestFingerprint:
         folder = write(tmp_path / "s", {"x.txt": b"1" * 10})
         cache = tmp_path / "caches" / "s.json"
         os.utime(folder / "x.txt", ns=(10**18, 10**18))
+        later = time.time_ns() + 10**10
+        monkeypatch.setattr("gem_assets.corpus.landed.time.time_ns", lambda: later)
         first = fingerprint(folder, cache)
         assert "x.txt" in json.loads(cache.read_bytes())
-        # same size and time: the cache answers, which shows that nothing was read
+        read = []
+        digest = hashlib.file_digest
+        monkeypatch.setattr(
+            "gem_assets.corpus.landed.hashlib.file_digest", lambda *about: read.append(about) or digest(*about)
+        )
+        assert fingerprint(folder, cache) == first
+        assert read == []
+        # a size and a time that are made the same again do not hide other content
         (folder / "x.txt").write_bytes(b"2" * 10)
         os.utime(folder / "x.txt", ns=(10**18, 10**18))
-        assert fingerprint(folder, cache) == first
-        os.utime(folder / "x.txt", ns=(10**18, 10**18 + 1))
         assert fingerprint(folder, cache) != first
+        assert len(read) == 1
 
     def test_a_file_that_was_just_written_is_not_remembered(self, tmp_path):
         folder = write(tmp_path / "s", {"x.txt": b"1"})

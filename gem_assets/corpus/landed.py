@@ -1,0 +1,340 @@
+"""What lies in the landing folder, read as if a stranger had put it there.
+
+``<root>/<snapshot>/…`` holds crawl files of any layout, and ``_SUCCESS`` once the snapshot is whole; without it a
+snapshot is still being written and is not looked at. Hidden files and ``_SUCCESS`` are not data. ``_SUCCESS`` is never
+opened: that it is a plain file is all that counts. Links are followed only inside the snapshot's folder, or where
+``gem land --link`` made them and wrote their target down beside the landing folder, where a delivery does not reach.
+Every other link, folder link or special file is listed with its problem and becomes a quarantine row.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+from gem_assets.lineage.durable import make_dirs, write_atomic
+
+SUCCESS: Final = "_SUCCESS"
+MAX_NAME: Final = 100
+LINKS_FOLDER: Final = "landing-links"
+"""Beside the landing folder: which links of which snapshot may lead out of it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
+_ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
+# a file changed again inside one tick of the clock keeps its times: younger digests are not remembered
+_SETTLED_NS: Final = 2_000_000_000
+_KINDS: Final = {
+    stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+
+
+class LandingError(ValueError):
+    """A snapshot cannot be landed or read as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    r"""One file of a landed snapshot.
+
+    Attributes
+    ----------
+    relative
+        Path below the snapshot's folder with forward slashes, as :func:`printable` writes it.
+    problem
+        Why the file must not be opened, or None.
+    """
+
+    relative: str
+    path: Path
+    n_bytes: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class LandedSnapshot:
+    """One folder of the landing area.
+
+    Attributes
+    ----------
+    complete
+        It holds ``_SUCCESS``.
+    problem
+        Why the folder cannot be used as a snapshot, or None.
+    """
+
+    name: str
+    path: Path
+    complete: bool
+    n_files: int
+    n_bytes: int
+    problem: str | None = None
+
+
+def validate_snapshot_name(name: str) -> str:
+    """Return the name if it can be a snapshot's.
+
+    Raises
+    ------
+    LandingError
+        With the rule that the name breaks.
+    """
+    rule = (
+        f"use 1 to {MAX_NAME} letters, digits, '.', '_', '=', '+' or '-', starting with a letter or digit, without "
+        "'..' and other than 'all' (for example 2026-11 or CC-MAIN-2026-05)"
+    )
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME or ".." in name or name == "all":
+        raise LandingError(f"{name[:200]!r} is no name for a snapshot: {rule}")
+    return name
+
+
+def list_snapshots(landing_root: Path) -> list[LandedSnapshot]:
+    """Return the folders of the landing area, sorted by name; never fails on what lies there."""
+    try:
+        with os.scandir(landing_root) as entries:
+            found = sorted((e.name, e.is_symlink() or e.is_dir(follow_symlinks=False)) for e in entries)
+    except OSError:
+        return []
+    return [describe_landed(landing_root / name) for name, folder in found if folder and not name.startswith(".")]
+
+
+def describe_landed(path: Path) -> LandedSnapshot:
+    """Return what one folder of the landing area is; whatever is wrong with it is its problem."""
+    name = printable(path.name)
+    try:
+        validate_snapshot_name(path.name)
+        if path.is_symlink():
+            raise LandingError("a link, and links out of the landing folder are not followed: move the folder here")
+        files = landed_files(path)
+        complete = is_complete(path)
+    except (LandingError, OSError, RuntimeError) as error:
+        return LandedSnapshot(name, path, False, 0, 0, str(error))
+    return LandedSnapshot(name, path, complete, len(files), sum(file.n_bytes for file in files))
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether a snapshot's folder holds its mark.
+
+    Raises
+    ------
+    LandingError
+        When something else than a plain file has the mark's name.
+    """
+    try:
+        mode = (folder / SUCCESS).lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(mode):
+        raise LandingError(
+            f"its {SUCCESS} is {_KINDS.get(stat.S_IFMT(mode), 'something else')} and not a plain file: remove it, and "
+            "write an empty file of that name once the snapshot is whole"
+        )
+    return True
+
+
+def landed_files(snapshot_dir: Path) -> list[LandedFile]:
+    """Return the data files of a snapshot, sorted by relative path.
+
+    Raises
+    ------
+    NotADirectoryError, FileNotFoundError
+        There is no such folder.
+    """
+    root = snapshot_dir.resolve(strict=True)
+    allowed = _recorded_links(snapshot_dir)
+    found: list[LandedFile] = []
+    for name, problem in walk_files(snapshot_dir):
+        relative = printable(name)
+        path = snapshot_dir / name
+        if problem is None:
+            found.append(_inspect(path, relative, root, allowed))
+        else:
+            found.append(LandedFile(relative, path, 0, problem))
+    return sorted(found, key=lambda file: file.relative)
+
+
+def walk_files(folder: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield the path of everything below a folder that is neither a folder, hidden nor a mark, and its problem.
+
+    A folder that cannot be listed is yielded itself, with the reason.
+
+    Raises
+    ------
+    OSError
+        When the folder itself cannot be listed.
+    """
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(folder / below) as entries:
+                listed = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
+        except OSError as error:
+            if not below:
+                raise
+            yield below, f"unreadable_file: a folder that cannot be listed ({errno.errorcode.get(error.errno or 0)})"
+            continue
+        for name, is_folder in listed:
+            if name.startswith(".") or name == SUCCESS:
+                continue
+            path = f"{below}/{name}" if below else name
+            if is_folder:
+                waiting.append(path)
+            else:
+                yield path, None
+
+
+def _inspect(path: Path, relative: str, root: Path, allowed: dict[str, str]) -> LandedFile:
+    problem: str | None = None
+    size, link = 0, False
+    try:
+        link = path.is_symlink()
+        if link:
+            target = path.resolve(strict=True)
+            if not target.is_relative_to(root) and allowed.get(relative) != str(target):
+                problem = "outside_landing: a link that leads out of the landing folder"
+            elif target.is_dir():
+                problem = "outside_landing: a link to a folder"
+        about = path.stat()
+        if problem is None and not stat.S_ISREG(about.st_mode):
+            problem = "unreadable_file: not a regular file"
+        elif problem is None:
+            size = about.st_size
+            if not os.access(path, os.R_OK):
+                problem = "unreadable_file: no permission to read"
+    except (OSError, RuntimeError) as error:
+        kind = type(error).__name__
+        problem = f"outside_landing: a broken link ({kind})" if link else f"unreadable_file: {kind}"
+    return LandedFile(relative, path, size, problem)
+
+
+def printable(name: str) -> str:
+    r"""Return a file name or path as text, one text for each name and one name for each text.
+
+    Bytes that are not UTF-8 are written as ``\xNN``; so is a backslash that stands before what looks like that.
+    """
+    text = _ESCAPE.sub(lambda found: f"\\x5c{found[0][1:]}", name)
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def landed_path(folder: Path, relative: str) -> Path:
+    """Return where the file lies whose relative path :func:`printable` wrote."""
+    name = b"".join(
+        bytes([int(part, 16)]) if number % 2 else part.encode("utf-8", "surrogateescape")
+        for number, part in enumerate(_ESCAPE.split(relative))
+    )
+    return folder / os.fsdecode(name)
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file that may have been exchanged for a pipe or a device since it was listed, without ever waiting.
+
+    Raises
+    ------
+    OSError
+        When it cannot be opened, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def links_file(snapshot_dir: Path) -> Path:
+    """Return where the links of a snapshot are written down that ``gem land`` made."""
+    return snapshot_dir.parent.parent / LINKS_FOLDER / f"{snapshot_dir.name}.json"
+
+
+def _recorded_links(snapshot_dir: Path) -> dict[str, str]:
+    try:
+        with open_regular(links_file(snapshot_dir)) as handle:
+            written = json.loads(handle.read())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {str(k): str(v) for k, v in written.items()} if isinstance(written, dict) else {}
+
+
+def landed_digests(snapshot_dir: Path, cache_file: Path | None = None) -> list[tuple[str, int, str]]:
+    """Return (relative path, size in bytes, SHA-256 of the content) of every data file, sorted by path.
+
+    A file that must not or cannot be opened has its problem in place of the digest.
+
+    Parameters
+    ----------
+    snapshot_dir
+        Folder of the snapshot.
+    cache_file
+        Where digests of single files are remembered under path, size and times, so that a second call reads only what
+        changed. A cache that cannot be read or written is done without.
+    """
+    remembered = _read_cache(cache_file)
+    fresh: dict[str, list[int | str]] = {}
+    found: list[tuple[str, int, str]] = []
+    for file in landed_files(snapshot_dir):
+        digest, entry = _file_digest(file, remembered)
+        if entry is not None:
+            fresh[file.relative] = entry
+        found.append((file.relative, file.n_bytes, digest))
+    if cache_file is not None and fresh != remembered:
+        try:
+            make_dirs(cache_file.parent)
+            write_atomic(cache_file, json.dumps(fresh, sort_keys=True).encode("utf-8"))
+        except OSError:
+            pass
+    return found
+
+
+def fingerprint(snapshot_dir: Path, cache_file: Path | None = None) -> str:
+    """Return the SHA-256 over the lines of :func:`landed_digests`: the version of a snapshot's content."""
+    return fingerprint_of(landed_digests(snapshot_dir, cache_file))
+
+
+def fingerprint_of(digests: Iterable[tuple[str, int, str]]) -> str:
+    """Return the version of a snapshot's content from what :func:`landed_digests` gave."""
+    total = hashlib.sha256()
+    for line in digests:
+        total.update(json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n")
+    return total.hexdigest()
+
+
+def _read_cache(cache_file: Path | None) -> dict[str, list[int | str]]:
+    try:
+        loaded = json.loads(cache_file.read_bytes()) if cache_file is not None else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(loaded, dict):
+        return {}
+    return {k: v for k, v in loaded.items() if isinstance(v, list) and len(v) == 4}
+
+
+def _file_digest(file: LandedFile, remembered: dict[str, list[int | str]]) -> tuple[str, list[int | str] | None]:
+    """Return the digest and, where it may be remembered, its cache entry."""
+    if file.problem is not None:
+        return file.problem, None
+    try:
+        started = time.time_ns()
+        with open_regular(file.path) as handle:
+            state = _state(handle)
+            known = remembered.get(file.relative)
+            if known is not None and known[:3] == state:
+                return str(known[3]), known
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            settled = max(state[1:]) < started - _SETTLED_NS and _state(handle) == state
+    except OSError as error:
+        return f"unreadable_file: {type(error).__name__}", None
+    return digest, [*state, digest] if settled else None
+
+
+def _state(handle: BufferedReader) -> list[int]:
+    """Size and times of an open file; the time of its last change of any kind cannot be set by hand."""
+    about = os.fstat(handle.fileno())
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]
