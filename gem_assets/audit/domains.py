@@ -5,19 +5,19 @@ The registrable domain is the label below a public suffix under which a registry
 part is used, by which a page of ``someone.github.io`` counts for ``github.io``, whose holder is the one that can be
 asked. Addresses without a name (IP numbers, single labels) count as they are.
 
-Cost: one grouping by host in DuckDB, then one look-up per distinct host.
+Cost: one grouping by host in DuckDB, then one look-up per distinct host, and per address with an unusual one.
 """
 
 import math
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import pyarrow as pa
-from publicsuffixlist import PublicSuffixList
 from pydantic import BaseModel, ConfigDict
+
+from gem_assets.corpus.addresses import canonical_host, is_number, read_address, suffixes
 
 DOMAIN_SCHEMA: Final = pa.schema(
     [
@@ -28,8 +28,9 @@ DOMAIN_SCHEMA: Final = pa.schema(
         ("bytes", pa.int64()),
     ]
 )
-_HOST: Final = r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^/:?#]*)"
-_NAME, _IPV6 = re.compile(r"[a-z0-9_][a-z0-9_.-]*"), re.compile(r"\[[0-9a-f:.]+\]")
+# addresses with a plain host are grouped by it, so that few are left to be read one by one
+_PLAIN: Final = r"^(https?://[a-zA-Z0-9.-]+)(?:[/?#]|$)"
+_NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_-]{1,63})*")
 _TOP_SHARE, _SME_SHARE, _SME_MOST = 0.10, 0.05, 1000
 
 
@@ -46,24 +47,13 @@ class DomainShare(BaseModel):
     share: float
 
 
-@lru_cache(maxsize=1)
-def suffixes() -> PublicSuffixList:
-    """Return the ICANN part of the bundled Public Suffix List."""
-    return PublicSuffixList(only_icann=True)
-
-
 def registrable_domain(host: str) -> str | None:
     """Return the registrable domain of a host name; None where it is no host name.
 
-    International names are compared in their ASCII form.
+    International names are compared in their ASCII form (UTS 46).
     """
-    name = host.strip().strip(".").lower()
-    if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            return None
-    if _IPV6.fullmatch(name) or name.replace(".", "").isdigit():
+    name = canonical_host(host.strip().strip("."))
+    if name is None or is_number(name):
         return name
     return (suffixes().privatesuffix(name) or name) if _NAME.fullmatch(name) else None
 
@@ -79,15 +69,15 @@ def count_domains(documents: Path) -> pa.Table:
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")
         rows = database.execute(
-            "SELECT lower(regexp_extract(url, ?, 1)) AS host, count(*), sum(multiplicity)::BIGINT, "
+            "SELECT coalesce(nullif(regexp_extract(url, ?, 1), ''), url) AS site, count(*), sum(multiplicity)::BIGINT, "
             "sum(multiplicity * n_tokens)::BIGINT, sum(multiplicity * n_bytes)::BIGINT "
-            "FROM d WHERE url IS NOT NULL GROUP BY host",
-            [_HOST],
+            "FROM d WHERE url IS NOT NULL GROUP BY site",
+            [_PLAIN],
         )
         found: dict[str, list[int]] = {}
         while batch := rows.fetchmany(10_000):
-            for host, *counts in batch:
-                domain = registrable_domain(host)
+            for site, *counts in batch:
+                domain = registrable_domain(read_address(site).host or "")
                 if domain is not None:
                     total = found.setdefault(domain, [0, 0, 0, 0])
                     for i, count in enumerate(counts):

@@ -1,3 +1,5 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.audit.domains import count_domains, listed, registrable_domain, shares_of
@@ -17,6 +19,8 @@ from gem_assets.lineage.audit import DOCUMENTS_NAME
         ("192.0.2.7", "192.0.2.7"),
         ("[2001:db8::1]", "[2001:db8::1]"),
         ("www.münchen.de", "xn--mnchen-3ya.de"),
+        ("www.straße.de", "xn--strae-oqa.de"),
+        ("ｅxample．com", "example.com"),
         ("=cmd()", None),
         ("-x.com", None),
         ("a" * 80 + "ü.de", None),
@@ -37,6 +41,16 @@ def test_bytes_count_every_repetition_and_hosts_of_one_domain_add_up(pack, accou
     first = shares_of(table, account.facts.report.n_bytes, 1)
     assert len(first) == 1
     assert first[0].share == pytest.approx(first[0].bytes / account.facts.report.n_bytes)
+
+
+def test_spellings_of_a_host_count_for_one_domain(tmp_path):
+    urls = ["https://www.straße.de/a", "HTTP://XN--strae-oqa.DE", "//straße.de/b", "xn--strae-oqa.de/c",
+            "https:\\\\me@ｓtraße.de.\\d", "https://strasse.de/", "no address", None]  # fmt: skip
+    ones = [1] * len(urls)
+    rows = pa.table({"url": pa.array(urls, pa.string()), "multiplicity": ones, "n_tokens": ones, "n_bytes": ones})
+    pq.write_table(rows, tmp_path / DOCUMENTS_NAME)
+    found = {row["domain"]: row["documents"] for row in count_domains(tmp_path / DOCUMENTS_NAME).to_pylist()}
+    assert found == {"xn--strae-oqa.de": 5, "strasse.de": 1}
 
 
 @pytest.mark.parametrize(
