@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gem_assets.lineage.artifacts import Artifact, Entry
 from gem_assets.lineage.blocklist import BLOCKLIST_NAME, BlocklistError
-from gem_assets.lineage.certificate import read_certificate
+from gem_assets.lineage.certificate import checked_requests, read_certificate
 from gem_assets.lineage.durable import is_abandoned
 from gem_assets.lineage.manifest import stage_name
 from gem_assets.lineage.rows import RowDigest
@@ -389,7 +389,7 @@ def _takedowns(store: StoreResource) -> Iterator[Finding]:
     if store.blocklist is None:
         return
     try:
-        requests = store.blocklist.requests()
+        requests = checked_requests(store.artifacts)
     except BlocklistError as error:
         yield Finding(
             kind="blocklist_damaged", severity="error", where=BLOCKLIST_NAME, message=str(error),

@@ -156,7 +156,7 @@ def takedown_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -
             earlier = read_certificate(store.root, request.id)
             if earlier is None or earlier.state == "pending":
                 found = issue(store.artifacts, store.tables, request)
-                issued.extend([request.id] if found.state == "complete" else [])
+                issued.extend([request.id] if found.state != "pending" else [])
     if issued:
         context.log.info(f"takedowns complete: {', '.join(issued)}")
     if context.cursor == version:

@@ -25,7 +25,8 @@ from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangl
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.lineage.artifacts import Artifact
-from gem_assets.lineage.blocklist import Matcher
+from gem_assets.lineage.blocklist import BlockEntry, Matcher
+from gem_assets.lineage.certificate import checked_requests
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import FileRef, InputRef
 from gem_assets.lineage.takedown import BLOCKED_BY, applied_entries, blocklist_input, unapplied
@@ -50,6 +51,8 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
         When the snapshot has not landed completely, or its name is none, or its files changed while they were read.
     NothingKeptError
         When not one document could be kept; nothing is written then.
+    BlocklistError
+        When the blocklist lacks something that was on it; nothing is read then.
     """
     landed = landed_input(settings, snapshot)
     config = settings.corpus
@@ -59,7 +62,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     shards = {name: shard_files(artifact) for name, artifact in standing.items()} if across else {}
     stage_with = partial(_stage, store, snapshot, config, landed)
 
-    entries = store.blocklist.entries() if store.blocklist is not None else []
+    entries = blocked_entries(store)
     if current is not None and not _dangles(store, current, shards) and not unapplied(current, entries):
         borrowed = borrowed_inputs(store, current.path / DUPLICATES_FILE)
         hung = hung_input(current.manifest.metrics.get(HUNG), settings.shard_timeout_s)
@@ -105,6 +108,20 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
                     **({HUNG: report.hung} if report.hung else {}),
                 }
     return stage
+
+
+def blocked_entries(store: StoreResource) -> list[BlockEntry]:
+    """Return what must not be kept, once the list is known to be whole.
+
+    Raises
+    ------
+    BlocklistError
+        When the list lacks something that was on it; see :func:`gem_assets.lineage.certificate.checked_requests`.
+    """
+    if store.blocklist is None:
+        return []
+    checked_requests(store.artifacts)
+    return store.blocklist.entries()
 
 
 def landed_input(settings: Settings, snapshot: str) -> InputRef:

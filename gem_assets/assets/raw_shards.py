@@ -48,11 +48,12 @@ def raw_shards(
     from gem_assets.assets.ingestion import NothingKeptError, ingest_once
     from gem_assets.corpus.description import describe_snapshot
     from gem_assets.corpus.landing import LandingError
+    from gem_assets.lineage.blocklist import BlocklistError
 
     snapshot = context.partition_key
     try:
         stage = ingest_once(store, engine, settings.load(), snapshot)
-    except (LandingError, NothingKeptError) as problem:
+    except (LandingError, NothingKeptError, BlocklistError) as problem:
         raise dg.Failure(str(problem), allow_retries=False) from problem
     manifest = stage.artifact.manifest
     shards = store.shards([stage.artifact.ref()])[snapshot]

@@ -10,7 +10,7 @@ from gem_assets.cli.app import DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
-    from gem_assets.lineage.certificate import Certificate
+    from gem_assets.lineage.certificate import Asked, Certificate
     from gem_assets.settings import Settings
 
 _FOLLOWING = {
@@ -30,6 +30,12 @@ _FOLLOWING = {
     "training_order",
     "mixture_audit",
 }
+_STATES = {
+    "pending": "pending",
+    "complete": "complete",
+    "partly_found": "nothing is left of what was found, and some of it was not found",
+    "nothing_found": "nothing was found",
+}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -39,7 +45,9 @@ def takedown(
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WHAT]...", help="An address, a domain, doc_id:<32 hex> or content:<32 hex>.", show_default=False
+            metavar="[WHAT]...",
+            help="An address, a domain, prefix:<address>, source:<name>, doc_id:<32 hex> or content:<32 hex>.",
+            show_default=False,
         ),
     ] = None,
     file: Annotated[
@@ -53,7 +61,10 @@ def takedown(
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take documents down: out of shards, tables and future orders, with an account of every mixture that held them."""
+    """Take documents down: out of shards, tables and future orders, with an account of every mixture that held them.
+
+    The exit code is 1 if anything asked for was not found, or with --apply is still in force.
+    """
     from gem_assets.lineage.blocklist import Blocklist, parse_entry
     from gem_assets.lineage.certificate import issue, request_takedown
     from gem_assets.settings import load_existing
@@ -77,7 +88,7 @@ def takedown(
         request = next((one for one in listed if made is not None and one.id == made.request), listed[-1])
         made = issue(store.artifacts, store.tables, request, write=not dry_run)
     _show(made, settings, as_json=as_json)
-    if apply and not dry_run and made.state == "pending":
+    if _not_found(made) or (apply and not dry_run and made.state == "pending"):
         raise typer.Exit(1)
 
 
@@ -88,7 +99,10 @@ def certificate(
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search everything in force again and write the certificates; exit code 1 while something is still there."""
+    """Search everything in force again and write the certificates.
+
+    The exit code is 1 while something is still there, or if something asked for was never found.
+    """
     from gem_assets.lineage.certificate import certify
     from gem_assets.settings import load_existing
     from resources.store import StoreResource
@@ -103,7 +117,7 @@ def certificate(
     else:
         for one in found:
             _show(one, settings, as_json=False)
-    if any(one.state == "pending" for one in found):
+    if any(one.state == "pending" or _not_found(one) for one in found):
         raise typer.Exit(1)
 
 
@@ -194,9 +208,10 @@ def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
         print_json(one)
         return
     out = console()
-    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}", markup=False)
-    shown = ", ".join(one.entries[:5]) + (f" and {len(one.entries) - 5} more" if len(one.entries) > 5 else "")
-    out.print(f"  asked for      {shown}", markup=False)
+    state = _STATES[one.state]
+    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {state}", markup=False)
+    for asked in one.asked:
+        _show_asked(asked, out)
     out.print(f"  documents      {one.documents}, duplicates included, in {len(one.places)} places", markup=False)
     _show_lists(one, out)
     from gem_assets.lineage.certificate import certificate_path
@@ -208,6 +223,25 @@ def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
         out.print(
             "  `gem dev` makes the stale results again by itself; `gem takedown --apply` does it now", markup=False
         )
+
+
+def _show_asked(asked: "Asked", out: Console) -> None:
+    """Print one line for what was asked for, and one for each thing that it does not name and may have meant."""
+    if asked.documents:
+        found = f"{asked.documents} documents, {asked.duplicates} duplicates, in {len(asked.mixtures)} mixtures"
+    elif asked.kept_out_of:
+        found = f"nothing was found; it has been kept out of {', '.join(asked.kept_out_of)} since"
+    else:
+        found = "nothing was found; it is kept out of what lands later"
+    out.print(f"  asked for      {asked.entry}: {found}", markup=False, soft_wrap=True)
+    for near in asked.near:
+        out.print(
+            f"    not taken down {near.what}: {near.documents} places ({near.differs})", markup=False, soft_wrap=True
+        )
+
+
+def _not_found(one: "Certificate") -> bool:
+    return any(not asked.documents and not asked.kept_out_of for asked in one.asked)
 
 
 def _show_lists(one: "Certificate", out: Console) -> None:

@@ -1,9 +1,9 @@
-"""What must not be kept: addresses, sites, documents and texts that rights holders asked to take down.
+"""What must not be kept: addresses, sites, sources, documents and texts that rights holders asked to take down.
 
 One append-only file, ``<data root>/blocklist.jsonl``, one line a request: what was asked for, the digests of the texts
-found there (so that a copy at another address does not come back) and the ids of the documents that were held. A line
-counts once its newline is on the disk; a last line without one was never acknowledged and is cut off by the next
-append.
+found there (so that a copy at another address does not come back) and the ids of the documents that were held. The
+lines are chained (:mod:`gem_assets.lineage.chain`): a list that was shortened, emptied, torn or edited is refused, and
+with it every ingest.
 
 :class:`Matcher` tells which candidate rows the list concerns, and remembers which entries met a row at all: only those
 go into the identity of a snapshot, so a request changes the snapshots that it concerns and no other.
@@ -12,16 +12,13 @@ go into the identity of a snapshot, so a request changes the snapshots that it c
 # pyarrow.compute makes its functions at import
 # pyright: reportAttributeAccessIssue=false
 
-import logging
-import os
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -29,39 +26,28 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from gem_assets.lineage.durable import file_lock, fsync_dir, make_dirs
+from gem_assets.corpus.addresses import canonical_host, is_number, read_address
+from gem_assets.lineage.chain import PREVIOUS, Chain, ChainedFile, ChainError, Head
+from gem_assets.lineage.entries import BlockEntry, BlocklistError, Kind, parse_entry, source_form
 
-logger = logging.getLogger(__name__)
+__all__ = ["BlockEntry", "BlockRequest", "Blocklist", "BlocklistError", "Count", "Matcher", "parse_entry"]
 
 BLOCKLIST_NAME = "blocklist.jsonl"
-Kind = Literal["url", "domain", "doc_id", "content"]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
-_HEX32 = re.compile(r"[0-9a-f]{32}")
-_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
-_PORTS = {"http": 80, "https": 443}
-_MOST_PROBES = 64
+_PAGES: tuple[Kind, ...] = ("url", "prefix")
+_NOTHING: tuple[set[str], set[str]] = (set(), set())
+# an address whose host needs no more than lower case to be compared, or is none that a browser reads
+_PLAIN_HOST = r"^[Hh][Tt][Tt][Pp][Ss]?://(?P<host>[A-Za-z0-9._-]+)(?::[0-9]*)?(?:[/?#].*)?$"
 
 
-class BlocklistError(ValueError):
-    """A request that cannot be understood, or a list that was damaged by something else than a cut-off write."""
-
-
-class BlockEntry(BaseModel):
-    """One thing that must not be kept; ``value`` is in the form in which documents are compared."""
+class Count(BaseModel):
+    """How many documents an entry named when it was asked for, and how many more were duplicates of those."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind
-    value: str = Field(min_length=1)
-
-    @property
-    def id(self) -> str:
-        """32 hex digits that name the entry without quoting it."""
-        return sha256(f"{self.kind}:{self.value}".encode()).hexdigest()[:32]
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.value}"
+    documents: int = Field(ge=0)
+    duplicates: int = Field(ge=0)
 
 
 class BlockRequest(BaseModel):
@@ -79,6 +65,8 @@ class BlockRequest(BaseModel):
         Content digests of the texts found there, and of their duplicates.
     documents
         Ids of every document that was held, in any version that is still on disk.
+    found
+        For each entry what it found; empty in requests that are older than this field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,89 +77,12 @@ class BlockRequest(BaseModel):
     entries: tuple[BlockEntry, ...] = Field(min_length=1)
     copies: tuple[Hex32, ...] = ()
     documents: tuple[Hex32, ...] = ()
+    found: tuple[Count, ...] = ()
 
     @property
     def all_entries(self) -> list[BlockEntry]:
         """What was asked for, and an entry for each copy."""
         return [*self.entries, *(BlockEntry(kind="content", value=digest) for digest in self.copies)]
-
-
-def parse_entry(text: str) -> BlockEntry:
-    """Return the entry that a line of a request means.
-
-    Parameters
-    ----------
-    text
-        ``url:…``, ``domain:…``, ``doc_id:…``, ``content:…``; an address with ``://`` or a bare domain needs no prefix.
-
-    Raises
-    ------
-    BlocklistError
-        When it is none of these.
-    """
-    text = text.strip()
-    prefix, colon, rest = text.partition(":")
-    kind = prefix.strip().lower()
-    if colon and kind in ("url", "domain", "doc_id", "content"):
-        return _entry(kind, rest.strip())
-    if "://" in text:
-        return _entry("url", text)
-    if _HEX32.fullmatch(text.lower()):
-        raise BlocklistError(f"{text!r} may be a document or a text: write doc_id:{text} or content:{text}")
-    return _entry("domain", text)
-
-
-def _entry(kind: str, value: str) -> BlockEntry:
-    match kind:
-        case "url":
-            if not value or any(character.isspace() for character in value):
-                raise BlocklistError(f"{value[:200]!r} is no address: it is empty or holds blanks")
-            return BlockEntry(kind="url", value=normal_url(value))
-        case "domain":
-            host = _ascii_host(value.lower().removeprefix("*.").strip("."))
-            if not _DOMAIN.fullmatch(host):
-                raise BlocklistError(
-                    f"{value[:200]!r} is neither an address (with ://), a domain such as example.org, nor "
-                    "doc_id:<32 hex> or content:<32 hex>"
-                )
-            return BlockEntry(kind="domain", value=host)
-        case _:
-            if not _HEX32.fullmatch(value.lower()):
-                raise BlocklistError(f"{kind}:{value[:200]} is no digest: 32 hexadecimal digits are needed")
-            return BlockEntry(kind="doc_id" if kind == "doc_id" else "content", value=value.lower())
-
-
-def normal_url(url: str) -> str:
-    """Return an address in the form in which addresses are compared; what is no address stays as it is.
-
-    Scheme and host in lower case, ``https`` for ``http``, no default port, no fragment, ``/`` for no path.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return url
-    scheme = parts.scheme.lower()
-    if scheme not in _PORTS or not host:
-        return url
-    place = _ascii_host(host) + (f":{port}" if port not in (None, _PORTS[scheme]) else "")
-    return urlunsplit(("https", place, parts.path or "/", parts.query, ""))
-
-
-def host_of(url: str) -> str | None:
-    """Return the host of an address in ASCII, or None where there is none."""
-    try:
-        host = urlsplit(url).hostname
-    except ValueError:
-        return None
-    return _ascii_host(host) if host else None
-
-
-def _ascii_host(host: str) -> str:
-    try:
-        return host.rstrip(".").encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return host.rstrip(".").lower()
 
 
 class Matcher:
@@ -185,60 +96,112 @@ class Matcher:
 
     def __init__(self, entries: Iterable[BlockEntry]) -> None:
         self.entries = {entry.id: entry for entry in entries}
-        by_kind: dict[Kind, dict[str, str]] = {"url": {}, "domain": {}, "doc_id": {}, "content": {}}
+        self._values: dict[Kind, dict[str, set[str]]] = {kind: {} for kind in get_args(Kind)}
         for name, entry in self.entries.items():
-            by_kind[entry.kind][entry.value] = name
-        self._urls, self._domains = by_kind["url"], by_kind["domain"]
+            self._values[entry.kind].setdefault(entry.compared, set()).add(name)
         self._digests = {
             column: (known, pa.array(list(known), pa.string()))
-            for column, known in (("doc_id", by_kind["doc_id"]), ("content_digest", by_kind["content"]))
+            for column, known in (("doc_id", self._values["doc_id"]), ("content_digest", self._values["content"]))
             if known
         }
+        self._places = any(self._values[kind] for kind in ("url", "prefix", "domain", "source"))
+        self._page_hosts = {read_address(value).host for kind in _PAGES for value in self._values[kind]}
+        self._hosts: dict[str, bool] = {}
         self.hits: set[str] = set()
 
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Return the rows that must not be kept, bool (n,); columns doc_id, url and, if it is there, content_digest."""
+        """Return the rows that must not be kept, bool (n,); see :meth:`named` for the columns."""
         mask = np.zeros(batch.num_rows, bool)
-        for name, (known, values) in self._digests.items():
-            if name not in batch.schema.names:
-                continue
-            column = batch.column(name)
-            found = pc.is_in(column, value_set=values)
-            self.hits.update(known[value] for value in column.filter(found).unique().to_pylist())
-            mask |= found.to_numpy(zero_copy_only=False)
-        if self._urls or self._domains:
-            column = batch.column("url")
-            for row in np.flatnonzero(self._worth_parsing(column)):
-                named = self._named(str(column[int(row)]))
-                self.hits.update(named)
-                mask[row] |= bool(named)
+        for row, names in self.named(batch).items():
+            mask[row] = True
+            self.hits.update(names)
         return mask
 
-    def _named(self, url: str) -> list[str]:
-        found = [self._urls[form] for form in (normal_url(url),) if form in self._urls]
-        host = host_of(url) if self._domains else None
-        while host:
-            if host in self._domains:
-                found.append(self._domains[host])
-            host = host.partition(".")[2]
+    def named(self, batch: pa.RecordBatch) -> dict[int, set[str]]:
+        """Return the rows that entries name, with the ids of those entries.
+
+        Columns doc_id, content_digest, url and source are looked at where the batch has them. The address of a document
+        is its ``url``; where that is none, its ``source`` if that is one. Domains are looked for in both.
+        """
+        found: dict[int, set[str]] = {}
+        for column, (known, values) in self._digests.items():
+            if column in batch.schema.names:
+                digests = batch.column(column).cast(pa.string())
+                named = pc.is_in(digests, value_set=values).to_numpy(zero_copy_only=False)
+                for row in np.flatnonzero(named).tolist():
+                    found.setdefault(row, set()).update(known[digests[row].as_py()])
+        if self._places:
+            for row, names in self._by_place(batch):
+                found.setdefault(row, set()).update(names)
         return found
 
-    @cached_property
-    def _probes(self) -> list[str] | None:
-        """Text that an address must hold to be worth parsing; None when every address has to be parsed."""
-        hosts = {host_of(url) or url for url in self._urls} | set(self._domains)
-        plain = all(host.isascii() and "xn--" not in host for host in hosts)
-        return sorted(hosts) if plain and len(hosts) <= _MOST_PROBES else None
+    def _by_place(self, batch: pa.RecordBatch) -> Iterator[tuple[int, set[str]]]:
+        urls, sources = (
+            batch.column(name).cast(pa.string())
+            if name in batch.schema.names
+            else pa.nulls(batch.num_rows, pa.string())
+            for name in ("url", "source")
+        )
+        of_source = {one: self._of_source(one) for one in sources.unique().to_pylist() if one is not None}
+        concerned = pa.array([one for one, sets in of_source.items() if any(sets)], pa.string())
+        rows = self._worth_reading(urls) | pc.is_in(sources, value_set=concerned).to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(rows).tolist():
+            site, page = of_source.get(sources[row].as_py(), _NOTHING)
+            url = urls[row].as_py()
+            address = read_address(url) if url is not None else None
+            named = self._of_page(address.key) | self._of_host(address.host) if address is not None else set[str]()
+            named |= site | (page if address is None or address.host is None else set())
+            if named:
+                yield row, named
 
-    def _worth_parsing(self, column: pa.Array) -> NDArray[np.bool_]:
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        if self._probes is None:
-            return valid
-        hit = np.zeros(len(column), bool)
-        for probe in self._probes:
-            found = pc.match_substring(column, probe, ignore_case=True)
-            hit |= pc.fill_null(found, fill_value=False).to_numpy(zero_copy_only=False)
-        return hit & valid
+    def _worth_reading(self, urls: pa.Array) -> NDArray[np.bool_]:
+        """Return the rows whose address may be named; the others have a plain host that no entry concerns."""
+        hosts = pc.struct_field(pc.extract_regex(urls, _PLAIN_HOST), "host").dictionary_encode()
+        concerned = np.array([self._concerns(host) for host in hosts.dictionary.to_pylist()] + [True], bool)
+        places = pc.fill_null(hosts.indices, len(hosts.dictionary)).to_numpy(zero_copy_only=False)
+        return concerned[places] & urls.is_valid().to_numpy(zero_copy_only=False)
+
+    def _concerns(self, plain: str) -> bool:
+        if plain not in self._hosts:
+            host = canonical_host(plain)
+            self._hosts[plain] = host is None or host in self._page_hosts or bool(self._of_host(host))
+        return self._hosts[plain]
+
+    def _of_page(self, key: str) -> set[str]:
+        """Entries that name a page, or something that it is below."""
+        found = set(self._values["url"].get(key, ()))
+        if self._values["prefix"]:
+            for above in _above(key):
+                found.update(self._values["prefix"].get(above, ()))
+        return found
+
+    def _of_host(self, host: str | None) -> set[str]:
+        found: set[str] = set()
+        while host and self._values["domain"]:
+            found.update(self._values["domain"].get(host, ()))
+            host = None if is_number(host) else host.partition(".")[2]
+        return found
+
+    def _of_source(self, source: str) -> tuple[set[str], set[str]]:
+        """Entries that name a source or its site, and those that name it as a page."""
+        key, host, _ = read_address(source)
+        site = self._of_host(host) | self._values["source"].get(source_form(source), set())
+        # example.org as a source means a site, and not its home page
+        return site, self._of_page(key) if re.search(r"[/\\]", source) else set()
+
+
+def _above(key: str) -> Iterator[str]:
+    """Yield an address and what it is below: cut before and after each slash, before its query, between parameters."""
+    yield key
+    path, mark, query = key.partition("?")
+    start = path.find("/", path.find("://") + 3)
+    for place in range(max(start, 0), len(path)):
+        if path[place] == "/":
+            yield path[: place + 1]
+            yield path[:place]
+    if mark:
+        yield path
+        yield from (f"{path}?{query[:place]}" for place, sign in enumerate(query) if sign == "&")
 
 
 class Blocklist:
@@ -252,6 +215,7 @@ class Blocklist:
 
     def __init__(self, root: str | Path) -> None:
         self.path = Path(root) / BLOCKLIST_NAME
+        self._file = ChainedFile(self.path)
 
     def requests(self) -> list[BlockRequest]:
         """Return the requests, oldest first.
@@ -259,41 +223,40 @@ class Blocklist:
         Raises
         ------
         BlocklistError
-            When a line before the last is damaged: leaving it out would let documents back in.
+            When the list is not what was written: leaving out what it lacks would let documents back in.
         """
-        try:
-            data = self.path.read_bytes()
-        except FileNotFoundError:
-            return []
         found: list[BlockRequest] = []
-        lines = data.split(b"\n")
-        if lines[-1]:
-            logger.warning("%s ends in a line that was cut off; it was never acknowledged and does not count",
-                           self.path)  # fmt: skip
-        for number, line in enumerate(lines[:-1], 1):
+        for number, line in enumerate(self.chain().lines, 1):
             try:
-                found.append(BlockRequest.model_validate_json(line))
-            except ValidationError as error:
-                raise BlocklistError(
-                    f"{self.path} line {number} is damaged ({error.error_count()} faults); restore it from a backup: "
-                    "without it, documents that were taken down could come back"
-                ) from error
+                found.append(BlockRequest.model_validate(_without_chain(json.loads(line))))
+            except (ValidationError, ValueError, RecursionError) as error:
+                raise self.damaged(f"line {number} is damaged ({_first(error)})") from error
         return found
+
+    def chain(self) -> Chain:
+        """Return the raw lines, once they are known to be the ones that were written."""
+        try:
+            return self._file.read()
+        except ChainError as error:
+            raise self.damaged(str(error)) from error
+
+    def head(self) -> Head:
+        """Return how far the list reaches: what a certificate names."""
+        return self.chain().reach
+
+    def damaged(self, why: str) -> BlocklistError:
+        """Return the error that stops every ingest, with the way out."""
+        return BlocklistError(
+            f"{self.path}: {why}. Restore it and {self._file.head_path.name} from a backup: without what it lacks, "
+            "documents that were taken down could come back. Nothing is ingested until then"
+        )
 
     def append(self, request: BlockRequest) -> None:
         """Add a request durably; on return it is on the disk."""
-        make_dirs(self.path.parent)
-        with file_lock(self.path.with_name(f".{BLOCKLIST_NAME}.lock"), purpose="append to the blocklist"):
-            created = not self.path.exists()
-            with self.path.open("ab+") as handle:
-                handle.seek(0)
-                whole = handle.read().rfind(b"\n") + 1
-                handle.truncate(whole)
-                handle.write(request.model_dump_json().encode() + b"\n")
-                handle.flush()
-                os.fsync(handle.fileno())
-            if created:
-                fsync_dir(self.path.parent)
+        try:
+            self._file.append(lambda _: request.model_dump(mode="json"))
+        except ChainError as error:
+            raise self.damaged(str(error)) from error
 
     def entries(self) -> list[BlockEntry]:
         """Return every entry once, sorted by id."""
@@ -310,6 +273,12 @@ def entries_version(ids: Iterable[str]) -> str:
     return sha256("\n".join(sorted(ids)).encode("ascii")).hexdigest()
 
 
-def matched_rows(batch: pa.RecordBatch, matcher: Matcher, columns: Sequence[str]) -> pa.RecordBatch:
-    """Return the rows of a batch that the list concerns, reduced to some columns."""
-    return batch.select(list(columns)).filter(pa.array(matcher(batch)))
+def _without_chain(content: object) -> object:
+    return {key: value for key, value in content.items() if key != PREVIOUS} if isinstance(content, dict) else content
+
+
+def _first(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return ": ".join(filter(None, [".".join(str(part) for part in first["loc"]), first["msg"]]))
+    return f"{error}"

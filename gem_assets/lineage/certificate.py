@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
@@ -29,18 +28,25 @@ from gem_assets.export.records import ExportHolding, find_in_exports
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlocklistError, BlockRequest, Matcher
+from gem_assets.lineage.chain import Head
 from gem_assets.lineage.durable import make_dirs, write_atomic
 from gem_assets.lineage.manifest import stage_name
+from gem_assets.lineage.near import Near
 from gem_assets.lineage.takedown import (
     CLUSTER_COUNTS,
     LABELS,
+    MATCHED,
     PROXY_TOKENS,
     RAW_SHARDS,
     FoundDocument,
+    Holding,
     TableScan,
+    count_found,
     find_documents,
     fitted_on,
     holdings,
+    kept_out,
+    near_misses,
     new_request,
 )
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
@@ -115,6 +121,36 @@ class Checked(_Frozen):
     rows: int
 
 
+class Asked(_Frozen):
+    """What came of one entry.
+
+    Attributes
+    ----------
+    documents, duplicates
+        Documents that it named when it was asked for, and how many more were duplicates of those.
+    mixtures
+        Published mixtures that held any of them, as ``asset identity``.
+    kept_out_of
+        Snapshots whose ingest has refused rows because of it.
+    near
+        What it does not name and may have been meant.
+    """
+
+    entry: str
+    documents: int
+    duplicates: int
+    mixtures: tuple[str, ...]
+    kept_out_of: tuple[str, ...]
+    near: tuple[Near, ...]
+
+
+class ListHead(_Frozen):
+    """How far the blocklist reached: lines, and the digest over all of them."""
+
+    lines: int
+    digest: str
+
+
 class OldVersion(_Frozen):
     """A table version, or a result, that is no longer in force and still holds documents."""
 
@@ -125,11 +161,18 @@ class OldVersion(_Frozen):
     tags: tuple[str, ...] = ()
 
 
+State = Literal["pending", "complete", "partly_found", "nothing_found"]
+
+
 class Certificate(_Frozen):
-    """Everything above for one request; ``documents`` counts distinct ids, ``places`` lists the first 10,000."""
+    """Everything above for one request; ``documents`` counts distinct ids, ``places`` lists the first 10,000.
+
+    ``complete`` says that every entry had found something and that nothing of it is left in anything in force;
+    ``partly_found`` that nothing is left and some entries had found nothing; ``nothing_found`` that none had.
+    """
 
     request: str
-    state: Literal["pending", "complete"]
+    state: State
     requested_at: datetime
     issued_at: datetime
     reason: str
@@ -144,6 +187,8 @@ class Certificate(_Frozen):
     fitted_on: dict[str, int]
     exports: tuple[ExportHolding, ...] = ()
     beyond_reach: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    blocklist: ListHead | None = None
 
     def to_bytes(self) -> bytes:
         """Return the JSON text."""
@@ -173,9 +218,10 @@ def issue(
     earlier = read_certificate(store.root, request.id)
     found = find_documents(store, request.all_entries)
     places = {_key(place): place for place in (earlier.places if earlier else ())}
-    places |= {_key(place): place for place in _places(found, Matcher(request.entries))}
+    places |= {_key(place): place for place in _places(found, {entry.id for entry in request.entries})}
     held = {(one.asset, one.identity): one for one in (earlier.held_by if earlier else ())}
-    for one in holdings(store, tables, found):
+    holding = holdings(store, tables, found)
+    for one in holding:
         held[one.asset, one.identity] = Held(
             asset=one.asset, identity=one.identity, documents=one.documents,
             exposures=one.exposures, tokens=one.tokens, in_force=one.current,
@@ -188,10 +234,11 @@ def issue(
         or any(one.in_force for one in held.values())
         or any(one.inside and one.state == "holds" for one in exports)
     )
-    state: Literal["pending", "complete"] = "pending" if left else "complete"
+    asked = tuple(_asked(store, request, found, holding, earlier))
+    head = Blocklist(store.root).head()
     certificate = Certificate(
         request=request.id,
-        state=state,
+        state=_state(request, asked, left=left),
         requested_at=request.at,
         issued_at=(at or datetime.now(UTC)).replace(microsecond=0),
         reason=request.reason,
@@ -206,6 +253,8 @@ def issue(
         fitted_on=dict(fitted_on(store, request.documents)),
         exports=exports,
         beyond_reach=tuple(_beyond_reach(exports)),
+        asked=asked,
+        blocklist=ListHead(lines=head.lines, digest=head.digest),
     )
     path = certificate_path(store.root, request.id)
     if write and (earlier is None or _timeless(earlier) != _timeless(certificate)):
@@ -221,6 +270,74 @@ def _beyond_reach(exports: Sequence[ExportHolding]) -> Iterator[str]:
     for one in exports:
         if one.state in ("not searched", "not found", "replaced") or (one.state == "holds" and not one.inside):
             yield f"{one.trainer} export at {one.path} of {one.at:%Y-%m-%d}: {one.state}, {one.searched}"
+
+
+def _state(request: BlockRequest, asked: Sequence[Asked], *, left: bool) -> State:
+    if left:
+        return "pending"
+    met = [one.documents > 0 for one in asked]
+    if all(met) or (request.documents and not request.found):
+        # requests of earlier versions do not say which of their entries found something
+        return "complete"
+    return "partly_found" if any(met) else "nothing_found"
+
+
+def _asked(
+    store: ArtifactStore,
+    request: BlockRequest,
+    found: Sequence[FoundDocument],
+    holding: Sequence[Holding],
+    earlier: Certificate | None,
+) -> Iterator[Asked]:
+    """Yield the account of each entry; what the request or an earlier certificate says stays said."""
+    counts = count_found(request.entries, found)
+    for entry, count in zip(request.entries, request.found, strict=False):
+        counts[entry.id] = max(counts[entry.id], count, key=lambda one: (one.documents, one.duplicates))
+    before = {one.entry: one.mixtures for one in (earlier.asked if earlier else ())}
+    refused = kept_out(store)
+    near = near_misses(store, request.entries, [name for name, count in counts.items() if count.documents])
+    for entry in request.entries:
+        groups = {one.group for one in found if entry.id in one.named_by}
+        ids = {one.doc_id for one in found if one.group in groups}
+        mixtures = {f"{one.asset} {one.identity}" for one in holding if one.ids & ids}
+        yield Asked(
+            entry=str(entry),
+            documents=counts[entry.id].documents,
+            duplicates=counts[entry.id].duplicates,
+            mixtures=tuple(sorted(mixtures.union(before.get(str(entry), ())))),
+            kept_out_of=tuple(sorted(refused.get(entry.id, ()))),
+            near=near.of(entry),
+        )
+
+
+def checked_requests(store: ArtifactStore) -> list[BlockRequest]:
+    """Return the requests of a data root, once everything that ever named them agrees with the list.
+
+    The list is compared with its head record, with the heads that certificates name, and with the entries by which
+    committed snapshots say that rows were refused.
+
+    Raises
+    ------
+    BlocklistError
+        When the list lacks something; nothing may be ingested then.
+    """
+    blocklist = Blocklist(store.root)
+    chain, requests = blocklist.chain(), blocklist.requests()
+    known = {one.id for one in requests}
+    for path in sorted((Path(store.root) / CERTIFICATES).glob("*.json")):
+        written = read_certificate(store.root, path.stem)
+        if written is None:
+            continue
+        if written.request not in known:
+            raise blocklist.damaged(f"it lacks request {written.request}, of which {path} is the certificate")
+        head = written.blocklist
+        if head is not None and not chain.holds(Head(lines=head.lines, digest=head.digest)):
+            raise blocklist.damaged(f"its first {head.lines} lines are not those that {path} names")
+    entries = {entry.id for one in requests for entry in one.all_entries}
+    for name, snapshots in kept_out(store).items():
+        if name not in entries:
+            raise blocklist.damaged(f"it lacks the entry {name}, by which rows of {', '.join(snapshots)} were refused")
+    return requests
 
 
 def request_takedown(
@@ -250,7 +367,7 @@ def request_takedown(
     blocklist = Blocklist(store.root)
     found = find_documents(store, entries)
     request = new_request(entries, found, reason=reason, at=at)
-    listed = {entry.id for entry in blocklist.entries()}
+    listed = {entry.id for one in checked_requests(store) for entry in one.all_entries}
     if {entry.id for entry in request.all_entries} <= listed and set(request.documents) <= blocklist.documents():
         return None
     if not dry_run:
@@ -266,7 +383,7 @@ def certify(store: ArtifactStore, tables: Tables, request: str | None = None) ->
     BlocklistError
         When no request has that id.
     """
-    known = Blocklist(store.root).requests()
+    known = checked_requests(store)
     chosen = [one for one in known if request is None or one.id == request]
     if request is not None and not chosen:
         listed = ", ".join(one.id for one in known) or "none"
@@ -277,20 +394,17 @@ def certify(store: ArtifactStore, tables: Tables, request: str | None = None) ->
 def live_rows(store: ArtifactStore, tables: Tables, request: BlockRequest) -> Iterator[Checked]:
     """Yield, for everything in force that could hold documents of a request, how many rows it holds."""
     matcher = _matcher(request)
-    documents = pa.array(request.documents, pa.string())
     for snapshot in store.partitions(RAW_SHARDS):
         shards = store.current(RAW_SHARDS, snapshot)
         if shards is not None:
             paths = [*shard_paths(shards.path), shards.path / DUPLICATES_FILE]
-            rows = sum(int(matcher(batch).sum()) for batch in _columns(paths, ["doc_id", "content_digest", "url"]))
+            rows = sum(int(matcher(batch).sum()) for batch in _columns(paths, MATCHED))
             yield Checked(where=stage_name(RAW_SHARDS, snapshot), rows=rows)
     for table in sorted(_tables_in_force(store) & set(tables.tables())):
         yield Checked(where=f"table {table}", rows=_table_rows(tables, table, None, matcher))
     history = store.current(PAGES)
     if history is not None:
-        rows = sum(
-            int(matcher(batch).sum()) for batch in _columns([history.path / PAGES_NAME], ["content_digest", "url"])
-        )
+        rows = sum(int(matcher(batch).sum()) for batch in _columns([history.path / PAGES_NAME], MATCHED))
         yield Checked(where=PAGES, rows=rows)
     taxonomy = store.current(TAXONOMY)
     if taxonomy is not None:
@@ -301,7 +415,7 @@ def live_rows(store: ArtifactStore, tables: Tables, request: BlockRequest) -> It
         if asset == PROXY_TOKENS or asset.startswith(("training_order/", "mixture_audit/")):
             artifact = store.current(asset)
             if artifact is not None:
-                yield Checked(where=asset, rows=_order_rows(artifact, documents))
+                yield Checked(where=asset, rows=_order_rows(artifact, matcher))
 
 
 def old_versions(store: ArtifactStore, tables: Tables, request: BlockRequest) -> Iterator[OldVersion]:
@@ -328,7 +442,7 @@ def _result_rows(artifact: Artifact, request: BlockRequest, matcher: Matcher) ->
     match artifact.manifest.asset:
         case "raw_shards":
             paths = shard_paths(artifact.path)
-            return sum(int(matcher(batch).sum()) for batch in _columns(paths, ["doc_id", "content_digest", "url"]))
+            return sum(int(matcher(batch).sum()) for batch in _columns(paths, MATCHED))
         case "gis_taxonomy":
             return _exemplars(artifact, set(request.documents))
         case _:
@@ -337,7 +451,7 @@ def _result_rows(artifact: Artifact, request: BlockRequest, matcher: Matcher) ->
 
 def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
     """Return how many rows of a training order or audit belong to the documents."""
-    return _order_rows(artifact, pa.array(sorted(documents), pa.string()))
+    return _order_rows(artifact, Matcher(BlockEntry(kind="doc_id", value=name) for name in documents))
 
 
 def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact]]:
@@ -386,21 +500,13 @@ def _tables_in_force(store: ArtifactStore) -> set[str]:
 
 def _table_rows(tables: Tables, table: str, version: int | None, matcher: Matcher) -> int:
     names: list[str] = tables.schema(table, version).names
-    columns = [name for name in ("doc_id", "content_digest", "url") if name in names]
-    rows = 0
-    for batch in tables.scan(table, version=version, columns=columns):
-        if "url" not in columns:
-            batch = batch.append_column("url", pa.nulls(len(batch), pa.string()))  # noqa: PLW2901
-        rows += int(matcher(batch).sum())
-    return rows
+    columns = [name for name in MATCHED if name in names]
+    return sum(int(matcher(batch).sum()) for batch in tables.scan(table, version=version, columns=columns))
 
 
-def _order_rows(artifact: Artifact, documents: pa.Array) -> int:
+def _order_rows(artifact: Artifact, matcher: Matcher) -> int:
     paths = sorted(path for path in artifact.path.glob("*.parquet") if _has_ids(path))
-    return sum(
-        int(pc.sum(pc.is_in(batch.column("doc_id").cast(pa.string()), value_set=documents)).as_py() or 0)
-        for batch in _columns(paths, ["doc_id"])
-    )
+    return sum(int(matcher(batch).sum()) for batch in _columns(paths, MATCHED))
 
 
 def _counted_rows(store: ArtifactStore, snapshot: str, matcher: Matcher) -> int:
@@ -411,7 +517,7 @@ def _counted_rows(store: ArtifactStore, snapshot: str, matcher: Matcher) -> int:
         return 0
     counted = store.get(RAW_SHARDS, str(made[0]), snapshot)
     paths = shard_paths(counted.path) if counted is not None else []
-    return sum(int(matcher(batch).sum()) for batch in _columns(paths, ["doc_id", "content_digest", "url"]))
+    return sum(int(matcher(batch).sum()) for batch in _columns(paths, MATCHED))
 
 
 def _exemplars(taxonomy: Artifact, documents: set[str]) -> int:
@@ -429,18 +535,15 @@ def _columns(paths: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBat
     for path in paths:
         if path.is_file():
             with pq.ParquetFile(path, pre_buffer=False) as file:
-                yield from file.iter_batches(columns=columns)
+                held = file.schema_arrow.names
+                yield from file.iter_batches(columns=[name for name in columns if name in held])
 
 
-def _places(found: Sequence[FoundDocument], asked: Matcher) -> Iterator[Place]:
-    names = ("doc_id", "content_digest", "url")
-    schema = pa.schema([pa.field(name, pa.string()) for name in names])
-    columns = [pa.array([getattr(one, name) for one in found], pa.string()) for name in names]
-    direct = asked(pa.RecordBatch.from_arrays(columns, schema=schema)).tolist()
-    for one, named in zip(found, direct, strict=True):
+def _places(found: Sequence[FoundDocument], asked: set[str]) -> Iterator[Place]:
+    for one in found:
         yield Place(
             doc_id=one.doc_id, content_digest=one.content_digest, url=one.url, snapshot=one.snapshot, file=one.file,
-            offset=one.offset, kept=one.kept, asked=named,
+            offset=one.offset, kept=one.kept, asked=not asked.isdisjoint(one.named_by),
         )  # fmt: skip
 
 
@@ -454,4 +557,4 @@ def _still(store: ArtifactStore, held: Held) -> Held:
 
 
 def _timeless(certificate: Certificate) -> dict[str, Any]:
-    return certificate.model_dump(exclude={"issued_at"})
+    return certificate.model_dump(exclude={"issued_at", "blocklist"})

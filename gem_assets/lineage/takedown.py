@@ -13,22 +13,29 @@ Cost: one pass over three narrow columns of the shards for each round of duplica
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlockRequest, Matcher, entries_version, matched_rows
+from gem_assets.lineage.blocklist import (
+    BlockEntry,
+    Blocklist,
+    BlockRequest,
+    Count,
+    Matcher,
+    entries_version,
+)
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import InputRef
+from gem_assets.lineage.near import NearMisses
 from gem_assets.lineage.purged import PurgedError
 from gem_assets.lineage.walk import walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
@@ -42,6 +49,8 @@ BLOCKED_BY = "blocked_by"
 TAKEN_DOWN = "taken_down"
 """Metric of prepared tokens that names the documents that have left them."""
 
+MATCHED = ["doc_id", "content_digest", "url", "source"]
+"""Columns that a matcher looks at."""
 _PLACE = ["doc_id", "content_digest", "url", "file", "offset"]
 _SAMPLE_FILE = "sample.parquet"
 
@@ -69,8 +78,10 @@ class FoundDocument:
     ----------
     kept
         The text itself was stored there; else only the place was recorded, and the text left to another document.
-    asked
-        An entry of the request names it; else it is a duplicate of one that is named.
+    named_by
+        Ids of the entries that name it; none for a duplicate of one that is named.
+    group
+        Number that it shares with its duplicates.
     identity
         Of the ``raw_shards`` that held it.
     current
@@ -84,9 +95,10 @@ class FoundDocument:
     file: str
     offset: int
     kept: bool
-    asked: bool
+    named_by: frozenset[str]
     identity: str
     current: bool
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,8 @@ class Holding:
         The same in tokens; None for an order, which does not hold them.
     current
         It is the mixture in force.
+    ids
+        The documents.
     """
 
     asset: str
@@ -114,6 +128,7 @@ class Holding:
     exposures: float
     tokens: float | None
     current: bool
+    ids: frozenset[str]
 
 
 def find_documents(store: ArtifactStore, entries: Iterable[BlockEntry]) -> list[FoundDocument]:
@@ -133,9 +148,69 @@ def find_documents(store: ArtifactStore, entries: Iterable[BlockEntry]) -> list[
         wanted |= {f"doc_id:{value}" for value in keepers.to_pylist()}
         standing = {str(entry) for entry in matcher.entries.values()}
         if wanted <= standing:
-            return found
+            return _grouped(found, near)
         more = (_from_key(key) for key in sorted(wanted - standing))
         matcher = Matcher([*matcher.entries.values(), *more])
+
+
+def _grouped(found: Sequence[FoundDocument], near: pa.Table) -> list[FoundDocument]:
+    """Number the groups of duplicates: the same document, the same text, or a near duplicate that was dropped."""
+    leader: dict[str, str] = {}
+
+    def lead(name: str) -> str:
+        while (above := leader.setdefault(name, name)) != name:
+            leader[name] = leader[above]
+            name = leader[name]
+        return name
+
+    for one in found:
+        leader[lead(one.doc_id)] = lead(one.content_digest)
+    for text, document in zip(*(near.column(name).to_pylist() for name in near.column_names), strict=True):
+        if text in leader and document in leader:
+            leader[lead(text)] = lead(document)
+    numbers: dict[str, int] = {}
+    return [replace(one, group=numbers.setdefault(lead(one.doc_id), len(numbers))) for one in found]
+
+
+def count_found(entries: Sequence[BlockEntry], found: Sequence[FoundDocument]) -> dict[str, Count]:
+    """Return how many documents each entry names, and how many more are their duplicates, by the id of the entry."""
+    members: dict[int, set[str]] = {}
+    named: dict[str, set[str]] = {}
+    groups: dict[str, set[int]] = {}
+    for one in found:
+        members.setdefault(one.group, set()).add(one.doc_id)
+        for name in one.named_by:
+            named.setdefault(name, set()).add(one.doc_id)
+            groups.setdefault(name, set()).add(one.group)
+    counts: dict[str, Count] = {}
+    for entry in entries:
+        own = named.get(entry.id, set())
+        every = set[str]().union(*(members[group] for group in groups.get(entry.id, ())))
+        counts[entry.id] = Count(documents=len(own), duplicates=len(every - own))
+    return counts
+
+
+def near_misses(store: ArtifactStore, entries: Sequence[BlockEntry], found: Iterable[str]) -> NearMisses:
+    """Return what lies next to the entries in the snapshots that are in force; ``found`` names those that met rows."""
+    near = NearMisses(entries, found)
+    for snapshot in store.partitions(RAW_SHARDS) if near else ():
+        current = store.current(RAW_SHARDS, snapshot)
+        for batch in _rows(current, MATCHED) if current is not None else ():
+            columns = [batch.column(name).to_pylist() if name in batch.schema.names else [None] * batch.num_rows
+                       for name in MATCHED]  # fmt: skip
+            for place in zip(*columns, strict=True):
+                near.see(*place)
+    return near
+
+
+def kept_out(store: ArtifactStore) -> dict[str, list[str]]:
+    """Return the entries by which the snapshots in force say that rows were refused, with those snapshots."""
+    found: dict[str, list[str]] = {}
+    for snapshot in store.partitions(RAW_SHARDS):
+        current = store.current(RAW_SHARDS, snapshot)
+        for name in applied_entries(current) if current is not None else ():
+            found.setdefault(name, []).append(snapshot)
+    return found
 
 
 def new_request(
@@ -144,6 +219,7 @@ def new_request(
     """Return the line that goes into the list; its id follows from what was asked for and when."""
     moment = (at or datetime.now(UTC)).replace(microsecond=0)
     chosen = sorted(set(entries), key=str)
+    counts = count_found(chosen, found)
     return BlockRequest(
         id=digest({"at": moment, "entries": [str(entry) for entry in chosen]})[:12],
         at=moment,
@@ -151,6 +227,7 @@ def new_request(
         entries=tuple(chosen),
         copies=tuple(sorted({one.content_digest for one in found})),
         documents=tuple(sorted({one.doc_id for one in found})),
+        found=tuple(counts[entry.id] for entry in chosen),
     )
 
 
@@ -162,7 +239,7 @@ def unapplied(artifact: Artifact, entries: Sequence[BlockEntry]) -> frozenset[st
     applied = applied_entries(artifact)
     fresh = Matcher(entry for entry in entries if entry.id not in applied)
     if fresh.entries:
-        for batch in _rows(artifact, ["doc_id", "content_digest", "url"]):
+        for batch in _rows(artifact, MATCHED):
             fresh(batch)
     return frozenset(fresh.hits | (applied - {entry.id for entry in entries}))
 
@@ -245,7 +322,7 @@ def holdings(store: ArtifactStore, tables: TableScan, found: Sequence[FoundDocum
     for one in found:
         if one.kept:
             by_version.setdefault((one.snapshot, one.identity), set()).add(one.doc_id)
-    clusters: dict[tuple[str, int, str], list[tuple[int, int]]] = {}
+    clusters: dict[tuple[str, int, str], list[tuple[str, int, int]]] = {}
     result: list[Holding] = []
     for asset in store.assets():
         if asset.startswith("recipes/"):
@@ -255,9 +332,10 @@ def holdings(store: ArtifactStore, tables: TableScan, found: Sequence[FoundDocum
         elif asset.startswith("training_order/"):
             ids = pa.array(sorted({one.doc_id for one in found}), pa.string())
             for artifact, current in _history(store, asset):
-                documents, exposures = _shown(artifact, ids)
+                shown, exposures = _shown(artifact, ids)
                 if exposures:
-                    result.append(Holding(asset, artifact.identity, documents, float(exposures), None, current))
+                    held = Holding(asset, artifact.identity, len(shown), float(exposures), None, current, shown)
+                    result.append(held)
     return result
 
 
@@ -278,12 +356,12 @@ def _recipe_holding(
     tables: TableScan,
     recipe: Artifact,
     by_version: Mapping[tuple[str, str], set[str]],
-    clusters: dict[tuple[str, int, str], list[tuple[int, int]]],
+    clusters: dict[tuple[str, int, str], list[tuple[str, int, int]]],
     current: bool,
 ) -> Holding | None:
     lineage = walk(store, recipe.manifest.asset, identity=recipe.identity)
     epochs = {entry.cluster: entry.implied_epochs for entry in Recipe.read(recipe.path / RECIPE_NAME).entries}
-    documents, exposures, tokens = 0, 0.0, 0.0
+    held, exposures, tokens = list[str](), 0.0, 0.0
     for node in lineage.nodes.values():
         if node.manifest.asset != LABELS or not node.manifest.lance:
             continue
@@ -295,24 +373,25 @@ def _recipe_holding(
         key = (ref.table, ref.version, str(node.manifest.partition))
         if key not in clusters:
             clusters[key] = list(_clusters(tables, key, ids))
-        for cluster, n_tokens in clusters[key]:
-            documents += 1
+        for doc_id, cluster, n_tokens in clusters[key]:
+            held.append(doc_id)
             exposures += epochs.get(cluster, 0.0)
             tokens += epochs.get(cluster, 0.0) * n_tokens
-    return Holding(recipe.manifest.asset, recipe.identity, documents, exposures, tokens, current) if documents else None
+    name, identity, ids = recipe.manifest.asset, recipe.identity, frozenset(held)
+    return Holding(name, identity, len(held), exposures, tokens, current, ids) if held else None
 
 
-def _clusters(tables: TableScan, key: tuple[str, int, str], ids: set[str]) -> Iterator[tuple[int, int]]:
+def _clusters(tables: TableScan, key: tuple[str, int, str], ids: set[str]) -> Iterator[tuple[str, int, int]]:
     table, version, snapshot = key
     wanted = pa.array(sorted(ids), pa.string())
     # of a version that a purge took away, the certificate keeps what was found before
     with contextlib.suppress(PurgedError):
         for batch in tables.scan(table, version=version, columns=["doc_id", "cluster", "n_tokens"], snapshot=snapshot):
             hit = batch.filter(pc.is_in(batch.column("doc_id"), value_set=wanted))
-            yield from zip(hit.column("cluster").to_pylist(), hit.column("n_tokens").to_pylist(), strict=True)
+            yield from zip(*(hit.column(name).to_pylist() for name in ("doc_id", "cluster", "n_tokens")), strict=True)
 
 
-def _shown(order: Artifact, ids: pa.Array) -> tuple[int, int]:
+def _shown(order: Artifact, ids: pa.Array) -> tuple[frozenset[str], int]:
     shown: set[str] = set()
     exposures = 0
     for path in sorted(order.path.glob("*.parquet")):
@@ -324,7 +403,7 @@ def _shown(order: Artifact, ids: pa.Array) -> tuple[int, int]:
                 hit = column.filter(pc.is_in(column, value_set=ids))
                 exposures += len(hit)
                 shown.update(hit.to_pylist())
-    return len(shown), exposures
+    return frozenset(shown), exposures
 
 
 def _history(store: ArtifactStore, asset: str) -> Iterator[tuple[Artifact, bool]]:
@@ -345,13 +424,14 @@ def _places(versions: Sequence[tuple[Artifact, bool]], matcher: Matcher, asked: 
         snapshot = str(artifact.manifest.partition)
         for path in [*shard_paths(artifact.path), artifact.path / DUPLICATES_FILE]:
             kept = path.name != DUPLICATES_FILE
-            for batch in _batches(path, _PLACE):
-                rows = matched_rows(batch, matcher, _PLACE)
-                named = asked(rows) if rows.num_rows else np.zeros(0, bool)
-                for row, direct in zip(rows.to_pylist(), named.tolist(), strict=True):
+            for batch in _batches(path, [*_PLACE, "source"]):
+                rows = batch.filter(pa.array(matcher(batch)))
+                named = asked.named(rows) if rows.num_rows else {}
+                for number, row in enumerate(rows.select(_PLACE).to_pylist()):
                     yield FoundDocument(
-                        **row, snapshot=snapshot, kept=kept, asked=direct, identity=artifact.identity, current=current
-                    )
+                        **row, snapshot=snapshot, kept=kept, named_by=frozenset(named.get(number, ())),
+                        identity=artifact.identity, current=current,
+                    )  # fmt: skip
 
 
 def _rows(artifact: Artifact, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -362,7 +442,8 @@ def _rows(artifact: Artifact, columns: list[str]) -> Iterator[pa.RecordBatch]:
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     if path.is_file():
         with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield from file.iter_batches(columns=columns)
+            held = file.schema_arrow.names
+            yield from file.iter_batches(columns=[name for name in columns if name in held])
 
 
 def _near_pairs(artifacts: Iterable[Artifact]) -> pa.Table:

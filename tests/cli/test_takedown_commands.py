@@ -15,4 +15,7 @@ def test_a_result_of_an_asset_that_is_no_more_does_not_stop_a_takedown(tmp_path)
         app, ["takedown", "https://example.invalid/page", "--apply", "--data-root", str(tmp_path)]
     )
     assert "no asset" not in result.output
-    assert result.exit_code == 0, result.output
+    # nothing was there to be found, and that shows too
+    assert result.exit_code == 1, result.output
+    assert "nothing was found" in result.output
+    assert "complete" not in result.output

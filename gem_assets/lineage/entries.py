@@ -1,0 +1,119 @@
+"""What a request may name: a page, all that is below an address, a site, a source, a document or a text."""
+
+import re
+import unicodedata
+from hashlib import sha256
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gem_assets.corpus.addresses import canonical_host, canonical_url, is_number, read_address, suffixes
+
+Kind = Literal["url", "prefix", "domain", "source", "doc_id", "content"]
+_HEX32 = re.compile(r"[0-9a-f]{32}")
+_DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_WAYS = (
+    "Write an address (https://example.org/page), a domain (example.org), prefix:<address> for all that is below it, "
+    "source:<name>, doc_id:<32 hex> or content:<32 hex>"
+)
+
+
+class BlocklistError(ValueError):
+    """A request that cannot be understood, or a list that is not what was written."""
+
+
+class BlockEntry(BaseModel):
+    """One thing that must not be kept; ``value`` is in the form in which documents are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    value: str = Field(min_length=1)
+
+    @property
+    def id(self) -> str:
+        """32 hex digits that name the entry without quoting it."""
+        return sha256(f"{self.kind}:{self.value}".encode()).hexdigest()[:32]
+
+    @property
+    def compared(self) -> str:
+        """Its value in today's form; a list may be older than that form."""
+        match self.kind:
+            case "url" | "prefix":
+                return canonical_url(self.value)
+            case "domain":
+                return canonical_host(self.value) or self.value
+            case _:
+                return self.value
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value}"
+
+
+def parse_entry(text: str) -> BlockEntry:
+    """Return the entry that a line of a request means.
+
+    Parameters
+    ----------
+    text
+        ``url:…``, ``prefix:…``, ``domain:…``, ``source:…``, ``doc_id:…``, ``content:…``; an address and a bare domain
+        need no prefix. An address means that page, ``prefix:`` also what is below it, a domain all hosts below it too.
+
+    Raises
+    ------
+    BlocklistError
+        When it is none of these, or a domain under which everybody can register names (``co.uk``).
+    """
+    text = text.strip()
+    prefix, colon, rest = text.partition(":")
+    kind = prefix.strip().lower()
+    if colon and kind in get_args(Kind):
+        return _entry(kind, rest.strip())
+    if re.search(r"[/\\?#]", text) and read_address(text).host:
+        return _entry("url", text)
+    if _HEX32.fullmatch(text.lower()):
+        raise BlocklistError(f"{text!r} may be a document or a text: write doc_id:{text} or content:{text}")
+    return _entry("domain", text)
+
+
+def _entry(kind: str, value: str) -> BlockEntry:
+    match kind:
+        case "url":
+            address = read_address(value)
+            if not address.key or (address.host is None and re.search(r"\s", value)) or _CONTROL.search(address.key):
+                raise BlocklistError(f"{value[:200]!r} is not an address: it is empty or holds blanks")
+            return BlockEntry(kind="url", value=address.key)
+        case "prefix":
+            address = read_address(value)
+            if address.host is None:
+                raise BlocklistError(
+                    f"prefix:{value[:200]!r} does not begin with a host, as https://example.org/a does"
+                )
+            return BlockEntry(kind="prefix", value=address.key)
+        case "domain":
+            return BlockEntry(kind="domain", value=_domain(value))
+        case "source":
+            if not value or _CONTROL.search(value):
+                raise BlocklistError(f"source:{value[:200]!r} is not a source: it is empty or holds control characters")
+            return BlockEntry(kind="source", value=source_form(value))
+        case _:
+            if not _HEX32.fullmatch(value.lower()):
+                raise BlocklistError(f"{kind}:{value[:200]!r} is not a digest: 32 hexadecimal digits are needed")
+            return BlockEntry(kind="doc_id" if kind == "doc_id" else "content", value=value.lower())
+
+
+def _domain(value: str) -> str:
+    host = canonical_host(value.removeprefix("*.").strip(".")) or ""
+    if is_number(host):
+        return host
+    if not _DOMAIN.fullmatch(host):
+        raise BlocklistError(f"{value[:200]!r} is not understood. {_WAYS}")
+    if suffixes().publicsuffix(host) == host:
+        raise BlocklistError(f"{host} is a public suffix: everybody's domains are below it. Name the domain itself")
+    return host
+
+
+def source_form(name: str) -> str:
+    """Return the form in which names of sources are compared."""
+    return unicodedata.normalize("NFC", name).casefold()
