@@ -19,8 +19,8 @@ from gem_assets.corpus.web import Page, Place, clean_url, is_site_file, page_ite
 _DATE = re.compile(rb"\d{8,18}")
 _LENGTH = re.compile(rb"\d{1,18}")
 _LONGEST_URL: Final = 1 << 16
-# a scheme at the start of a line, and a date and a length somewhere behind it
-_START = re.compile(rb"(?<![^\n])(?:https?|ftp|dns|filedesc|mailto|gopher|news|whois|file)://?[^\n]{8,8192} \d+\r?\n")
+# a scheme at the start of a line, and something behind a blank at its end
+_START = re.compile(rb"(?<![^\n])[A-Za-z][A-Za-z0-9+.-]{1,15}:[^\n]{8,8192} \S+[ \t]*\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ def read_arc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[
                 offset = tape.stream.locate(start)
                 yield Quarantined(relative, offset, "damaged_arc", "no valid header line", len(line))
                 told = True
+            tape.go_to_header()
             continue
         told = yield from _record(tape, header, start, len(line), relative, config)
 

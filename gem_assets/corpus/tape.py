@@ -144,8 +144,10 @@ class Tape:
 
     def find_header(self, stop: int) -> int:
         """Return how far ahead, below ``stop``, the next record header begins, or -1; the bytes have to be held."""
-        found = self._form.start.search(self._buffer, self._index, self._index + stop)
-        return found.start() - self._index if found else -1
+        for found in self._form.start.finditer(self._buffer, self._index, self._index + stop):
+            if self._form.begins(found.group()):
+                return found.start() - self._index
+        return -1
 
     def go_to_header(self) -> None:
         """Go to the next line that looks like a record header, the one at hand included, or to the end."""
@@ -178,7 +180,7 @@ class Tape:
             return whole
         inside = self.find_header(min(there, length))
         if inside >= 0:
-            return Extent(inside, held=False, fault=f"Content-Length {length} leads beyond the next record")
+            return Extent(inside, held=False, fault=f"the declared length of {length} bytes leads beyond the next record")
         if there < length:
             return Extent(there, held=False, fault=f"{there} of {length} bytes are there")
         return whole
@@ -194,7 +196,7 @@ class Tape:
         if behind and self._follows(behind):
             self._jump(first + length)
             return Extent(0, held=False)
-        too_long = Extent(0, held=False, fault=f"Content-Length {length} leads beyond the next record")
+        too_long = Extent(0, held=False, fault=f"the declared length of {length} bytes leads beyond the next record")
         lies = behind is not None or (self._end is not None and first + length > self._end)
         framed = self.stream.is_frame_start(start)
         while (left := first + length - self.position) > 0 and (there := self.ahead(min(left, BLOCK))):

@@ -123,7 +123,8 @@ def _record(
     offset = tape.stream.locate(start)
     url = clean_url(header.get("warc-target-uri"))
     if len(header.lengths) != 1 or not all(map(_LENGTH.fullmatch, header.lengths)):
-        detail = f"a record header with {len(header.lengths)} different lengths, or one that is no number"
+        what = "without a" if not header.lengths else "with several" if len(header.lengths) > 1 else "with a damaged"
+        detail = f"a record header {what} Content-Length"
         yield Quarantined(relative, offset, "damaged_warc", detail, 0, url)
         tape.go_to_header()
         return False
