@@ -226,9 +226,13 @@ def test_status_shows_snapshots_assets_and_recipes(crawl: Path, tmp_path: Path):
     ]:
         with store.write(asset, "ab" * 32, partition) as draft:
             draft.counts = counts
+            if asset == "raw_shards":
+                draft.metrics = {"skipped_by_type": {"request": 2_000, "binary_body": 3}}
     code, out, _ = gem("status", "--data-root", root)
     assert code == 0
     for text in ("12,345", "no _SUCCESS yet", "2025-12", "teacher_clusters", "abababababab", "recipes/unimax"):
+        assert text in out
+    for text in ("4,000", "binary_body", "a PDF, picture"):
         assert text in out
     code, out, _ = gem("status", "--json", "--data-root", root)
     found = json.loads(out)
@@ -239,6 +243,7 @@ def test_status_shows_snapshots_assets_and_recipes(crawl: Path, tmp_path: Path):
         "2025-12": "absent",
     }
     assert found["snapshots"][0]["counts"] == {"read": 12_345, "kept": 12_000}
+    assert found["snapshots"][0]["skipped"] == {"request": 2_000, "binary_body": 3}
     assert [asset["name"] for asset in found["recipes"]] == ["recipes/unimax"]
     assert found["server"] is None
 

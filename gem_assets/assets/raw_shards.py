@@ -1,5 +1,7 @@
 """``landing``, ``blocklist`` and ``raw_shards``: from crawl files to clean documents of one snapshot."""
 
+from typing import cast
+
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, refresh, table
@@ -46,7 +48,7 @@ def raw_shards(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     from gem_assets.assets.ingestion import NothingKeptError, ingest_once
-    from gem_assets.corpus.description import describe_snapshot
+    from gem_assets.corpus.description import describe_snapshot, skipped_kinds
     from gem_assets.corpus.landing import LandingError
     from gem_assets.lineage.blocklist import BlocklistError
 
@@ -57,6 +59,7 @@ def raw_shards(
         raise dg.Failure(str(problem), allow_retries=False) from problem
     manifest = stage.artifact.manifest
     shards = store.shards([stage.artifact.ref()])[snapshot]
+    skipped = cast(dict[str, int], manifest.metrics["skipped_by_type"])
     found = describe_snapshot(stage.artifact.path, shards)
     return stage.result(
         {
@@ -65,6 +68,7 @@ def raw_shards(
             "tokenizer": str(manifest.metrics["tokenizer"]),
             "by_file": table(manifest.metrics["by_file"], FILE_COLUMNS),
             "quarantine_reasons": table(found.quarantine_reasons),
+            "skipped_kinds": table(skipped_kinds(skipped)),
             "duplicate_kinds": table(found.duplicates),
             "languages": table(found.languages),
             "sample": table(found.sample),

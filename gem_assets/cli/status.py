@@ -3,8 +3,9 @@
 Nothing is computed or changed, no table is opened; a data root of hundreds of snapshots takes well under a second.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console, Group
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import list_snapshots
+from gem_assets.corpus.records import SKIP_KINDS
 from gem_assets.dagster_home import running_server
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.settings import Settings
@@ -41,6 +43,8 @@ class SnapshotStatus(_Frozen):
         Why it is refused.
     counts
         Counts of its ``raw_shards``; empty when not ingested.
+    skipped
+        Records that carried no document (requests, pictures, …) by kind; they are not among those read.
     """
 
     name: str
@@ -50,6 +54,7 @@ class SnapshotStatus(_Frozen):
     problem: str | None = None
     ingested: bool = False
     counts: dict[str, int] = {}
+    skipped: dict[str, int] = {}
 
 
 class AssetStatus(_Frozen):
@@ -101,13 +106,19 @@ def _snapshots(settings: Settings, store: ArtifactStore) -> list[SnapshotStatus]
                 problem=entry.problem,
                 ingested=artifact is not None,
                 counts=dict(artifact.manifest.counts) if artifact is not None else {},
+                skipped=_skipped(artifact),
             )
         )
     for name, artifact in sorted(ingested.items()):
         if artifact is not None:
             counts = dict(artifact.manifest.counts)
-            found.append(SnapshotStatus(name=name, landed="absent", ingested=True, counts=counts))
+            skipped = _skipped(artifact)
+            found.append(SnapshotStatus(name=name, landed="absent", ingested=True, counts=counts, skipped=skipped))
     return found
+
+
+def _skipped(artifact: Artifact | None) -> dict[str, int]:
+    return cast(dict[str, int], artifact.manifest.metrics.get("skipped_by_type", {})) if artifact is not None else {}
 
 
 def _asset(store: ArtifactStore, name: str) -> AssetStatus:
@@ -118,7 +129,7 @@ def _asset(store: ArtifactStore, name: str) -> AssetStatus:
 
 
 def print_status(status: Status, out: Console) -> None:
-    """Print the status as three tables."""
+    """Print the status as tables."""
     out.print(status.data_root, style="bold", soft_wrap=True)
     out.print(f"Server: {status.server}" if status.server else "Server: not running (start it with `gem dev`)")
     out.print()
@@ -126,6 +137,8 @@ def print_status(status: Status, out: Console) -> None:
         out.print("No snapshot has been landed. Land one with: gem land FILES --snapshot NAME")
         return
     out.print(Group(snapshot_table(status.snapshots), Text()))
+    if any(snapshot.skipped for snapshot in status.snapshots):
+        out.print(Group(skipped_table(status.snapshots), Text()))
     if not status.assets:
         out.print("Nothing has been built yet. `gem dev` ingests complete snapshots by itself.")
         return
@@ -143,9 +156,10 @@ def snapshot_table(snapshots: list[SnapshotStatus]) -> Table:
     table = plain_table("Snapshots")
     table.add_column("snapshot", no_wrap=True)
     table.add_column("landed", min_width=16)
-    for column in COUNTS[:-1]:
+    for column in (*COUNTS[:-1], "skipped"):
         table.add_column(column, justify="right", no_wrap=True)
     for snapshot in snapshots:
+        skipped = f"{sum(snapshot.skipped.values()):,}" if snapshot.ingested else "–"
         files = f"{snapshot.files:,} file{'s' if snapshot.files != 1 else ''}, {size_text(snapshot.bytes)}"
         state = {
             "complete": files,
@@ -153,7 +167,21 @@ def snapshot_table(snapshots: list[SnapshotStatus]) -> Table:
             "refused": f"refused: {snapshot.problem}",
             "absent": "no longer there",
         }[snapshot.landed]
-        table.add_row(snapshot.name, state, *count_cells(snapshot.counts)[:-1])
+        table.add_row(snapshot.name, state, *count_cells(snapshot.counts)[:-1], skipped)
+    return table
+
+
+def skipped_table(snapshots: list[SnapshotStatus]) -> Table:
+    """Return what was skipped in all snapshots together, by kind."""
+    totals: Counter[str] = Counter()
+    for snapshot in snapshots:
+        totals.update(snapshot.skipped)
+    table = plain_table("Skipped: sound records without a document, not among those read")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("records", justify="right", no_wrap=True)
+    table.add_column("what it is")
+    for kind, count in sorted(totals.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(kind, f"{count:,}", SKIP_KINDS.get(kind, ""))
     return table
 
 

@@ -22,6 +22,7 @@ FINAL_DAMAGE: Final = frozenset({"decompression_bomb", "window_too_large", "unsu
 """Reasons that hold for the whole file: no later frame is looked for."""
 
 _FIRST_STEP: Final = 1 << 10
+_FIRST_READ: Final = 1 << 12
 _SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _DICTIONARY: Final = b"\x5d\x2a\x4d\x18"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -40,6 +41,7 @@ class Raw:
         self._held = b""
         self._index = 0
         self._next = source.tell()
+        self._step = _FIRST_READ
 
     @property
     def offset(self) -> int:
@@ -49,20 +51,25 @@ class Raw:
     def seek(self, offset: int) -> None:
         """Go to a file offset."""
         self._source.seek(offset)
-        self._held, self._index, self._next = b"", 0, offset
+        self._held, self._index, self._next, self._step = b"", 0, offset, _FIRST_READ
+
+    def _read(self, size: int = 0) -> bytes:
+        """Read on, little at first: who looks for a frame goes on elsewhere as a rule."""
+        data = self._source.read(max(self._step, size))
+        self._step = min(self._step * 2, BLOCK)
+        self._next += len(data)
+        return data
 
     def peek(self, size: int) -> bytes:
         """Return the next bytes without taking them; fewer than ``size`` only at the end of the file."""
-        while len(self._held) - self._index < size and (more := self._source.read(max(BLOCK, size))):
+        while len(self._held) - self._index < size and (more := self._read(size)):
             self._held, self._index = self._held[self._index :] + more, 0
-            self._next += len(more)
         return self._held[self._index : self._index + size]
 
     def take(self, size: int) -> bytes:
         """Return from 1 to ``size`` bytes; none at the end of the file."""
         if self._index == len(self._held):
-            self._held, self._index = self._source.read(BLOCK), 0
-            self._next += len(self._held)
+            self._held, self._index = self._read(), 0
         data = self._held[self._index : self._index + size]
         self._index += len(data)
         return data

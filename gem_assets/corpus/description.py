@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gem_assets.corpus.records import SKIP_KINDS
 from gem_assets.corpus.shards import DUPLICATES_FILE, QUARANTINE_FILE
 from gem_assets.sampling import thinned
 
@@ -70,6 +71,12 @@ def describe_snapshot(folder: Path, shards: Sequence[Path]) -> SnapshotDescripti
         ],
         sample=sample,
     )
+
+
+def skipped_kinds(skipped: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return the kinds of records that carried no document, most frequent first, with what they are."""
+    counts = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    return [{"kind": kind, "records": count, "what": SKIP_KINDS.get(kind, "")} for kind, count in counts]
 
 
 def _batches(path: Path, columns: list[str], rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:

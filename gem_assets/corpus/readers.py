@@ -87,11 +87,11 @@ def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> tuple[str, D
         while not head and stream.damage is not None and stream.resume():
             head = read_up_to(stream, _HEAD)
         damage, codec = stream.damage, stream.codec
-    strange = unsupported(raw, relative) if not codec else unsupported(head, relative, inside=codec)
+    strange = unsupported(raw, "" if codec else relative) or (codec and unsupported(head, "", inside=codec))
     packed = find_codec(Raw(BytesIO(head)), config.max_window_bytes) if codec else None
     suffixes = {suffix.lower() for suffix in PurePosixPath(relative).suffixes}
     kind = _kind_of(head, suffixes)
-    if strange is not None:
+    if strange:
         return "", Damaged("unsupported_compression", strange)
     if packed is not None:
         return "", Damaged("unsupported_compression", f"{packed.name} inside {codec}: decompress it once")

@@ -131,25 +131,6 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "damaged_parquet": "the footer or a row group cannot be read",
 }
 
-SKIP_KINDS: Final[dict[str, str]] = {
-    "warcinfo": "a record about the file",
-    "filedesc": "an ARC record about the file",
-    "request": "what the crawler asked for",
-    "metadata": "a record about another one (all of a WAT file)",
-    "revisit": "a page that had not changed: the record holds no body",
-    "continuation": "a later part of a record that was cut in segments",
-    "segment": "the first part of a record that was cut in segments: half a page",
-    "dns": "the address of a host",
-    "whois": "the owner of a host",
-    "urn": "a record that stands for no page",
-    "robots_txt": "robots.txt",
-    "http_status": "a response with another status than 200",
-    "media_type": "a picture, style sheet, feed or other body that is neither HTML nor plain text",
-    "binary_body": "a PDF, picture, archive or program that the server calls HTML or text",
-    "cut_body": "the rest of a body that breaks off; what came before was read as a document",
-}
-"""Sound records that carry no document; they are counted by kind, and nothing else is kept of them."""
-
 FILTER_REASONS: Final[dict[str, str]] = {
     "too_short": "clean text below min_text_chars",
     "too_long": "clean text above max_text_chars",

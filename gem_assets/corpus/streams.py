@@ -16,6 +16,7 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.records import Damaged
 
 _PROBE: Final = 1 << 16
+_FIRST_SCAN: Final = 1 << 12
 _SCAN: Final = 1 << 20
 _MOST_PROBES: Final = 10_000
 
@@ -258,12 +259,14 @@ class FramedStream:
 
     def _next_magic(self, start: int) -> int:
         self._source.seek(start)
-        base, block = start, self._source.read(_SCAN)
+        step = _FIRST_SCAN
+        base, block = start, self._source.read(step)
         while block:
             if found := self._codec.magic.search(block):
                 return base + found.start()
             keep = block[-16:]
-            more = self._source.read(_SCAN)
+            step = min(step * 2, _SCAN)
+            more = self._source.read(step)
             base += len(block) - len(keep)
             block = keep + more if more else b""
         return -1

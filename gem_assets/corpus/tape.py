@@ -180,7 +180,7 @@ class Tape:
             return whole
         inside = self.find_header(min(there, length))
         if inside >= 0:
-            return Extent(inside, held=False, fault=f"the declared length of {length} bytes leads beyond the next record")
+            return Extent(inside, held=False, fault=f"its length of {length} bytes leads beyond the next record")
         if there < length:
             return Extent(there, held=False, fault=f"{there} of {length} bytes are there")
         return whole
@@ -196,7 +196,7 @@ class Tape:
         if behind and self._follows(behind):
             self._jump(first + length)
             return Extent(0, held=False)
-        too_long = Extent(0, held=False, fault=f"the declared length of {length} bytes leads beyond the next record")
+        too_long = Extent(0, held=False, fault=f"its length of {length} bytes leads beyond the next record")
         lies = behind is not None or (self._end is not None and first + length > self._end)
         framed = self.stream.is_frame_start(start)
         while (left := first + length - self.position) > 0 and (there := self.ahead(min(left, BLOCK))):

@@ -47,7 +47,7 @@ def unsupported(head: bytes, name: str, *, inside: str = "") -> str | None:
     head
         Its first bytes, 512 or more where it has them.
     name
-        Its name; it counts only where the bytes are not text.
+        Its name, '' where it does not count; it never does where the bytes are text.
     inside
         The compression that was taken off before, if there was one.
     """
@@ -63,5 +63,5 @@ def unsupported(head: bytes, name: str, *, inside: str = "") -> str | None:
             return f"{what}{where}: {way_out}"
     if _LZMA.match(head):
         return f"compressed by lzma{where}: {_COMPRESSION}"
-    what, way_out = _BY_SUFFIX.get("" if inside else PurePosixPath(name).suffix.lower(), ("", ""))
+    what, way_out = _BY_SUFFIX.get(PurePosixPath(name).suffix.lower(), ("", ""))
     return f"{what}: {way_out}" if what else None
