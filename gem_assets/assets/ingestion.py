@@ -104,6 +104,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
                     "by_file": [file.model_dump(mode="json") for file in report.files],
                     "filtered_by_reason": report.filtered,
                     "skipped_by_type": report.skipped,
+                    "fields_not_understood": report.unread,
                     **({BLOCKED_BY: sorted(blocked.hits)} if blocked.hits else {}),
                     **({HUNG: report.hung} if report.hung else {}),
                 }

@@ -66,6 +66,7 @@ def raw_shards(
             "dagster/row_count": manifest.counts["kept"],
             **manifest.counts,
             "tokenizer": str(manifest.metrics["tokenizer"]),
+            **_not_understood(manifest.metrics.get("fields_not_understood")),
             "by_file": table(manifest.metrics["by_file"], FILE_COLUMNS),
             "quarantine_reasons": table(found.quarantine_reasons),
             "skipped_kinds": table(skipped_kinds(skipped)),
@@ -74,3 +75,10 @@ def raw_shards(
             "sample": table(found.sample),
         }
     )
+
+
+def _not_understood(fields: object) -> dict[str, str]:
+    """Say of how many documents a given date or language was left out, or nothing."""
+    counts = cast(dict[str, int], fields) if isinstance(fields, dict) else {}
+    said = ", ".join(f"{name} of {count} documents" for name, count in counts.items() if count)
+    return {"fields_not_understood": said} if said else {}

@@ -4,6 +4,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gem_assets.corpus.language_codes import language_code
+
 CODE_VERSION = "2"
 
 MIB = 1 << 20
@@ -20,9 +22,10 @@ class ColumnNames(BaseModel):
     text: tuple[str, ...] = Field(
         default=("text", "content", "raw_content", "body"), min_length=1, description="The document itself."
     )
-    url: tuple[str, ...] = Field(
-        default=("url", "uri", "id", "doc_id"),
-        description="Where the document was found: an address, or the record's own id where there is no address.",
+    url: tuple[str, ...] = Field(default=("url", "uri"), description="Address at which the document was found.")
+    id: tuple[str, ...] = Field(
+        default=("id", "doc_id"),
+        description="The record's own id, where it has no address: tells documents apart, and is never an address.",
     )
     source: tuple[str, ...] = Field(
         default=("source", "source_domain", "domain"), description="Collection or site that the document is from."
@@ -114,7 +117,8 @@ class CorpusConfig(BaseModel):
         description="A zstd or xz file that needs a larger window is not read (`zstd --long=31` needs 2 GiB).",
     )
     languages: tuple[str, ...] | None = Field(
-        default=None, description="Keep only these language codes (filtered as language); None keeps all."
+        default=None,
+        description="Keep only these languages, as codes or names (filtered as language); None keeps all.",
     )
     filters: QualityFilters = QualityFilters()
     near: NearDuplicates = NearDuplicates()
@@ -134,7 +138,7 @@ class CorpusConfig(BaseModel):
     @field_validator("languages", mode="after")
     @classmethod
     def _lower(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return None if value is None else tuple(sorted({code.lower() for code in value}))
+        return None if value is None else tuple(sorted({language_code(code) or code.lower() for code in value}))
 
     @model_validator(mode="after")
     def _bounds_fit(self) -> Self:

@@ -19,16 +19,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.dates import iso_date
+from gem_assets.corpus.fields import folder_fields
 from gem_assets.corpus.landed import open_regular
 from gem_assets.corpus.language import detect_language
+from gem_assets.corpus.language_codes import NO_LANGUAGE, language_code
 from gem_assets.corpus.minhash import signature
 from gem_assets.corpus.quality import refusal, signals
 from gem_assets.corpus.readers import read_file
 from gem_assets.corpus.records import Quarantined, RawDocument, Skipped, is_fault
 from gem_assets.corpus.schema import DOCUMENT_SCHEMA, FILTERED_SCHEMA, QUARANTINE_SCHEMA
+from gem_assets.corpus.sidecars import is_sidecar
 from gem_assets.corpus.text import clean_text, content_digest, document_id, file_source, host_source
 from gem_assets.corpus.tokens import token_counter
-from gem_assets.corpus.web import iso_date
 from gem_assets.corpus.words import find_words, ngram_hashes
 
 CANDIDATE_SCHEMA: Final = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in ("snapshot", "dup_count")])
@@ -38,7 +41,6 @@ HUNG: Final = "hung"
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20
 _COPY_BLOCK: Final = 1 << 20
-_LONGEST_LANG: Final = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ class FileJob:
 
 @dataclass(frozen=True, slots=True)
 class FileTally:
-    """What one file gave before anything is known of the other files; nothing when it is not the pinned one."""
+    """What one file gave before anything is known of the other files; nothing when it is not the pinned one.
+
+    ``unread`` counts, by field, documents whose given date or language was not understood.
+    """
 
     index: int
     relative: str
@@ -72,6 +77,7 @@ class FileTally:
     filtered: dict[str, int]
     quarantined: dict[str, int]
     skipped: dict[str, int]
+    unread: dict[str, int]
     changed: bool = False
 
 
@@ -109,7 +115,7 @@ def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTal
     """
     with _private_copy(job, Path(scratch)) as path:
         if path is None:
-            return FileTally(job.index, job.relative, 0, 0, {}, {}, {}, changed=True)
+            return FileTally(job.index, job.relative, 0, 0, {}, {}, {}, {}, changed=True)
         return _extract(replace(job, path=str(path)), scratch=scratch, config=config)
 
 
@@ -148,6 +154,7 @@ def _copy(source: Path, target: Path) -> str:
 
 def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     read = 0
+    folders = folder_fields(job.relative, config.columns)
     skipped: Counter[str] = Counter()
     with _Fragment(Path(scratch), job.index, config) as fragment:
         for item in _items(job, config):
@@ -158,7 +165,7 @@ def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
             if isinstance(item, Quarantined):
                 fragment.quarantine(item)
             else:
-                fragment.add(item)
+                fragment.add(_with_folders(item, folders))
     return FileTally(
         job.index,
         job.relative,
@@ -167,6 +174,7 @@ def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
         dict(sorted(fragment.filtered.items())),
         dict(sorted(fragment.quarantined.items())),
         dict(sorted(skipped.items())),
+        dict(sorted(fragment.unread.items())),
     )
 
 
@@ -174,15 +182,23 @@ def give_up_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTal
     """Put a file that hangs its reader into quarantine as a whole, over whatever a stopped reader left of it."""
     with _Fragment(Path(scratch), job.index, config) as fragment:
         fragment.quarantine(Quarantined(job.relative, 0, HUNG, "the reader was stopped each time"))
-    return FileTally(job.index, job.relative, 1, 0, {}, {HUNG: 1}, {})
+    return FileTally(job.index, job.relative, 1, 0, {}, {HUNG: 1}, {}, {})
 
 
 def _items(job: FileJob, config: CorpusConfig) -> Iterator[RawDocument | Quarantined | Skipped]:
-    if job.problem is None:
+    if is_sidecar(job.relative):
+        yield Skipped(job.relative, 0, "sidecar")
+    elif job.problem is None:
         yield from read_file(Path(job.path), job.relative, config)
     else:
         reason, _, detail = job.problem.partition(": ")
         yield Quarantined(job.relative, 0, reason, detail)
+
+
+def _with_folders(document: RawDocument, folders: dict[str, str | None]) -> RawDocument:
+    """Add what folders say where the record says nothing."""
+    missing = {field: value for field, value in folders.items() if value and getattr(document, field) is None}
+    return replace(document, **missing) if missing else document
 
 
 class _Fragment:
@@ -201,6 +217,7 @@ class _Fragment:
         self.candidates = 0
         self.filtered: Counter[str] = Counter()
         self.quarantined: Counter[str] = Counter()
+        self.unread: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         for rows in (self._documents, self._filtered, self._quarantine):
@@ -235,23 +252,29 @@ class _Fragment:
         raw = text.encode("utf-8")
         digest = content_digest(text)
         source = document.source or host_source(document.url) or file_source(document.file)
-        locator = document.url or f"{document.file}#{document.offset}"
+        # an id tells the rows of one data set apart; only an address is a page that others know too
+        locator = document.url or document.id or f"{document.file}#{document.offset}"
         doc_id = document_id(source, locator, text, digest=digest)
         row: tuple[Any, ...] = ()
         sketch: NDArray[np.uint32] | None = None
         if reason is None:
             words = find_words(text)
             ngrams = ngram_hashes(words, config.near.ngram)
-            lang, confidence = _language(document.lang, text, words)
+            given = language_code(document.lang)
+            lang, confidence = (given, 1.0) if given is not None else detect_language(text, words)
             found = signals(text, raw, words, ngrams, lang, confidence)
             reason = _excluded(lang, config) or refusal(text, found, lang, config.filters)
             if reason is None:
                 sketch = signature(ngrams, config.near) if config.near.enabled else None
+                written = iso_date(document.date)
+                self.unread["date"] += document.date is not None and written is None
+                named = (document.lang or "und").strip().lower()
+                self.unread["lang"] += given is None and named not in NO_LANGUAGE
                 row = (
                     doc_id,
                     source,
                     document.url,
-                    iso_date(document.date),
+                    written,
                     lang,
                     text,
                     len(raw),
@@ -296,13 +319,6 @@ def _sized(text: str, config: CorpusConfig) -> tuple[str, str | None]:
         text = cut.rsplit(None, 1)[0] if any(map(str.isspace, cut[-1000:])) else cut
     # a text without characters is never a document, whatever the minimum
     return text, "too_short" if len(text) < max(config.min_text_chars, 1) else None
-
-
-def _language(given: str | None, text: str, words: list[str]) -> tuple[str, float]:
-    lang = (given or "").strip().lower()
-    if lang and len(lang) <= _LONGEST_LANG and lang not in ("und", "unknown"):
-        return lang, 1.0
-    return detect_language(text, words)
 
 
 def _excluded(lang: str, config: CorpusConfig) -> str | None:

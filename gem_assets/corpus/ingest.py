@@ -309,5 +309,6 @@ def _report(
         tokenizer=tokenizer,
         shards=output.shards.shards,
         files=files,
+        unread=dict(sorted(sum((Counter(tally.unread) for tally in tallies), Counter[str]()).items())),
         hung=[tally.relative for tally in tallies if HUNG in tally.quarantined],
     )

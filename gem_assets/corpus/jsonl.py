@@ -1,20 +1,27 @@
-"""JSON Lines, plain or compressed: one item a line; ``offset`` is the line number, from 0."""
+"""JSON files, plain or compressed: one object a line as a rule, and the other ways in which rows are written.
+
+``offset`` is the number of the line, from 0, or of the row where rows are no lines.
+"""
 
 import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from gem_assets.corpus.config import ColumnNames, CorpusConfig
-from gem_assets.corpus.parquet import FIELDS, as_string
+from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.fields import as_fields, choose_names
+from gem_assets.corpus.json_values import Row, is_lines, read_values
 from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument
-from gem_assets.corpus.streams import Line, bounded_lines, open_stream
+from gem_assets.corpus.streams import BLOCK, ByteStream, Line, bounded_lines, open_stream, read_up_to
 from gem_assets.corpus.web import utf8_text
 
 _BOM = b"\xef\xbb\xbf"
 
 
 def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
-    """Yield the lines of a JSONL file; empty lines are no records.
+    """Yield the rows of a JSON file.
+
+    Objects may stand on lines, in an array, behind each other, or in an array under a key of one object; empty lines
+    are no rows. A file that is none of these is one row that says so.
 
     Parameters
     ----------
@@ -23,35 +30,65 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     relative
         Name of the file in the rows.
     """
+    start = source.tell()
+    head = _first_lines(open_stream(source, config, relative), config)
+    source.seek(start)
     stream = open_stream(source, config, relative)
-    number = -1
+    rows = _lines(stream, config) if is_lines(head, config.columns.text) else read_values(stream, config)
+    number = 0
+    for row in rows:
+        number = row.number
+        try:
+            yield _document(row, relative, config)
+        except Damaged as damage:
+            yield Quarantined(relative, number, damage.reason, damage.detail, row.n_bytes)
+        except Exception as error:
+            # the message may quote the row
+            yield Quarantined(relative, number, "reader_error", type(error).__name__, row.n_bytes)
+    if stream.damage is not None:
+        yield Quarantined(relative, number, stream.damage.reason, stream.damage.detail)
+
+
+def _first_lines(stream: ByteStream, config: CorpusConfig) -> bytes:
+    head = read_up_to(stream, BLOCK)
+    # one long line says nothing before its end
+    while b"\n" not in head and len(head) < config.max_record_bytes and (more := stream.read(BLOCK)):
+        head += more
+    return head.removeprefix(_BOM)
+
+
+def _lines(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:
     for number, line in enumerate(bounded_lines(stream, config.max_record_bytes)):
         cut_off = not line.ended and stream.damage is not None
-        # the end of a broken stream is one row, below, and not a second one for the line that it cut
-        if cut_off or (line.length == len(line.data) and not line.data.strip()):
-            continue
-        try:
-            yield _document(line, number, relative, config)
-        except Damaged as damage:
-            yield Quarantined(relative, number, damage.reason, damage.detail, line.length)
-    if stream.damage is not None:
-        yield Quarantined(relative, max(number, 0), stream.damage.reason, stream.damage.detail)
+        # the end of a broken stream is one row, and not a second one for the line that it cut
+        if not cut_off and (line.length > len(line.data) or line.data.strip()):
+            yield _row_of(line, number, config)
 
 
-def _document(line: Line, number: int, relative: str, config: CorpusConfig) -> RawDocument:
+def _row_of(line: Line, number: int, config: CorpusConfig) -> Row:
     if line.length > config.max_record_bytes:
-        raise Damaged("too_large", f"{line.length} bytes, max_record_bytes is {config.max_record_bytes}")
+        detail = f"{line.length} bytes, max_record_bytes is {config.max_record_bytes}"
+        return Row(number, line.length, damage=Damaged("too_large", detail))
     data = line.data.removeprefix(_BOM) if number == 0 else line.data
     try:
-        record = json.loads(utf8_text(data))
+        return Row(number, line.length, json.loads(utf8_text(data)))
+    except Damaged as damage:
+        return Row(number, line.length, damage=damage)
     except (ValueError, RecursionError) as error:
         # the message of a JSON error names a position and never quotes the line
         at = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         reason = "damaged_json" if line.ended else "truncated_json"
-        raise Damaged(reason, f"{type(error).__name__}{at}") from error
+        return Row(number, line.length, damage=Damaged(reason, f"{type(error).__name__}{at}"))
+
+
+def _document(row: Row, relative: str, config: CorpusConfig) -> RawDocument:
+    if row.damage is not None:
+        raise row.damage
+    record: Any = row.value
     if not isinstance(record, dict):
         raise Damaged("not_an_object", f"a JSON {type(record).__name__}")
-    key = _present(record, config.columns, "text")
+    names = choose_names(config.columns, record.__contains__)
+    key = names.pop("text", None)
     if key is None:
         raise Damaged("missing_text", f"none of [{', '.join(config.columns.text)}]; set corpus.columns.text")
     text = record[key]
@@ -59,14 +96,5 @@ def _document(line: Line, number: int, relative: str, config: CorpusConfig) -> R
         raise Damaged("null_text", f"{key} is null")
     if not isinstance(text, str):
         raise Damaged("text_not_string", f"{key} is a {type(text).__name__}")
-    fields = {
-        field: as_string(record[name])
-        for field in FIELDS
-        if field != "text" and (name := _present(record, config.columns, field)) is not None
-    }
-    return RawDocument(relative, number, text, line.length, **fields)
-
-
-def _present(record: dict[str, Any], columns: ColumnNames, field: str) -> str | None:
-    names: tuple[str, ...] = getattr(columns, field)
-    return next((name for name in names if name in record), None)
+    fields = as_fields({field: record[name] for field, name in names.items()})
+    return RawDocument(relative, row.number, text, row.n_bytes, **fields)

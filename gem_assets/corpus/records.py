@@ -33,6 +33,8 @@ class RawDocument:
         Byte offset of the WARC/ARC record (compressed offset of its gzip member), parquet row or JSONL line, from 0.
     n_bytes
         Bytes of the raw record, as far as they are known.
+    url, id
+        Its address, or the record's own id where it has none.
     """
 
     file: str
@@ -45,6 +47,7 @@ class RawDocument:
     lang: str | None = None
     label: str | None = None
     license: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

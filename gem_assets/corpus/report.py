@@ -32,6 +32,8 @@ class IngestReport(BaseModel):
     ----------
     n_files
         Landed files, whatever they held; 0 is a snapshot without files, which is not the same as ``kept == 0``.
+    unread
+        Documents whose given date or language was not understood, by field.
     hung
         Files whose reader had to be stopped again and again.
     """
@@ -52,6 +54,7 @@ class IngestReport(BaseModel):
     tokenizer: str
     shards: list[str]
     files: list[FileReport]
+    unread: dict[str, int] = {}
     hung: list[str] = []
 
     @property

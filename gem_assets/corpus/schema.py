@@ -123,6 +123,7 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "invalid_unicode": "lone surrogates: text that cannot be written as UTF-8",
     "damaged_json": "the line is not valid JSON",
     "truncated_json": "the last line is not valid JSON and has no line end: cut off",
+    "json_shape": "JSON, but no rows: neither lines, objects nor an array of objects; or no JSON at all",
     "not_an_object": "the JSON line is not an object",
     "missing_text": "no text field in the record",
     "null_text": "the text field is null",

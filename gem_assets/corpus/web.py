@@ -3,21 +3,16 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Final
 
 from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.contained import page_text
+from gem_assets.corpus.dates import iso_date
 from gem_assets.corpus.http import parse_response
 from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, Skipped, is_fault
 from gem_assets.corpus.sniff import judge
 from gem_assets.corpus.text import host_source
 
 _BLANKS = re.compile(r"[\x00-\x20\x7f]+")
-_DIGITS = re.compile(r"\d{8}|\d{14}")
-_YEAR_MONTH = re.compile(r"[12]\d{3}(-(0[1-9]|1[0-2]))?")
-_LONGEST_DATE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ def page_items(read: Callable[[], Page], place: Place, *, cut: bool = False) -> 
     file, offset, n_bytes, url = place.file, place.offset, place.n_bytes, place.url
     try:
         page = read()
-        source, date = host_source(url), iso_date(place.date)
+        source, date = host_source(url), iso_date(place.date) or place.date or None
     except Damaged as damage:
         yield Quarantined(file, offset, damage.reason, damage.detail, n_bytes, url)
         return
@@ -122,32 +117,6 @@ def clean_url(url: str | None) -> str | None:
         url = url[1:-1]
     url = _BLANKS.sub(lambda m: "%20" * m.group(0).count(" "), url)
     return url.encode("utf-8", "ignore").decode("utf-8")[:8192] or None
-
-
-def iso_date(value: str | None) -> str | None:
-    """Return a date as ISO 8601, or None where it is none.
-
-    Understood are ISO 8601 itself (also a year, or a year and month), the 8 or 14 digits of ARC files, and the dates of
-    mail and HTTP headers.
-    """
-    if not value:
-        return None
-    value = value.strip()[:_LONGEST_DATE]
-    try:
-        if _DIGITS.fullmatch(value):
-            return datetime.strptime(value.ljust(14, "0"), "%Y%m%d%H%M%S").isoformat() + "Z"
-        if not _YEAR_MONTH.fullmatch(value):
-            datetime.fromisoformat(value)
-    except ValueError:
-        return _mail_date(value)
-    return value
-
-
-def _mail_date(value: str) -> str | None:
-    try:
-        return parsedate_to_datetime(value).isoformat()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def is_site_file(url: str | None) -> bool:

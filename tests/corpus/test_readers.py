@@ -146,7 +146,7 @@ class TestColumns:
     def test_defaults_and_order(self, tmp_path):
         data = parquet({"content": ["no"], "text": [prose(1)], "id": ["own-id"], "language": ["DE"]})
         [found] = documents(items(save(tmp_path, data, "a.parquet")))
-        assert (found.text, found.url, found.lang) == (prose(1), "own-id", "DE")
+        assert (found.text, found.url, found.id, found.lang) == (prose(1), None, "own-id", "DE")
 
     def test_own_names(self, tmp_path):
         config = CorpusConfig(columns=ColumnNames(text="body_plain", label=("kind", "sort")))
