@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,20 @@ def test_what_was_taken_down_still_traces_to_the_orders_that_showed_it(world: Wo
         assert not exposure["current"]
         assert exposure["name"].startswith("labels purged on 20")
         assert [order["times"] for order in exposure["orders"]] == [1]
+
+
+def test_a_signed_pack_and_two_proofs_serve_somebody_who_has_no_data_root(world: World, tmp_path: Path):
+    key, pack = tmp_path / "key.pem", tmp_path / "pack"
+    told = json.loads(world.gem("audit", "balanced", "--out", pack, "--sign", key, "--json").stdout)
+    found = json.loads(CliRunner().invoke(app, ["verify", str(pack), "--key", told["public_key"], "--json"]).stdout)
+    assert found["faults"] == []
+    for query, word in ((world.kept_url, "present"), (world.taken[0]["url"], "absent")):
+        world.gem("prove", query, "balanced", "--out", tmp_path / "proof.json")
+        command = [sys.executable, "-I", str(pack / "verify.py"), str(tmp_path / "proof.json"), found["merkle_root"]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout.strip().endswith(f"is proven {word}"), done.stderr
+    # the mixture of before held it, and its proof is no proof for the one of today
+    world.gem("prove", world.taken[0]["url"], "balanced~1", "--out", tmp_path / "proof.json")
+    assert "content_digest" in json.loads((tmp_path / "proof.json").read_text())
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    assert world.gem("prove", "https://nowhere.invalid/", "balanced", code=2).exit_code == 2

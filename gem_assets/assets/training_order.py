@@ -140,14 +140,12 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
                 schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))
             )
             with stage.write() as draft:
-                report = publish_audit(sorted(made.path.glob("*.parquet")), documents, lineage.to_dict(), draft.path)
-                write_pack(
-                    draft.path,
-                    lineage,
-                    Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
-                    conf,
-                    [path for paths in store.shards(shards).values() for path in paths],
+                texts = [path for paths in store.shards(shards).values() for path in paths]
+                report = publish_audit(
+                    sorted(made.path.glob("*.parquet")), documents, lineage.to_dict(), draft.path, shards=texts
                 )
+                chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
+                write_pack(draft.path, lineage, chosen, conf, texts)
                 draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
                 draft.metrics = report.model_dump(mode="json")
         facts, folder = read_facts(stage.artifact.path), stage.artifact.path

@@ -33,6 +33,7 @@ ENCODINGS: Final = {
 DESCRIPTIONS: Final = {
     "doc_id": "Id of the document: digest of source, locator and normalised content.",
     "content_digest": "Digest of the normalised text.",
+    "text_digest": "SHA-256 of the text in UTF-8, as training reads it.",
     "multiplicity": "How often training is shown the document.",
     "n_tokens": "Tokens of one showing, counted with the tokenizer of the recipe.",
     "n_bytes": "Bytes of the text, UTF-8.",

@@ -60,6 +60,7 @@ def data_card(account: Account) -> str:
         f"## Personal data\n\n{config.text('personal_data')}",
         f"## How to check it\n\n`gem lineage {facts.strategy} --verify` reads everything again, down to the landed "
         f"files. `gem trace` answers for one document. The Merkle root is over (doc_id, content_digest, "
-        "multiplicity) of `documents.parquet`.",
+        "text_digest, multiplicity) of `documents.parquet`; `gem prove` proves a document in or out, and `verify.py` "
+        "checks the proof.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

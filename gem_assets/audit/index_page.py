@@ -31,6 +31,7 @@ FORMS: Final = {
     "domains.csv": ("Domains", "every registrable domain by bytes as trained"),
     "audit.json": ("Totals and Merkle root", "shares by language, source and licence"),
     "facts.json": ("Figures", "everything that the forms state"),
+    "verify.py": ("Checker of proofs", "python verify.py PROOF.json MERKLE-ROOT checks what gem prove wrote"),
 }
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
-from gem_assets.audit.facts import LABELS, Account
+from gem_assets.audit.facts import LABELS, SHARDS, Account
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.lineage.manifest import InputRef, Manifest, stage_name
 from gem_assets.ordering.training_order import ORDER_SCHEMA
@@ -176,8 +176,9 @@ def _audit_columns(account: Account) -> dict[str, Any]:
     found = {
         name: [(key, name, IDENTITY) for key in labels]
         for name in schema.names
-        if name not in {"doc_id", "multiplicity"}
+        if name not in {"doc_id", "multiplicity", "text_digest"}
     }
+    found["text_digest"] = [(m.key, "text", AGGREGATION) for m in account.manifests if m.asset == SHARDS]
     found["doc_id"] = [(account.order.key, "doc_id", IDENTITY)]
     found["multiplicity"] = [(account.order.key, "doc_id", AGGREGATION)]
     return _columns({name: str(schema.field(name).type) for name in schema.names}, found)

@@ -21,11 +21,14 @@ from gem_assets.audit.facts import FACTS_NAME, Account, AuditFacts, gather
 from gem_assets.audit.index_page import INDEX_NAME, index_page
 from gem_assets.audit.openlineage import OPENLINEAGE_NAME, available, openlineage
 from gem_assets.audit.spdx import SPDX_NAME, spdx
+from gem_assets.lineage import proof_check
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME
 from gem_assets.lineage.walk import Lineage
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.report.lineage_pages import lineage_page
 
+CHECKER_NAME = "verify.py"
+"""Checks what ``gem prove`` writes, with Python alone."""
 DOMAINS_NAME = "domains.csv"
 LINEAGE_PAGE_NAME = "lineage.html"
 Progress = Callable[[int, int, str], None]
@@ -105,7 +108,8 @@ def _forms() -> Iterator[tuple[str, Callable[[Account], str | dict[str, Any]]]]:
     described = [DOCUMENTS_NAME, AUDIT_NAME, LINEAGE_NAME, FACTS_NAME, DOMAINS_NAME, EU_JSON_NAME, EU_NAME, CARD_NAME,
                  SPDX_NAME, *([OPENLINEAGE_NAME] if available() else [])]  # fmt: skip
     yield CROISSANT_NAME, lambda account: croissant(account, described)
-    shown = [*described, CROISSANT_NAME, LINEAGE_PAGE_NAME]
+    yield CHECKER_NAME, lambda _: Path(proof_check.__file__).read_text(encoding="utf-8")
+    shown = [*described, CROISSANT_NAME, LINEAGE_PAGE_NAME, CHECKER_NAME]
     yield INDEX_NAME, lambda account: index_page(account, shown)
 
 

@@ -1,12 +1,13 @@
-"""``gem audit``: the account of a mixture as one folder."""
+"""``gem audit``, ``gem verify`` and ``gem prove``: the account of a mixture as one folder, checked and proven."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, print_json, progress_report, quiet_stderr
+from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
     from gem_assets.cli.console import Report
@@ -22,6 +23,15 @@ def audit(
     data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder to make; by default audits/RECIPE in the data root.")
+    ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign",
+            metavar="KEY",
+            help="Sign it with this Ed25519 key (PEM); made where there is none.",
+            dir_okay=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures of the audit as JSON.")] = False,
 ) -> None:
@@ -41,14 +51,21 @@ def audit(
         found = current_audit(settings, store, mixture, report)
         files = copy_audit(found, folder, lambda done, total: report("Copying", done, total))
     facts = read_facts(folder)
+    public = None
+    if sign is not None:
+        from gem_assets.audit.signature import sign_pack
+
+        public = sign_pack(folder, sign.expanduser())
     if as_json:
-        told = {"folder": str(folder.absolute()), "files": sorted(path.name for path in files)}
+        told = {"folder": str(folder.absolute()), "files": sorted(path.name for path in files), "public_key": public}
         print_json({**told, "facts": facts.model_dump(mode="json")})
         return
     shown = console()
     shown.print(f"Audit of {mixture.key} in {folder}", soft_wrap=True)
     shown.print(f"  Merkle root  {facts.report.merkle_root}")
     shown.print(f"  documents    {facts.report.documents:,}, shown {facts.report.exposures:,} times")
+    if public is not None:
+        shown.print(f"  signed by    {public} (give this public key out by another way than the pack)", soft_wrap=True)
     shown.print(f"  open         {(folder / INDEX_NAME).absolute().as_uri()}", soft_wrap=True)
     if facts.not_stated:
         shown.print(
@@ -56,6 +73,105 @@ def audit(
             f"gem.toml ({', '.join(facts.not_stated)})",
             soft_wrap=True,
         )
+
+
+@app.command()
+@friendly
+def verify(
+    pack: Annotated[
+        Path, typer.Argument(metavar="PACK", help="Folder that gem audit wrote.", exists=True, file_okay=False)
+    ],
+    key: Annotated[
+        str | None, typer.Option("--key", help="Public key that you trust: 64 hex digits, or a PEM file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Check an audit pack with nothing but the pack: signature, files, Merkle root, totals; exit code 1 on a fault."""
+    from gem_assets.audit.signature import read_public_key, verify_pack
+
+    found = verify_pack(pack, read_public_key(key) if key is not None else None)
+    if as_json:
+        print_json({"faults": list(found.faults), "public_key": found.public_key, "merkle_root": found.merkle_root})
+    else:
+        out = console()
+        for fault in found.faults:
+            out.print(f"fault        {fault}", soft_wrap=True)
+        if not found.faults:
+            out.print(f"Merkle root  {found.merkle_root}, as the documents give it; totals and files agree")
+        if found.public_key is None:
+            out.print("not signed   whoever holds the pack could have made all of it anew", soft_wrap=True)
+        elif key is None and not found.faults:
+            out.print(
+                f"signed by    {found.public_key}; compare it with the key that the provider gave you", soft_wrap=True
+            )
+        elif not found.faults:
+            out.print(f"signed by    {found.public_key}, the key that you trust", soft_wrap=True)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+@friendly
+def prove(
+    document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Document id, or the address of one document.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="NAME, NAME@IDENTITY or NAME~N.")],
+    data_root: DataRoot = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; else it is printed.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Prove that a document is in a mixture, or that it is not; verify.py of the audit pack checks the proof."""
+    from gem_assets.audit.folder import AuditError, audit_of
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.lineage.audit import DOCUMENTS_NAME, leaves
+    from gem_assets.lineage.merkle import MerkleTree
+    from gem_assets.lineage.mixtures import find_mixture
+    from gem_assets.settings import load_existing
+
+    settings = load_existing(data_root)
+    store = ArtifactStore(settings.data_root)
+    mixture = find_mixture(store, recipe)
+    found = audit_of(store, mixture)
+    if found is None:
+        raise AuditError(f"{mixture.key} has no audit yet; gem audit {mixture.name} makes it")
+    doc_id = _document_id(document, found.path / DOCUMENTS_NAME, settings)
+    tree = MerkleTree(leaves(found.path / DOCUMENTS_NAME))
+    at = tree.find(doc_id)
+    proof = tree.prove(at) if at is not None else tree.prove_absent(doc_id)
+    text = proof.model_dump_json(indent=1) + "\n"
+    note = console() if out is not None else error_console()
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    shown = (
+        f"in {mixture.key}, shown {tree.leaves[at].multiplicity} times" if at is not None else f"not in {mixture.key}"
+    )
+    note.print(f"{doc_id} is {shown}. Merkle root {tree.root}", soft_wrap=True)
+    note.print(f"Check it with: python verify.py {out or 'PROOF.json'} {tree.root}", soft_wrap=True)
+
+
+def _document_id(document: str, documents: Path, settings: "Settings") -> str:
+    """Return the id that is meant: an id as it is, or that of the one document of an address."""
+    import pyarrow.parquet as pq
+
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.lineage.trace import Tracer
+
+    named = document.strip()
+    if len(named) == 32 and set(named.lower()) <= set("0123456789abcdef"):
+        return named.lower()
+    ids = set(pq.read_table(documents, columns=["doc_id"], filters=[("url", "=", named)]).column("doc_id").to_pylist())
+    if not ids:
+        from gem_assets.cli.lineage_commands import trace_index
+
+        # what the mixture does not hold may still be a document of the corpus, or one that was taken down
+        traced = Tracer(ArtifactStore(settings.data_root), trace_index(settings)).trace(named)
+        ids = {one.doc_id for one in traced.documents if traced.domain is None}
+    if len(ids) != 1:
+        what = "no document" if not ids else f"{len(ids)} documents ({', '.join(sorted(ids)[:3])})"
+        raise typer.BadParameter(f"{named} names {what}; give the id of one document, 32 hex digits (see gem trace)")
+    return ids.pop()
 
 
 def current_audit(settings: "Settings", store: "ArtifactStore", mixture: "Mixture", report: "Report") -> "Artifact":

@@ -1,10 +1,10 @@
 """What went into a mixture: every document with how often it is shown, one root over all of them, and its composition.
 
-Writes ``documents.parquet`` (doc_id, content_digest, multiplicity, tokens, bytes, language, source, url, licence; by
-document id), ``audit.json`` (a Merkle root over doc_id, content_digest and multiplicity; totals; shares by language,
-source and licence, weighted by repetition) and ``lineage.json`` (every manifest from the recipe down to the landed
-files). Two parties that hold the same mixture get the same root; a membership proof is a few hundred bytes. Cost: one
-join of the order with the label table in DuckDB, which spills to disk.
+Writes ``documents.parquet`` (doc_id, content_digest, text_digest, multiplicity, tokens, bytes, language, source, url,
+licence; by document id), ``audit.json`` (a Merkle root over doc_id, both digests and multiplicity; totals; shares by
+language, source and licence, weighted by repetition) and ``lineage.json`` (every manifest from the recipe down to the
+landed files). Two parties that hold the same mixture get the same root; a proof for one document is about a kilobyte.
+Cost: one join of the order with the label table and one digest of every text in DuckDB, which spills to disk.
 """
 
 import json
@@ -45,7 +45,7 @@ class AuditReport(BaseModel):
     Attributes
     ----------
     merkle_root
-        Hex SHA-256 over the sorted (doc_id, content_digest, multiplicity).
+        Hex SHA-256 over the sorted (doc_id, content_digest, text_digest, multiplicity); see ``merkle``.
     documents, exposures
         Distinct documents, and how often any is shown.
     composition
@@ -69,6 +69,7 @@ def publish_audit(
     lineage: Mapping[str, Any],
     out: Path,
     *,
+    shards: Sequence[Path] = (),
     memory_mb: int = 1024,
 ) -> AuditReport:
     """Account for a training order and write the audit into ``out``.
@@ -83,6 +84,8 @@ def publish_audit(
         Plain data of the walk from the recipe to the landed files.
     out
         Empty directory that receives the artifact.
+    shards
+        Parquet shards with the texts (doc_id, text); without them ``text_digest`` is empty.
 
     Raises
     ------
@@ -99,13 +102,21 @@ def publish_audit(
             "CREATE TABLE shown AS SELECT doc_id, count(*) AS multiplicity FROM shown_rows GROUP BY doc_id"
         )
         database.register("candidates", documents)
+        database.execute("CREATE TABLE texts (doc_id VARCHAR, text_digest VARCHAR)")
+        if shards:
+            database.read_parquet([str(path) for path in shards]).create_view("shard_rows")
+            # a document that two snapshots keep has one text
+            database.execute(
+                "INSERT INTO texts SELECT doc_id, min(sha256(text)) FROM shard_rows SEMI JOIN shown USING (doc_id) "
+                "GROUP BY doc_id"
+            )
         joined = database.sql(
-            "SELECT doc_id, content_digest, multiplicity, n_tokens, n_bytes, lang, source, url, license "
-            "FROM shown LEFT JOIN candidates USING (doc_id) ORDER BY doc_id"
+            "SELECT doc_id, content_digest, text_digest, multiplicity, n_tokens, n_bytes, lang, source, url, license "
+            "FROM shown LEFT JOIN candidates USING (doc_id) LEFT JOIN texts USING (doc_id) ORDER BY doc_id"
         )
         joined.write_parquet(str(target), compression="zstd")
     shutil.rmtree(out / ".spill", ignore_errors=True)
-    report = _account(target)
+    report = account(target)
     (out / AUDIT_NAME).write_text(_plain(report.model_dump()), encoding="utf-8")
     (out / LINEAGE_NAME).write_text(_plain(dict(lineage)), encoding="utf-8")
     return report
@@ -114,13 +125,20 @@ def publish_audit(
 def leaves(documents: Path) -> Iterator[Leaf]:
     """Yield the leaves of a mixture from its ``documents.parquet``, in the order of the tree."""
     for batch in pq.ParquetFile(documents, pre_buffer=False).iter_batches(
-        columns=["doc_id", "content_digest", "multiplicity"]
+        columns=["doc_id", "content_digest", "text_digest", "multiplicity"]
     ):
         for row in batch.to_pylist():
-            yield Leaf(row["doc_id"], row["content_digest"], row["multiplicity"])
+            yield Leaf(row["doc_id"], row["content_digest"], row["multiplicity"], row["text_digest"] or "")
 
 
-def _account(documents: Path) -> AuditReport:
+def account(documents: Path) -> AuditReport:
+    """Return what the documents of a mixture, ``documents.parquet``, add up to.
+
+    Raises
+    ------
+    ValueError
+        When a document has no digest, or there is none at all.
+    """
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")
         absent = database.execute("SELECT count(*), min(doc_id) FROM d WHERE content_digest IS NULL").fetchone()

@@ -112,7 +112,7 @@ def test_columns_of_the_audit_lead_to_the_order_and_the_labels(events, world):
     score = order.facets["columnLineage"].fields["score"]["inputFields"]
     assert {f["field"] for f in score} == {"q_chars"}
     names = [field["name"] for field in audit.facets["schema"].fields]
-    assert names[:3] == ["doc_id", "content_digest", "multiplicity"]
+    assert names[:4] == ["doc_id", "content_digest", "text_digest", "multiplicity"]
 
 
 def test_run_ids_follow_from_identities(world):

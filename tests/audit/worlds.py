@@ -110,12 +110,15 @@ class World:
         assert order is not None
         schema = pa.schema([(c, pa.int64() if c[:2] == "n_" else pa.string()) for c in COLUMNS])
         rows = pa.Table.from_pylist([{c: row[c] for c in COLUMNS} for row in self.rows], schema=schema)
-        publish_audit([order.path / "part-00000.parquet"], rows.to_reader(), self.lineage.to_dict(), folder)
+        shown = [order.path / "part-00000.parquet"]
+        publish_audit(shown, rows.to_reader(), self.lineage.to_dict(), folder, shards=self.shards)
         return folder
 
     def shard(self, rows) -> pa.Table:
-        return pa.Table.from_pylist([{"doc_id": r["doc_id"], "date": r["date"]} for r in rows],
-                                    schema=pa.schema([("doc_id", pa.string()), ("date", pa.string())]))  # fmt: skip
+        schema = pa.schema([("doc_id", pa.string()), ("date", pa.string()), ("text", pa.large_string())])
+        return pa.Table.from_pylist(
+            [{"doc_id": r["doc_id"], "date": r["date"], "text": f"Text of {r['doc_id']}"} for r in rows], schema=schema
+        )
 
     def shown(self) -> pa.Table:
         rows = [

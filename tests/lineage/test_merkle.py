@@ -1,14 +1,21 @@
 import hashlib
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gem_assets.lineage import proof_check
 from gem_assets.lineage.merkle import (
+    AbsenceProof,
     Leaf,
     MerkleRoot,
     MerkleTree,
+    Proof,
+    Sibling,
     leaf_hash,
     leaves_of,
     verify,
@@ -16,27 +23,38 @@ from gem_assets.lineage.merkle import (
 )
 
 ids = st.text("0123456789abcdef", min_size=1, max_size=6)
-leaf_lists = st.dictionaries(ids, st.tuples(ids, st.integers(1, 9)), max_size=40).map(
+leaf_lists = st.dictionaries(ids, st.tuples(ids, st.integers(1, 9), ids), max_size=40).map(
     lambda d: [Leaf(k, *v) for k, v in sorted(d.items())]
 )
 full_lists = leaf_lists.filter(bool)
 
 
-def by_definition(hashes: list[bytes]) -> bytes:
-    """RFC 9162 section 2.1.1, recursion as written there."""
-    if len(hashes) == 1:
-        return hashes[0]
+def text(value: str) -> bytes:
+    return len(value.encode()).to_bytes(4, "big") + value.encode()
+
+
+def by_definition(leaves: list[Leaf]) -> bytes:
+    """RFC 9162 section 2.1.1, recursion as written there, with the first and last id of each side."""
+    if len(leaves) == 1:
+        return leaf_hash(leaves[0])
     k = 1
-    while k * 2 < len(hashes):
+    while k * 2 < len(leaves):
         k *= 2
-    return hashlib.sha256(b"\x01" + by_definition(hashes[:k]) + by_definition(hashes[k:])).digest()
+    parts = b"".join(
+        text(side[0].doc_id) + text(side[-1].doc_id) + by_definition(side) for side in (leaves[:k], leaves[k:])
+    )
+    return hashlib.sha256(b"\x01" + parts).digest()
 
 
 @given(full_lists)
 def test_stream_and_tree_agree_with_the_definition(leaves):
-    node = by_definition([leaf_hash(leaf) for leaf in leaves])
-    bound = hashlib.sha256(b"\x02gem-assets/merkle/1" + len(leaves).to_bytes(8, "big") + node).hexdigest()
+    ends = text(leaves[0].doc_id) + text(leaves[-1].doc_id)
+    top = len(leaves).to_bytes(8, "big") + ends + by_definition(leaves)
+    bound = hashlib.sha256(b"\x02gem-assets/merkle/2" + top).hexdigest()
     assert MerkleRoot().update(leaves).hexroot() == bound == MerkleTree(leaves).root
+
+
+ALTERED = ({"hash": "zz"}, {"hash": "00" * 32}, {"first": "zzzzzzz"}, {"last": "\0"}, {"first": ""})
 
 
 @given(full_lists, st.data())
@@ -50,12 +68,16 @@ def test_every_leaf_can_be_proven_and_no_other(leaves, data):
     for change in (
         {"multiplicity": proof.multiplicity + 1},
         {"content_digest": proof.content_digest + "0"},
+        {"text_digest": proof.text_digest + "0"},
+        {"multiplicity": 2**64},
+        {"multiplicity": -1},
+        {"index": -1},
         {"doc_id": proof.doc_id + "0"},
         {"index": proof.index + 1},
         {"size": proof.size + 1},
-        {"path": (*proof.path, "00" * 32)},
+        {"path": (*proof.path, Sibling(first="zzzzzzz", last="zzzzzzz", hash="00" * 32))},
         {"path": proof.path[:-1]},
-        {"path": ("zz", *proof.path[1:])},
+        *({"path": (proof.path[0].model_copy(update=change), *proof.path[1:])} for change in ALTERED if proof.path),
     ):
         changed = proof.model_copy(update=change)
         if changed != proof:
@@ -100,9 +122,101 @@ def test_root_changes_with_any_leaf(leaves):
 
 def test_an_inner_node_cannot_pose_as_a_leaf():
     a, b = Leaf("a", "1"), Leaf("b", "2")
-    node = hashlib.sha256(b"\x01" + leaf_hash(a) + leaf_hash(b)).digest()
+    parts = b"".join(text(x.doc_id) * 2 + leaf_hash(x) for x in (a, b))
+    node = hashlib.sha256(b"\x01" + parts).digest()
     assert all(leaf_hash(Leaf(node.hex(), x)) != node for x in ("", "1"))
     assert MerkleTree([a, b]).root != MerkleTree([Leaf(leaf_hash(a).hex(), leaf_hash(b).hex())]).root
+
+
+class DishonestTree:
+    """A tree over leaves in any order, some twice: what a builder could sign who wants to prove two things at once."""
+
+    def __init__(self, leaves: list[Leaf]) -> None:
+        self.leaves = leaves
+        self.levels = [[(leaf.doc_id, leaf.doc_id, leaf_hash(leaf)) for leaf in leaves]]
+        while len(self.levels[-1]) > 1:
+            below = self.levels[-1]
+            level = [self.join(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+            self.levels.append(level + below[len(level) * 2 :])
+        self.root = proof_check.bind(len(leaves), self.levels[-1][0])
+
+    @staticmethod
+    def join(left, right):
+        # what is claimed of a node is the lowest and highest id, which is what a check of paths could miss
+        parts = b"".join(text(first) + text(last) + node for first, last, node in (left, right))
+        return min(left[0], right[0]), max(left[1], right[1]), hashlib.sha256(b"\x01" + parts).digest()
+
+    def prove(self, at: int) -> Proof:
+        leaf, path, index = self.leaves[at], [], at
+        for level in self.levels[:-1]:
+            if index ^ 1 < len(level):
+                first, last, node = level[index ^ 1]
+                path.append(Sibling(first=first, last=last, hash=node.hex()))
+            index //= 2
+        return Proof(doc_id=leaf.doc_id, content_digest=leaf.content_digest, text_digest=leaf.text_digest,
+                     multiplicity=leaf.multiplicity, index=at, size=len(self.leaves), path=tuple(path))  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=9))
+def test_no_document_is_proven_present_and_absent_whoever_builds_the_tree(order):
+    tree = DishonestTree([Leaf(name, f"{i}") for i, name in enumerate(order)])
+    proofs = [tree.prove(i) for i in range(len(order))]
+    present = {proof.doc_id for proof in proofs if verify(proof, tree.root)}
+    sides = [None, *proofs]
+    absent = {
+        doc_id
+        for doc_id in "abcdefgh"
+        for left in sides
+        for right in sides
+        if verify_absent(AbsenceProof(doc_id=doc_id, size=len(order), left=left, right=right), tree.root)
+    }
+    assert not present & absent
+    if order == sorted(set(order)):
+        assert present == set(order)
+        assert absent == set("abcdefgh") - present
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=2, max_size=6), st.data())
+def test_a_document_is_not_proven_with_two_multiplicities(order, data):
+    tree = DishonestTree([Leaf(name, "x", data.draw(st.integers(1, 9))) for name in order])
+    proven = [proof for proof in map(tree.prove, range(len(order))) if verify(proof, tree.root)]
+    assert len({proof.doc_id for proof in proven}) == len(proven)
+
+
+def test_texts_that_differ_in_case_or_direction_marks_are_two_leaves():
+    texts = ["Page", "page", "page\u200f"]
+    roots = {MerkleTree([Leaf("a", "same", 1, hashlib.sha256(t.encode()).hexdigest())]).root for t in texts}
+    assert len(roots) == 3
+
+
+def test_multiplicities_are_bounded():
+    with pytest.raises(ValueError, match="multiplicity 4294967296"):
+        leaf_hash(Leaf("a", "1", 2**32))
+
+
+@pytest.mark.parametrize(
+    "proof", [{}, {"doc_id": 3}, {"left": None}, {"doc_id": "a", "size": "x", "left": {}, "right": []}]
+)
+def test_the_checker_calls_nonsense_no_proof(proof):
+    root = MerkleTree([Leaf("a", "1")]).root
+    assert not proof_check.present(proof, root)
+    assert not proof_check.absent(proof, root)
+
+
+def test_the_checker_runs_alone(tmp_path):
+    tree = MerkleTree([Leaf(f"{i:02d}", "c", 1, "t") for i in range(0, 40, 2)])
+    alone = tmp_path / "verify.py"
+    alone.write_bytes(Path(proof_check.__file__).read_bytes())
+    for name, proof, word in (
+        ("p", tree.prove(3), "06 is proven present"),
+        ("a", tree.prove_absent("07"), "07 is proven absent"),
+    ):
+        (tmp_path / name).write_text(proof.model_dump_json())
+        for root, wanted in ((tree.root, word), ("0" * 64, "the proof does not hold")):
+            command = [sys.executable, "-I", str(alone), str(tmp_path / name), root]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert (done.stdout.strip(), done.returncode) == (wanted, int(root != tree.root)), done.stderr
 
 
 @settings(max_examples=25)
