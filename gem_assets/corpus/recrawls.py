@@ -1,8 +1,10 @@
 """The same page in several snapshots: first seen, unchanged, edited, gone; and which of its versions a mixture uses.
 
-A page is a URL, its version in a snapshot the set of content digests seen under it there (one, as a rule). Snapshots
-follow each other in the order of their names. Places count whether their text was kept or left to another document: an
-unchanged page keeps one text for all its sightings. What a filter refused or a damaged record hid was not seen.
+A page is an address in the form in which addresses are compared (:mod:`gem_assets.corpus.addresses`), with its
+fragment, by which data sets tell passages of one page apart. Its version in a snapshot is the set of content digests
+seen under it there (one, as a rule). Snapshots follow each other in the order of their names. Places count whether
+their text was kept or left to another document: an unchanged page keeps one text for all its sightings. What a filter
+refused or a damaged record hid was not seen.
 
 Writes ``pages.parquet`` (one row a URL and content digest: first and last snapshot, number of snapshots),
 ``recrawls.parquet`` (one row a snapshot) and ``superseded.parquet`` (documents that the policy leaves out, with the
@@ -26,7 +28,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
-CODE_VERSION = "2"
+from gem_assets.corpus.addresses import add_sql_functions
+
+CODE_VERSION = "3"
 PAGES_NAME, RECRAWLS_NAME, SUPERSEDED_NAME = "pages.parquet", "recrawls.parquet", "superseded.parquet"
 RECRAWL_COLUMNS = ("snapshot", "pages", "first_seen", "unchanged", "edited", "returned", "gone", "without_url")
 _BATCH = 65_536
@@ -95,6 +99,7 @@ def publish_history(
     kept = [str(path) for name in names for path in documents[name]]
     with duckdb.connect(config=settings) as base:
         numbers = list(range(len(names)))
+        add_sql_functions(base)
         base.execute("CREATE TABLE snapshots AS SELECT unnest(?) AS snapshot, unnest(?) AS number", [names, numbers])
         base.execute(_KEPT, [kept])
         base.execute(_SEEN, [[str(duplicates[name]) for name in names]])
@@ -113,8 +118,10 @@ def publish_history(
 def describe_recrawls(folder: Path) -> list[dict[str, Any]]:
     """One row a snapshot, in their order; columns ``RECRAWL_COLUMNS``.
 
-    ``returned`` pages were missing in the snapshot before, and are among the unchanged and edited; ``gone`` ones were
-    in the snapshot before and are not in this one.
+    Each page of a snapshot is one of four: ``first_seen``; ``unchanged`` or ``edited`` since the snapshot before; or
+    ``returned``, with whatever text, after it was missing there. ``gone`` pages were in the snapshot before and are not
+    in this one. So ``pages`` is the sum of the four, and that of the snapshot before, less ``gone``, with
+    ``first_seen`` and ``returned``.
     """
     return pq.read_table(folder / RECRAWLS_NAME).to_pylist()
 
@@ -177,12 +184,12 @@ class Selection:
             yield batch.filter(pc.invert(out))
 
 
-_KEPT = "CREATE TABLE kept AS SELECT snapshot, url, content_digest, doc_id FROM read_parquet(?)"
+_KEPT = "CREATE TABLE kept AS SELECT snapshot, canonical_page(url) AS url, content_digest, doc_id FROM read_parquet(?)"
 _SEEN = """
 CREATE TABLE seen AS
 SELECT DISTINCT url, content_digest, number
 FROM (SELECT snapshot, url, content_digest FROM kept
-      UNION ALL SELECT snapshot, url, content_digest FROM read_parquet(?))
+      UNION ALL SELECT snapshot, canonical_page(url), content_digest FROM read_parquet(?))
 JOIN snapshots USING (snapshot)
 WHERE url IS NOT NULL
 """
@@ -211,8 +218,8 @@ SELECT snapshot,
 FROM snapshots
 LEFT JOIN (SELECT number, count(*) AS pages,
         count(*) FILTER (earlier IS NULL) AS first_seen,
-        count(*) FILTER (earlier = version) AS unchanged,
-        count(*) FILTER (earlier <> version) AS edited,
+        count(*) FILTER (before = number - 1 AND earlier = version) AS unchanged,
+        count(*) FILTER (before = number - 1 AND earlier <> version) AS edited,
         count(*) FILTER (before < number - 1) AS returned
     FROM visits GROUP BY number) USING (number)
 LEFT JOIN (SELECT number + 1 AS number, count(*) AS gone

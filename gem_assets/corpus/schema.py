@@ -68,6 +68,7 @@ DUPLICATE_SCHEMA: Final = pa.schema(
         _required("content_digest", pa.string()),
         _required("kept_doc_id", pa.string()),
         _required("kept_snapshot", pa.string()),
+        pa.field("source", pa.string()),
         pa.field("url", pa.string()),
         _required("file", pa.string()),
         _required("offset", pa.int64()),

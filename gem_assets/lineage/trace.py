@@ -12,7 +12,8 @@ training orders that were made.
 # pyright: reportAttributeAccessIssue=false
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gem_assets.corpus.addresses import canonical_page, canonical_url
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.certificate import CERTIFICATES, read_certificate
 from gem_assets.lineage.certificate import Place as CertifiedPlace
@@ -42,6 +44,7 @@ from gem_assets.ordering.config import OrderingConfig
 MOST_DOCUMENTS = 20
 MOST_POSITIONS = 1000
 
+_HEX = re.compile(r"[0-9a-fA-F]{32}")
 _NO_DOCUMENT = pa.schema([("stands_for", pa.string()), ("n_tokens_max", pa.int64()), ("n_bytes_max", pa.int64())])
 
 
@@ -136,15 +139,23 @@ class Tracer:
         }
 
     def _ids(self, query: str) -> list[str]:
-        names = [query, query.lower()] if query.lower() != query else [query]
+        if _HEX.fullmatch(query):
+            return self._named([query.lower()])
+        # a bare host means a site, and not its home page
+        if not re.search(r"[/\\?#]", query):
+            return self._named([query])
+        return self._named([canonical_page(query)]) or self._named([canonical_url(query)])
+
+    def _named(self, names: Iterable[str]) -> list[str]:
         found: dict[str, None] = {}
         for shards, _ in reversed(self._shards):
             for name in names:
                 if self.index.places(shards).find(name).num_rows:
                     found[name] = None
                 found.update(dict.fromkeys(self.index.names(shards).find(name).column("stands_for").to_pylist()))
-        if not found:
-            found = {i: None for i, _, place in self._taken_down if {i, place.url, place.content_digest} & set(names)}
+        for name, _, place in self._taken_down if not found else ():
+            if not {name, canonical_page(place.url or ""), place.content_digest}.isdisjoint(names):
+                found[name] = None
         return list(found)
 
     def _document(self, doc_id: str) -> TracedDocument:

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gem_assets.corpus.addresses import add_sql_functions, canonical_host
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE
 from gem_assets.lineage.artifacts import UNPARTITIONED, Artifact
 from gem_assets.lineage.durable import make_dirs
@@ -31,7 +32,7 @@ from gem_assets.lineage.mixtures import part_files
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = "2"
+FORMAT = "3"
 PLACES, NAMES, DOMAINS = "places.parquet", "names.parquet", "domains.parquet"
 LABELS, POSITIONS = "labels.parquet", "positions.parquet"
 GROUP_ROWS = 8192
@@ -182,7 +183,7 @@ class TraceIndex:
 
 def host_key(host: str) -> str:
     """Write a host with its most general label first, so that a domain stands next to what is below it."""
-    return ".".join(reversed(host.lower().strip(".").split(".")))
+    return ".".join(reversed((canonical_host(host.strip(".")) or host).split(".")))
 
 
 def source_key(source: str) -> str:
@@ -192,6 +193,7 @@ def source_key(source: str) -> str:
 
 def _write_places(shards: Artifact, out: Path) -> None:
     with _database(out) as database:
+        add_sql_functions(database)
         database.execute(_PLACES)
         parts = [str(path) for path in part_files(shards)]
         if parts:
@@ -203,8 +205,11 @@ def _write_places(shards: Artifact, out: Path) -> None:
             ("out_rows", FILTERED_FILE, _FILTERED),
             ("bad_rows", QUARANTINE_FILE, _UNREADABLE),
         ):
-            database.read_parquet(str(shards.path / name)).create_view(view)
-            database.execute(f"INSERT INTO places BY NAME {query}")
+            rows = database.read_parquet(str(shards.path / name))
+            rows.create_view(view)
+            # duplicates of earlier versions have no source
+            database.execute(f"INSERT INTO places BY NAME {query.format(source=_SOURCE * ('source' in rows.columns))}")
+        database.execute(_ADDRESSED)
         _write(database, "SELECT * FROM places ORDER BY stands_for, kind, file, place", out / PLACES)
         _write(database, _NAMES_QUERY, out / NAMES)
         _write(database, _DOMAINS_QUERY, out / DOMAINS)
@@ -230,7 +235,8 @@ SELECT doc_id AS stands_for, 'kept' AS kind, doc_id, content_digest, url, source
 FROM kept_rows
 """
 _DUPLICATE = """
-SELECT kept_doc_id AS stands_for, kind, doc_id, content_digest, url, n_bytes, file, "offset" AS place, kept_snapshot
+SELECT kept_doc_id AS stands_for, kind, doc_id, content_digest, url, {source}n_bytes, file, "offset" AS place,
+       kept_snapshot
 FROM dup_rows
 """
 _FILTERED = """
@@ -242,22 +248,35 @@ SELECT '{UNREADABLE}' || file || '#' || "offset" AS stands_for, 'quarantined: ' 
        "offset" AS place
 FROM bad_rows
 """  # noqa: S608
-_NAMES_QUERY = """
+_SOURCE = "source, "
+_ADDRESSED = r"""
+CREATE TABLE addressed AS
+SELECT *, coalesce(regexp_extract(page, '^(?:https?|ftp)://(\[.*?\]|[^/:?#]*)', 1), '') AS host,
+    coalesce(regexp_extract(source_page, '^(?:https?|ftp)://(\[.*?\]|[^/:?#]*)', 1), '') AS source_host
+FROM (SELECT *, canonical_page(url) AS page FROM places)
+LEFT JOIN (SELECT source, canonical_page(source) AS source_page FROM (SELECT DISTINCT source FROM places))
+USING (source)
+"""
+# the address of a place is its URL; where that is none, its source if that is one
+_NAMES_QUERY = r"""
 SELECT DISTINCT name, stands_for FROM (
-    SELECT url AS name, stands_for FROM places WHERE url IS NOT NULL
+    SELECT page AS name, stands_for FROM addressed WHERE page IS NOT NULL
+    UNION ALL SELECT string_split(page, '#')[1], stands_for FROM addressed WHERE host <> ''
+    UNION ALL SELECT source_page, stands_for FROM addressed
+    WHERE host = '' AND source_host <> '' AND regexp_matches(source, '[/\\]')
     UNION ALL SELECT content_digest, stands_for FROM places WHERE content_digest IS NOT NULL
     UNION ALL SELECT doc_id, stands_for FROM places WHERE doc_id <> stands_for
 ) ORDER BY name, stands_for
 """
-_DOMAINS_QUERY = r"""
-WITH hosts AS (
-    SELECT *, regexp_extract(lower(url), '^https?://(?:[^/@?#]*@)?([^/:?#]+)', 1) AS host FROM places
-)
+_DOMAINS_QUERY = """
 SELECT domain, stands_for, kind, n_tokens, n_bytes FROM (
-    SELECT array_to_string(list_reverse(string_split(trim(host, '.'), '.')), '.') AS domain, * FROM hosts
+    SELECT array_to_string(list_reverse(string_split(host, '.')), '.') AS domain, * FROM addressed
     WHERE host <> ''
     UNION ALL
-    SELECT '=' || lower(source), * FROM hosts WHERE source IS NOT NULL
+    SELECT array_to_string(list_reverse(string_split(source_host, '.')), '.'), * FROM addressed
+    WHERE source_host <> '' AND host <> source_host AND NOT ends_with(host, '.' || source_host)
+    UNION ALL
+    SELECT '=' || lower(source), * FROM addressed WHERE source IS NOT NULL
 ) ORDER BY domain, stands_for, kind
 """
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.trace_root import document_batch
 from gem_assets.ordering.config import OrderingConfig
 from tests.lineage.conftest import ORDERING, World
 
@@ -26,6 +27,43 @@ def test_every_name_of_a_document_finds_it(world: World):
     assert shard.column("doc_id")[place.shard_row].as_py() == page["doc_id"]
     landed = world.made.current("raw_shards", "2026-01").manifest.inputs[0].files[0]
     assert place.file_sha256 == landed.sha256
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["HTTP://WWW1.SITE1.example/page/7", "//www1.site1.example/page/7", "www1.site1.example/%70age/7#top",
+     "https:\\\\me@www1.ｓite1.example.\\x\\..\\page\\7", "https://www1.site1.example:443/./page/%37"],
+)  # fmt: skip
+def test_every_spelling_of_its_address_finds_it(world: World, spelling):
+    page = document(world, 7)
+    assert page["url"] == "https://www1.site1.example/page/7"
+    assert [found.doc_id for found in world.tracer.trace(spelling).documents] == [page["doc_id"]]
+
+
+@pytest.mark.parametrize("host", ["site1.example", "www1.site1.example:8080", "www2.site1.example"])
+@pytest.mark.parametrize("path", ["page/7", "page/7/", "Page/7", "page/7?a", "page//7", "page%2F7"])
+def test_no_other_address_does(world: World, host, path):
+    assert world.tracer.trace(f"https://{host}/{path}").found == 0
+
+
+def odd_places(made, urls: list[str | None], sources: list[str]) -> list[str]:
+    batch = document_batch("2026-05", [f"Odd page {i} here." for i in range(len(urls))], urls, [None] * len(urls))
+    batch = batch.set_column(batch.schema.get_field_index("source"), batch.schema.field("source"), pa.array(sources))
+    made.snapshot("2026-05", [batch], landed=b"odd")
+    return batch.column("doc_id").to_pylist()
+
+
+def test_addresses_without_scheme_and_in_the_source_are_found(world: World):
+    ids = odd_places(
+        world.made, ["odd.example/a", None, "u17", "https://other.example/x#1", "https://other.example/x#2"],
+        ["files", "https://odd.example/%62", "https://odd.example/c", "odd.example", "files"],
+    )  # fmt: skip
+    for query, expected in {
+        "https://odd.example/a": ids[:1], "odd.example/b": ids[1:2], "https://odd.example/c": ids[2:3],
+        "u17": ids[2:3], "odd.example": ids[:4], "ODD.example.": ids[:4], "other.example": ids[3:],
+        "other.example/x": ids[3:], "http://other.example/x#2": ids[4:], "https://odd.example/": [],
+    }.items():  # fmt: skip
+        assert sorted(found.doc_id for found in world.tracer.trace(query).documents) == sorted(expected), query
 
 
 def test_a_copy_in_another_snapshot_leads_to_the_text_that_is_kept(world: World):
