@@ -1,11 +1,17 @@
+import contextlib
 import gzip
 import zlib
+from random import Random
 
+import brotli
 import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.html import html_to_text, nesting_depth
-from gem_assets.corpus.http import parse_response
+from gem_assets.corpus.http import media_type, parse_response
 from gem_assets.corpus.records import Damaged
 from tests.corpus.making import http, page, prose
 
@@ -142,3 +148,209 @@ def test_absurd_tags_lose_their_attributes():
     # one long value is no reason to touch a tag
     image = "A/B+" * 5000
     assert html_to_text(f'<img src="data:image/png;base64,{image}" alt="x"><p>text</p>').strip() == "text"
+
+
+BIG = b"<html><body>" + b" ".join(prose(i).encode() for i in range(200)) + b"</body></html>"
+HTML = "Content-Type: text/html\r\n"
+
+
+@pytest.mark.parametrize("name", ["Content-Encoding", "X-Crawler-Content-Encoding", "content-encoding"])
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("zstd", zstandard.compress),
+        ("ZSTD", zstandard.compress),
+        ("br", brotli.compress),
+        ("gzip", lambda body: gzip.compress(body[:100]) + gzip.compress(body[100:])),
+        ("gzip", lambda body: gzip.compress(body) + b"\r\n trailing"),
+        ("gzip", lambda body: gzip.compress(body) + bytes(100)),
+        ("x-gzip", gzip.compress),
+        (' "gzip" ', gzip.compress),
+        ("gzip;q=1.0", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+        ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
+        ("gzip,", gzip.compress),
+        ("identity, gzip", gzip.compress),
+        ("br, gzip", lambda body: gzip.compress(brotli.compress(body))),
+        ("deflate, zstd", lambda body: zstandard.compress(zlib.compress(body))),
+        # the name is wrong and the bytes are not
+        ("br", gzip.compress),
+        ("gzip", zstandard.compress),
+        ("zstd", lambda body: b"\x50\x2a\x4d\x18\x02\x00\x00\x00ab" + zstandard.compress(body)),
+        # never coded, or decoded before
+        *(
+            (coding, bytes)
+            for coding in ("zstd", "br", "gzip", "deflate", "dcb", "utf-8", "ISO-8859-1", "none", "", "aws-chunked")
+        ),
+    ],
+)
+def test_every_content_coding(name, coding, pack):
+    for body in (BODY, BIG):
+        got = parse_response(http(pack(body), f"{HTML}{name}: {coding}"), LIMIT)
+        assert got.body == body
+        assert not got.cut
+
+
+def test_a_coding_in_two_headers():
+    body = gzip.compress(zlib.compress(BIG))
+    headers = f"{HTML}Content-Encoding: deflate\r\nContent-Encoding: gzip"
+    assert parse_response(http(body, headers), LIMIT).body == BIG
+
+
+def test_a_coding_that_no_header_names():
+    assert parse_response(http(gzip.compress(BIG), "Content-Type: text/html"), LIMIT).body == BIG
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [("dcb", b"\x1b\x00\x01" * 50), ("compress", b"\x1f\x9d\x90\x01\x02\x03" * 20), ("gzip", b"\x00\x01\x02" * 9)],
+)
+def test_a_coding_that_is_not_known_is_named(coding, body):
+    with pytest.raises(Damaged) as caught:
+        parse_response(http(body, f"Content-Encoding: {coding}"), LIMIT)
+    assert coding in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [("zstd", zstandard.compress), ("br", brotli.compress), ("gzip", gzip.compress), ("deflate", zlib.compress)],
+)
+def test_a_body_cut_short_gives_what_decodes(coding, pack):
+    body = b"<html>" + Random(1).randbytes(200_000).hex().encode()
+    packed = pack(body)
+    got = parse_response(http(packed[: len(packed) * 3 // 4], f"Content-Encoding: {coding}"), LIMIT)
+    assert got.cut
+    assert body.startswith(got.body)
+    assert len(got.body) > 100_000
+
+
+@pytest.mark.parametrize("coding", ["zstd", "br", "gzip", "deflate"])
+def test_a_body_that_unfolds_is_refused(coding):
+    pack = {"zstd": zstandard.compress, "br": brotli.compress, "gzip": gzip.compress, "deflate": zlib.compress}[coding]
+    with pytest.raises(Damaged) as caught:
+        parse_response(http(pack(bytes(50 * LIMIT)), f"Content-Encoding: {coding}"), LIMIT)
+    assert caught.value.reason == "too_large"
+
+
+CHUNKS = "Content-Type: text/html\r\nTransfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("body", "out", "cut"),
+    [
+        (chunked(BODY), BODY, False),
+        (chunked(BODY) + b"X-Trailer: 1\r\n\r\n", BODY, False),
+        (chunked(BODY).replace(b"7\r\n", b"0007 ; name=value\r\n"), BODY, False),
+        (chunked(BODY).replace(b"\r\n", b"\n"), BODY, False),
+        (chunked(BODY)[:-5], BODY, True),
+        (chunked(BODY)[:-10], BODY[:-2], True),
+        (b"fff\r\n" + BODY, BODY, True),
+        (BODY, BODY, False),
+        (b"1999\n was a year", b"1999\n was a year", False),
+        (b"", b"", False),
+    ],
+)
+def test_chunks(body, out, cut):
+    got = parse_response(http(body, CHUNKS), LIMIT)
+    assert (got.body, got.cut) == (out, cut)
+
+
+@pytest.mark.parametrize("size", [b"ffffffffffffffff", b"7fffffffffffffff", b"100000000"])
+def test_a_chunk_beyond_all_sizes(size):
+    with pytest.raises(Damaged):
+        parse_response(http(size + b"\r\nabc\r\n0\r\n\r\n", CHUNKS), LIMIT)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 2,
+        b"HTTP/1.1 100 Continue\n\n",
+        b"HTTP/1.0 200 Connection established\r\nProxy-Agent: x\r\n\r\n",
+        b"\r\n",
+    ],
+)
+def test_interim_responses(before):
+    assert parse_response(before + http(BODY), LIMIT).body == BODY
+
+
+def test_an_interim_response_alone_is_what_there_is():
+    assert parse_response(b"HTTP/1.1 100 Continue\r\n\r\n", LIMIT).status == 100
+    # a page may quote a status line
+    assert parse_response(http(b"HTTP/1.1 404 Not Found\r\n\r\nquoted"), LIMIT).status == 200
+
+
+@pytest.mark.parametrize("gap", [b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\r\n\n"])
+def test_the_first_empty_line_ends_the_header(gap):
+    line_end = b"\r\n" if gap.startswith(b"\r") else b"\n"
+    body = b"<p>one</p>\r\n\r\n<p>two</p>\n\n<p>three</p>"
+    got = parse_response(b"HTTP/1.1 200 OK" + line_end + b"Content-Type: text/html" + gap + body, LIMIT)
+    assert (got.media_type, got.body) == ("text/html", body)
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("HTTP/1.1 200", 200),
+        ("HTTP/1.1 200 ", 200),
+        ("HTTP/2 200", 200),
+        ("HTTP/2.0 200 OK", 200),
+        ("HTTP/1.1  200  OK", 200),
+        ("HTTP/1.1\t200\tOK", 200),
+        ("http/1.1 200 ok", 200),
+        ("HTTP 200 OK", 200),
+        ("HTTP/1.1 404 Página não encontrada", 404),
+        ("HTTP/1.1 200OK", 200),
+    ],
+)
+def test_status_lines(line, status):
+    assert parse_response(f"{line}\r\nA: b\r\n\r\nx".encode(), LIMIT).status == status
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "charset"),
+    [
+        ("text/html", "text/html", None),
+        ("TEXT/HTML; Charset=UTF-8", "text/html", "UTF-8"),
+        ('"text/html"', "text/html", None),
+        ("'text/html; charset=utf-8'", "text/html", "utf-8"),
+        ("text/html;charset", "text/html", None),
+        ("text/html;;charset=utf-8", "text/html", "utf-8"),
+        ("text/html charset=utf-8", "text/html", "utf-8"),
+        ("text/html, charset=utf-8", "text/html", "utf-8"),
+        ("text/html; charset = utf-8", "text/html", "utf-8"),
+        ("text/html,text/html", "text/html", None),
+        ("text/html; charset=utf-8, text/html", "text/html", "utf-8"),
+        ("text/html; charset=utf-8, text/plain", "text/plain", None),
+        ("text/html, */*", "text/html", None),
+        ('text/html; title="a, b"; charset=utf-8', "text/html", "utf-8"),
+        ("text/html/", "text/html", None),
+        ("text/html:", "text/html", None),
+        (" text/html ;", "text/html", None),
+        ("charset=utf-8", "", "utf-8"),
+        ("", "", None),
+        (",,;", "", None),
+    ],
+)
+def test_media_types_as_servers_spell_them(value, kind, charset):
+    assert media_type(value) == (kind, charset)
+    got = parse_response(http(b"x", f"Content-Type:{value}"), LIMIT)
+    assert (got.media_type, got.charset) == (kind, charset)
+
+
+def test_repeated_and_folded_headers():
+    got = parse_response(http(b"x", "Content-Type: text/html; charset=utf-8\r\nContent-Type: text/html"), LIMIT)
+    assert (got.media_type, got.charset) == ("text/html", "utf-8")
+    got = parse_response(http(b"x", "Content-Type: text/html;\r\n\tcharset=koi8-r\r\nA: b"), LIMIT)
+    assert (got.media_type, got.charset) == ("text/html", "koi8-r")
+
+
+@given(st.binary(max_size=300), st.sampled_from(["gzip", "br", "deflate", "zstd", "gzip, br", "x"]), st.booleans())
+@settings(max_examples=300)
+def test_any_body_is_a_response_or_damaged(body, coding, in_chunks):
+    transfer = "\r\nTransfer-Encoding: chunked" if in_chunks else ""
+    with contextlib.suppress(Damaged):
+        got = parse_response(http(body, f"Content-Encoding: {coding}{transfer}"), LIMIT)
+        assert len(got.body) <= LIMIT

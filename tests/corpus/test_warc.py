@@ -2,8 +2,11 @@ import gzip
 import zlib
 
 import pytest
+import zstandard
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.records import SKIP_KINDS, Quarantined
+from gem_assets.corpus.warc import KNOWN_TYPES
 from tests.corpus.making import (
     conversion,
     documents,
@@ -189,3 +192,185 @@ def test_damaged_arc_goes_on_at_the_next_header(tmp_path):
     assert [reason for _, reason in quarantined(found)] == ["damaged_arc"]
     found = items(save(tmp_path, (one + rest)[:-100], "c.arc"))
     assert [reason for _, reason in quarantined(found)] == ["truncated_record"]
+
+
+def raw_record(body, nl=b"\r\n", version=b"1.0", end=None, **fields):
+    """Return a record with headers as they are given; the length is right unless it is among them."""
+    named = {
+        "WARC-Type": "response",
+        "WARC-Target-URI": "https://www.example.org/page",
+        "WARC-Date": "2026-01-02T03:04:05Z",
+        "Content-Type": "application/http; msgtype=response",
+        "Content-Length": str(len(body)),
+        **{name.replace("_", "-"): value for name, value in fields.items()},
+    }
+    lines = [f"{name}: {value}".encode() for name, value in named.items() if value is not None]
+    return nl.join([b"WARC/" + version, *lines, b"", b""]) + body + (nl * 2 if end is None else end)
+
+
+@pytest.mark.parametrize("version", [b"0.17", b"0.18", b"1.0", b"1.1"])
+@pytest.mark.parametrize("nl", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n", b"\r\n" * 5])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_versions_and_line_ends(tmp_path, version, nl, end, pack):
+    bodies = [f"HTTP/1.1 200 OK{nl.decode()}Content-Type: text/html{nl.decode() * 2}".encode() for _ in range(3)]
+    records = [raw_record(body + page(prose(i)), nl, version, end) for i, body in enumerate(bodies)]
+    found = items(save(tmp_path, b"".join(map(pack, records)), "crawl.warc"))
+    assert [d.text.strip() for d in documents(found)] == [prose(i) for i in range(3)]
+    assert quarantined(found) == []
+
+
+def test_field_names_and_folded_lines(tmp_path):
+    body = http(page(prose(1)))
+    head = (
+        b"WARC/1.0\r\nwarc-type:response\r\nWARC-TARGET-URI :  https://www.example.org/a\r\n"
+        b"WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http;\r\n\tmsgtype=response\r\ncontent-length: %d\r\n\r\n"
+        % len(body)
+    )
+    [found] = items(save(tmp_path, head + body + b"\r\n\r\n", "crawl.warc"))
+    assert (found.url, found.date) == ("https://www.example.org/a", "2026-01-02T03:04:05Z")
+
+
+LIES = [40_000_000, 10**9, 10**12, 10**17, 10**30, 3000, 100_000, -1, "", "abc", "0x10", "1e3", "1,000", "+10", None]
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("shape", ["plain", "a member a record", "one member", "one zstd frame"])
+@pytest.mark.parametrize("limit", [1 << 15, 32 << 20])
+def test_a_length_that_lies_costs_its_record(tmp_path, lie, shape, limit):
+    records = [response(prose(i), URL.format(i)) for i in range(60)]
+    records[20] = raw_record(http(page(prose(20))), Content_Length=lie)
+    data = {
+        "plain": b"".join,
+        "a member a record": members,
+        "one member": lambda records: gzip.compress(b"".join(records)),
+        "one zstd frame": lambda records: zstandard.compress(b"".join(records)),
+    }[shape](records)
+    found = items(save(tmp_path, data), CorpusConfig(max_record_bytes=limit))
+    assert [d.text.strip() for d in documents(found)] == [prose(i) for i in range(60) if i != 20]
+    [(_, reason)] = quarantined(found)
+    assert reason in ("truncated_record", "damaged_warc")
+
+
+@pytest.mark.parametrize("lie", [1, 100, 300])
+def test_a_length_that_is_too_short(tmp_path, lie):
+    records = [response(prose(i), URL.format(i)) for i in range(6)]
+    records[2] = raw_record(http(page(prose(2))), Content_Length=lie)
+    for data in (b"".join(records), members(records)):
+        found = items(save(tmp_path, data))
+        assert [prose(i) for i in range(6) if i != 2] == [
+            d.text.strip() for d in documents(found) if d.text.strip() in {prose(i) for i in range(6) if i != 2}
+        ]
+        assert "damaged_warc" in [reason for _, reason in quarantined(found)]
+
+
+def test_two_lengths(tmp_path):
+    body = http(page(prose(1)))
+    same = raw_record(body).replace(b"Content-Type", b"Content-Length: %d\r\nContent-Type" % len(body), 1)
+    other = same.replace(b"Content-Length: %d" % len(body), b"Content-Length: 7", 1)
+    found = items(save(tmp_path, same + other + response(prose(2)), "crawl.warc"))
+    assert [d.text.strip() for d in documents(found)] == [prose(1), prose(2)]
+    assert [reason for _, reason in quarantined(found)] == ["damaged_warc"]
+
+
+def test_lengths_that_lie_in_every_record(tmp_path):
+    liars = [raw_record(http(page(prose(i))), Content_Length=40_000_000) for i in range(50)]
+    for data in (b"".join(liars), members(liars), gzip.compress(b"".join(liars))):
+        assert [reason for _, reason in quarantined(items(save(tmp_path, data)))] == ["truncated_record"] * 50
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_page_that_quotes_a_record_is_one_page(tmp_path, pack):
+    quoted = prose(1) + "\r\n\r\nWARC/1.0\r\nWARC-Type: response\r\nContent-Length: 5\r\n\r\nhello\r\n\r\n" + prose(2)
+    record = warc_record("response", http(quoted.encode(), "Content-Type: text/plain"))
+    found = items(save(tmp_path, pack(record) + pack(response(prose(3), URL.format(3))), "crawl.warc"))
+    assert [quoted.replace("\r\n", "\n"), prose(3)] == [d.text.replace("\r\n", "\n").strip() for d in documents(found)]
+    large = CorpusConfig(max_record_bytes=1024)
+    found = items(save(tmp_path, pack(record) + pack(response("short " * 9, URL.format(3))), "crawl.warc"), large)
+    assert [reason for _, reason in quarantined(found)] == ["too_large"] * (len(record) > 1024)
+    assert len(documents(found)) == 1
+
+
+def test_whatever_goes_wrong_with_a_record_is_its_row(tmp_path, monkeypatch):
+    def explode(html, *_, **__):
+        if prose(3) in html:
+            raise RuntimeError(html)
+        return html
+
+    monkeypatch.setattr("gem_assets.corpus.web.page_text", explode)
+    records = [response(prose(i), URL.format(i)) for i in range(6)]
+    found = items(save(tmp_path, members(records)))
+    assert len(documents(found)) == 5
+    [row] = [item for item in found if isinstance(item, Quarantined)]
+    assert (row.reason, row.detail, row.url) == ("reader_error", "RuntimeError", URL.format(3))
+
+
+def test_segments_are_skipped_by_name(tmp_path):
+    first = raw_record(http(page(prose(1))), WARC_Segment_Number=1)
+    rest = raw_record(b"the rest", WARC_Type="continuation", WARC_Segment_Number=2)
+    assert skipped(items(save(tmp_path, first + rest, "crawl.warc"))) == ["segment", "continuation"]
+
+
+def test_bodies_cut_short_are_counted(tmp_path):
+    whole = gzip.compress(page(" ".join(map(prose, range(40)))))
+    cut = warc_record("response", http(whole[:-200], "Content-Type: text/html\r\nContent-Encoding: gzip"))
+    told = raw_record(http(page(prose(1))), WARC_Truncated="length")
+    found = items(save(tmp_path, cut + told, "crawl.warc"))
+    assert prose(0) in documents(found)[0].text
+    assert len(documents(found)) == 2
+    assert skipped(found) == ["cut_body", "cut_body"]
+
+
+def test_what_the_crawler_identified(tmp_path):
+    body = http(page(prose(1)))
+    records = [
+        raw_record(body, WARC_Identified_Payload_Type="application/pdf"),
+        raw_record(body, WARC_Identified_Payload_Type="text/html"),
+        raw_record(http(b"%PDF-1.4 and so on")),
+        raw_record(http(page(prose(2)), "Server: x"), WARC_Identified_Payload_Type="text/html"),
+        raw_record(b"%PDF-1.4 as text", WARC_Type="conversion", Content_Type="text/plain"),
+        raw_record(b"\x89PNG", WARC_Type="conversion", Content_Type="image/png"),
+    ]
+    found = items(save(tmp_path, b"".join(records), "crawl.warc"))
+    assert [d.text.strip() for d in documents(found)] == [prose(1), prose(2)]
+    assert skipped(found) == ["binary_body", "binary_body", "binary_body", "media_type"]
+
+
+def test_every_kind_of_skipped_record_is_explained():
+    assert set(KNOWN_TYPES) - {"response", "resource", "conversion"} <= set(SKIP_KINDS)
+    assert all(SKIP_KINDS.values())
+
+
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("shape", ["plain", "a member a record", "one member"])
+def test_an_arc_length_that_lies_costs_its_record(tmp_path, lie, shape):
+    head = arc()
+    records = [arc((b"http://e.org/%d" % i, b"text/html", http(page(prose(i)))))[len(head) :] for i in range(60)]
+    line, _, body = records[20].partition(b"\n")
+    lie = b"" if lie is None else str(lie).encode()
+    records[20] = line.rsplit(b" ", 1)[0] + b" " + lie + b"\n" + body
+    data = {
+        "plain": b"".join,
+        "a member a record": members,
+        "one member": lambda records: gzip.compress(b"".join(records)),
+    }[shape]([head, *records])
+    found = items(save(tmp_path, data, "c.arc"))
+    assert [d.text.strip() for d in documents(found)] == [prose(i) for i in range(60) if i != 20]
+    assert len(quarantined(found)) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"http://www.example.org/a b 1.2.3.4 20260102030405 text/html %d",
+        b"http://www.example.org/a 1.2.3.4 20260102030405 text/html 200 CHECKSUM - 123 file.arc.gz %d",
+        b"http://www.example.org/a 0.0.0.0 20260102 no-type %d",
+        b"http://www.example.org/a 1.2.3.4 20260102030405 text/html; charset=utf-8 %d",
+    ],
+)
+@pytest.mark.parametrize("nl", [b"\n", b"\r\n"])
+def test_arc_header_lines(tmp_path, line, nl):
+    body = http(page(prose(1)))
+    found = items(save(tmp_path, arc() + line % len(body) + nl + body + b"\n", "c.arc"))
+    assert [d.text.strip() for d in documents(found)] == [prose(1)]
+    assert quarantined(found) == []
