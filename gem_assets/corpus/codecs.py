@@ -23,6 +23,7 @@ FINAL_DAMAGE: Final = frozenset({"decompression_bomb", "window_too_large", "unsu
 
 _FIRST_STEP: Final = 1 << 10
 _FIRST_READ: Final = 1 << 12
+_BZ2_BLOCK: Final = 900_000
 _SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _DICTIONARY: Final = b"\x5d\x2a\x4d\x18"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -175,17 +176,20 @@ class Streams:
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
         """Yield the bytes of the frame at hand."""
-        engine = (
-            bz2.BZ2Decompressor() if self.name == "bz2" else lzma.LZMADecompressor(lzma.FORMAT_XZ, self._max_window)
-        )
+        xz = self.name == "xz"
+        engine = lzma.LZMADecompressor(lzma.FORMAT_XZ, self._max_window) if xz else bz2.BZ2Decompressor()
+        hold = 0 if xz else _BZ2_BLOCK
         step = _FIRST_STEP
+        held = b""
         while not engine.eof:
             data = raw.take(step) if engine.needs_input else b""
             if not data and engine.needs_input:
+                if held:
+                    yield held
                 raise _truncated(self.name)
             step = min(step * 2, BLOCK)
             try:
-                out = engine.decompress(data, BLOCK)
+                held += engine.decompress(data, BLOCK)
             except lzma.LZMAError as error:
                 if "limit" in str(error):
                     detail = f"xz needs more memory than max_window_bytes ({self._max_window}): raise it"
@@ -193,8 +197,12 @@ class Streams:
                 raise _damaged(self.name, error) from error
             except (OSError, ValueError, EOFError) as error:
                 raise _damaged(self.name, error) from error
-            if out:
-                yield out
+            # a block of bz2 is handed out before its checksum is compared
+            if len(held) > hold:
+                yield held[: len(held) - hold]
+                held = held[len(held) - hold :]
+        if held:
+            yield held
         raw.give_back(len(engine.unused_data))
 
 

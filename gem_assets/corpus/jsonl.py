@@ -34,7 +34,8 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     head = _first_lines(open_stream(source, config, relative), config)
     source.seek(start)
     stream = open_stream(source, config, relative)
-    rows = _lines(stream, config) if is_lines(head, config.columns.text) else read_values(stream, config)
+    by_line = is_lines(head, config.columns.text)
+    rows = _lines(stream, config) if by_line else read_values(stream, config)
     number = 0
     for row in rows:
         number = row.number
@@ -45,12 +46,14 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
         except Exception as error:
             # the message may quote the row
             yield Quarantined(relative, number, "reader_error", type(error).__name__, row.n_bytes)
-    if stream.damage is not None:
+    if stream.damage is not None and not by_line:
         yield Quarantined(relative, number, stream.damage.reason, stream.damage.detail)
 
 
 def _first_lines(stream: ByteStream, config: CorpusConfig) -> bytes:
     head = read_up_to(stream, BLOCK)
+    while b"\n" not in head and stream.resume():
+        head = read_up_to(stream, BLOCK)
     # one long line says nothing before its end
     while b"\n" not in head and len(head) < config.max_record_bytes and (more := stream.read(BLOCK)):
         head += more
@@ -58,11 +61,19 @@ def _first_lines(stream: ByteStream, config: CorpusConfig) -> bytes:
 
 
 def _lines(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:
-    for number, line in enumerate(bounded_lines(stream, config.max_record_bytes)):
-        cut_off = not line.ended and stream.damage is not None
-        # the end of a broken stream is one row, and not a second one for the line that it cut
-        if not cut_off and (line.length > len(line.data) or line.data.strip()):
-            yield _row_of(line, number, config)
+    number = -1
+    while True:
+        for line in bounded_lines(stream, config.max_record_bytes):
+            number += 1
+            cut_off = not line.ended and stream.damage is not None
+            # the end of a broken stream is one row, and not a second one for the line that it cut
+            if not cut_off and (line.length > len(line.data) or line.data.strip()):
+                yield _row_of(line, number, config)
+        if stream.damage is None:
+            return
+        yield Row(max(number, 0), 0, damage=stream.damage)
+        if not stream.resume():
+            return
 
 
 def _row_of(line: Line, number: int, config: CorpusConfig) -> Row:

@@ -110,6 +110,19 @@ def test_a_damaged_frame_costs_itself(codec, broken, how):
 
 
 @pytest.mark.parametrize("codec", PACKERS)
+@pytest.mark.parametrize("broken", [0, 3, 5])
+def test_lines_around_a_damaged_frame_are_read(tmp_path, codec, broken):
+    frames = [PACKERS[codec](jsonl([row])) for row in ROWS]
+    middle = len(frames[broken]) // 2
+    frames[broken] = frames[broken][:middle] + b"\xff" * 60 + frames[broken][middle + 60 :]
+    path = tmp_path / f"a.jsonl.{SUFFIXES[codec]}"
+    path.write_bytes(b"".join(frames))
+    found = items(path)
+    assert [d.url for d in documents(found)] == [row["url"] for i, row in enumerate(ROWS) if i != broken]
+    assert len(quarantined(found)) == 1
+
+
+@pytest.mark.parametrize("codec", PACKERS)
 def test_bytes_behind_the_last_frame_are_one_row(codec):
     data = jsonl(ROWS)
     for tail, reasons in ((b"<html>504 Gateway Time-out</html>", 1), (bytes(700), 0)):

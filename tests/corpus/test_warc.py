@@ -224,8 +224,8 @@ def test_field_names_and_folded_lines(tmp_path):
     body = http(page(prose(1)))
     head = (
         b"WARC/1.0\r\nwarc-type:response\r\nWARC-TARGET-URI :  https://www.example.org/a\r\n"
-        b"WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http;\r\n\tmsgtype=response\r\ncontent-length: %d\r\n\r\n"
-        % len(body)
+        b"WARC-Date: 2026-01-02T03:04:05Z\r\nContent-Type: application/http;\r\n\tmsgtype=response\r\n"
+        b"content-length: %d\r\n\r\n" % len(body)
     )
     [found] = items(save(tmp_path, head + body + b"\r\n\r\n", "crawl.warc"))
     assert (found.url, found.date) == ("https://www.example.org/a", "2026-01-02T03:04:05Z")
