@@ -27,6 +27,7 @@ PROCESS_TAG = ".dagster/gem_process"
 """Tag of a run in the process of a command: the name of its folder below ``PROCESSES``. Dagster's prefix for tags that
 are nobody's to read keeps it off the page of runs."""
 PROCESSES = "processes"
+PARTITION_TAG = "dagster/partition"
 
 
 @contextmanager
@@ -66,6 +67,27 @@ def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
         if is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
     return [run.run_id for run in gone]
+
+
+def work_under_way(instance: dg.DagsterInstance, home: Path, snapshot: str) -> str | None:
+    """Name what is running now and may read or write a snapshot; None when nothing is.
+
+    Parameters
+    ----------
+    instance
+        Instance on that home, after :func:`cancel_abandoned_runs`.
+    home
+        Folder with the instance's configuration.
+    snapshot
+        Runs of another snapshot alone do not count.
+    """
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
+        if run.tags.get(PARTITION_TAG) in (None, snapshot):
+            made = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+            return f"run {run.run_id[:8]} ({made[:200]})"
+    if any(folder.is_dir() and not is_abandoned(folder) for folder in (home / PROCESSES).glob("*")):
+        return "a command that runs the graph"
+    return None
 
 
 def _is_gone(run: dg.DagsterRun, home: Path, *, server: bool) -> bool:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from gem_assets.corpus.landed import landing_lock
 from gem_assets.corpus.ownership import borrowed_texts
 from gem_assets.corpus.shards import DUPLICATES_FILE
+from gem_assets.lineage.durable import LockTimeoutError
 from gem_assets.lineage.manifest import check_partition
 from resources.store import StoreResource
 
@@ -47,6 +49,8 @@ def remove_snapshot(
 ) -> Removal:
     """Remove one snapshot from artifacts, tables and, where an instance is given, from the partitions.
 
+    It is refused while the snapshot is being landed; that no run reads it is for the caller to see to.
+
     Parameters
     ----------
     snapshot
@@ -57,10 +61,18 @@ def remove_snapshot(
     Raises
     ------
     RemovalError
-        When nothing of that name was ever ingested, when it still lies in the landing folder, or when another snapshot
-        left texts to it that cannot be read again.
+        When nothing of that name was ever ingested, when it still lies in the landing folder or is being landed, or
+        when another snapshot left texts to it that cannot be read again.
     """
     check_partition(snapshot)
+    try:
+        with landing_lock(store.landing, snapshot):
+            return _remove(store, snapshot, instance, force=force)
+    except LockTimeoutError as error:
+        raise RemovalError(f"{snapshot} is being landed right now: wait for it to end, then decide") from error
+
+
+def _remove(store: StoreResource, snapshot: str, instance: dg.DagsterInstance | None, *, force: bool) -> Removal:
     artifacts = store.artifacts
     if snapshot not in artifacts.places("raw_shards"):
         raise RemovalError(f"snapshot {snapshot} was never ingested in {store.root}; see gem status")

@@ -18,15 +18,24 @@ def remove(
     ] = False,
 ) -> None:
     """Remove a snapshot: its documents leave shards, vectors, labels and every mixture made from now on."""
+    from gem_assets.abandoned import cancel_abandoned_runs, work_under_way
     from gem_assets.corpus.landing import validate_snapshot_name
+    from gem_assets.dagster_home import prepare_home, running_server
     from gem_assets.run import open_instance
     from gem_assets.settings import load_existing
     from resources import StoreResource
-    from resources.removal import remove_snapshot
+    from resources.removal import RemovalError, remove_snapshot
 
     settings = load_existing(data_root)
     validate_snapshot_name(snapshot)
+    home = prepare_home(settings)
+    cancel_abandoned_runs(home, server=running_server(home) is None)
     with open_instance(settings) as instance:
+        busy = work_under_way(instance, home, snapshot)
+        if busy is not None:
+            raise RemovalError(
+                f"{busy} is under way and may read {snapshot}: wait for it to end, or stop it, then remove the snapshot"
+            )
         done = remove_snapshot(StoreResource(root=str(settings.data_root)), snapshot, instance=instance, force=force)
     out = console()
     rows = ", ".join(f"{count:,} rows of {table}" for table, count in done.rows.items()) or "no table rows"

@@ -15,12 +15,13 @@ import re
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from gem_assets.lineage.durable import make_dirs, write_atomic
+from gem_assets.lineage.durable import file_lock, make_dirs, write_atomic
 
 SUCCESS: Final = "_SUCCESS"
 MAX_NAME: Final = 100
@@ -247,6 +248,11 @@ def open_regular(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
+
+
+def landing_lock(landing_root: Path, snapshot: str) -> AbstractContextManager[None]:
+    """Keep others from landing or removing a snapshot; raises LockTimeoutError at once when another process does."""
+    return file_lock(landing_root / f".{snapshot}.lock", timeout=0.0, purpose=f"land or remove {snapshot}")
 
 
 def links_file(snapshot_dir: Path) -> Path:

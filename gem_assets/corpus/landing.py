@@ -20,13 +20,14 @@ from gem_assets.corpus.landed import (
     fingerprint,
     landed_digests,
     landed_files,
+    landing_lock,
     links_file,
     list_snapshots,
     printable,
     validate_snapshot_name,
     walk_files,
 )
-from gem_assets.lineage.durable import LockTimeoutError, file_lock, fsync_dir, fsync_file, make_dirs, write_atomic
+from gem_assets.lineage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, write_atomic
 
 __all__ = [
     "SUCCESS",
@@ -86,11 +87,11 @@ def land(
     plan = _plan(sources)
     folder = landing_root / snapshot
     try:
-        with file_lock(landing_root / f".{snapshot}.lock", timeout=0.0, purpose=f"land {snapshot}"):
+        with landing_lock(landing_root, snapshot):
             return _land(plan, folder, mode, replace, progress)
     except LockTimeoutError as error:
         raise LandingError(
-            f"{snapshot} is being landed by another command; wait for it to end, then look with gem status"
+            f"{snapshot} is being landed by another command, or removed; wait for it to end, then look with gem status"
         ) from error
 
 

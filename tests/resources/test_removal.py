@@ -5,8 +5,13 @@ import shutil
 import dagster as dg
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from gem_assets.abandoned import PROCESS_TAG, named_process
 from gem_assets.assets.ingestion import ingest_once
+from gem_assets.cli import app
+from gem_assets.corpus.landed import landing_lock
+from gem_assets.run import open_instance
 from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
 from resources.removal import RemovalError, remove_snapshot
@@ -46,6 +51,39 @@ def test_removed_snapshot_leaves_store_tables_and_partitions(root):
     assert again.artifact.manifest.counts["duplicates"] == 0
     # killed half-way or asked twice: the second call finds nothing left to do
     assert remove_snapshot(store, "01").rows == {}
+
+
+def test_a_snapshot_that_is_being_landed_is_not_removed(root):
+    shutil.rmtree(root / "landing" / "01")
+    with landing_lock(root / "landing", "01"), pytest.raises(RemovalError, match="being landed right now"):
+        remove_snapshot(StoreResource(root=str(root)), "01")
+    assert StoreResource(root=str(root)).artifacts.partitions("raw_shards") == ["01", "02"]
+
+
+def test_the_command_refuses_while_something_runs_that_may_read_the_snapshot(root):
+    shutil.rmtree(root / "landing" / "01")
+    settings = load_settings(root)
+    with open_instance(settings) as instance, named_process(settings.dagster_home) as process:
+
+        def refused() -> str:
+            result = CliRunner().invoke(app, ["remove", "01", "--data-root", str(root)])
+            assert result.exit_code == 1
+            return " ".join(result.output.split())
+
+        assert "a command that runs the graph is under way" in refused()
+        for tags, word in (({}, "some_job"), ({"dagster/partition": "01"}, "some_job")):
+            tagged = {**tags, PROCESS_TAG: process}
+            run = dg.DagsterRun(job_name="some_job", tags=tagged, status=dg.DagsterRunStatus.STARTED)
+            instance.add_run(run)
+            assert f"run {run.run_id[:8]} ({word}) is under way" in refused()
+            instance.delete_run(run.run_id)
+    assert StoreResource(root=str(root)).artifacts.partitions("raw_shards") == ["01", "02"]
+    with open_instance(settings) as instance:
+        # it has ended without saying so
+        instance.add_run(dg.DagsterRun(job_name="some_job", status=dg.DagsterRunStatus.STARTED))
+    result = CliRunner().invoke(app, ["remove", "01", "--data-root", str(root)])
+    assert result.exit_code == 0, result.output
+    assert StoreResource(root=str(root)).artifacts.partitions("raw_shards") == ["02"]
 
 
 def test_texts_that_nobody_could_read_again_are_not_lost_unless_forced(root):

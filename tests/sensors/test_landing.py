@@ -1,8 +1,12 @@
 """The landing sensor, tick by tick."""
 
+import os
+
 import dagster as dg
 import pytest
 
+from gem_assets.cli.status import collect_status
+from gem_assets.settings import load_settings
 from resources import SettingsResource
 from sensors import landing_sensor
 from tests.tiny import land_parquet, passages
@@ -82,3 +86,21 @@ def test_names_that_cannot_be_partitions_are_never_registered(tmp_path, instance
     folder.mkdir(parents=True)
     (folder / "_SUCCESS").touch()
     assert isinstance(tick(tmp_path, instance), dg.SkipReason)
+
+
+def test_trouble_of_one_snapshot_reaches_no_other_and_is_named(tmp_path, instance):
+    land_parquet(tmp_path, "good", passages()[:5])
+    for name in ("pipe", "folder", "loop", "deep"):
+        (land_parquet(tmp_path, name, passages()[:5]) / "_SUCCESS").unlink()
+    landing = tmp_path / "landing"
+    os.mkfifo(landing / "pipe" / "_SUCCESS")
+    (landing / "folder" / "_SUCCESS").mkdir()
+    (landing / "loop" / "_SUCCESS").symlink_to("_SUCCESS")
+    (landing / "deep" / "_SUCCESS").write_text("[" * 200_000)
+    result = tick(tmp_path, instance)
+    assert [list(r.partition_keys) for r in result.dynamic_partitions_requests] == [["deep", "good"]]
+    shown = {one.name: one for one in collect_status(load_settings(tmp_path)).snapshots}
+    assert {name: one.landed for name, one in shown.items()} == {
+        "deep": "complete", "folder": "refused", "good": "complete", "loop": "refused", "pipe": "refused",
+    }  # fmt: skip
+    assert "its _SUCCESS is a pipe" in (shown["pipe"].problem or "")
