@@ -6,6 +6,7 @@ by its own section alone, so that changing one section makes only that stage and
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ DEFAULT_DATA_ROOT = "gem-data"
 SETTINGS_FILE = "gem.toml"
 ENGINE_PATTERN = "^(local|ray|inline)$"
 
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_UNUSABLE = {
+    r"\?": "which SQLAlchemy takes for the start of a URL's query",
+    r"%[0-9A-Fa-f]{2}": "which SQLAlchemy takes for an escape in a URL",
+    r"[\x00-\x1f\x7f-\x9f]": "a control character, which Lance refuses in a path",
+    r"[\ud800-\udfff]+": "a byte that is not UTF-8, which Lance refuses in a path",
+}
+"""What may not stand in the path of a data root, and why: Dagster's databases and Lance read it as part of a URL."""
 
 #: A folder with one of these is a data root.
 MARKS = (SETTINGS_FILE, "landing", "artifacts")
@@ -110,9 +120,25 @@ class Settings(BaseSettings):
 
 
 def resolve_data_root(data_root: str | Path | None = None) -> Path:
-    """Return the absolute data root: the argument, else ``GEM_DATA_ROOT``, else ``./gem-data``."""
+    """Return the absolute data root: the argument, else ``GEM_DATA_ROOT``, else ``./gem-data``.
+
+    Raises
+    ------
+    SettingsError
+        When it is a URL, or a path that the databases below it cannot open.
+    """
     chosen = data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT
-    return Path(chosen).expanduser().absolute()
+    if _URL.match(str(chosen)):
+        raise SettingsError(f"the data root {str(chosen)!r} is a URL, and a data root is a folder of this machine")
+    root = Path(chosen).expanduser().absolute()
+    for pattern, what in _UNUSABLE.items():
+        found = re.search(pattern, str(root))
+        if found is not None:
+            raise SettingsError(
+                f"the data root {str(root)!r} holds {found[0]!r}, {what}; rename the folder, or choose another with "
+                f"--data-root or {DATA_ROOT_VARIABLE}"
+            )
+    return root
 
 
 def load_existing(data_root: str | Path | None = None) -> Settings:
