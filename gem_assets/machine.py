@@ -18,6 +18,10 @@ WORKER_BYTES: Final = 600 * MB
 RUN_BYTES: Final = 1024 * MB
 """What the process of a run needs beside its workers."""
 
+LEAST_SHARE: Final = 4096 * MB
+"""What every worker may use: ten times what the largest stage of ours needs (docs/reliability.md, Memory)."""
+_SPENT_AT_MOST: Final = 0.8
+
 _MOUNT: Final = "/sys/fs/cgroup"
 _OWN_GROUPS: Final = "/proc/self/cgroup"
 _MOUNTS_OF: Final = {"cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu"), "memory": ("memory",)}
@@ -55,6 +59,27 @@ def worker_allowance() -> Allowance:
         limits.append((fit, f"{memory // MB:,} MB of memory, at {WORKER_BYTES // MB} MB a worker"))
     workers, reason = min(limits)
     return Allowance(workers, reason if workers < machine else "")
+
+
+@dataclass(frozen=True)
+class MemoryShare:
+    """Bytes that one worker may use, beside the others and when it works alone."""
+
+    beside: int
+    alone: int
+
+
+def memory_share(workers: int) -> MemoryShare | None:
+    """Return how much memory each of ``workers`` may use; None where the machine's is not known.
+
+    A worker may use more than an equal part, so that one large shard among small ones needs no second try; one shard
+    alone may use nearly all, and never so much that the kernel has to choose what it ends.
+    """
+    memory = memory_limit()
+    if memory is None:
+        return None
+    alone = int(_SPENT_AT_MOST * memory)
+    return MemoryShare(min(alone, max(alone // max(workers, 1), LEAST_SHARE)), alone)
 
 
 def cpu_quota() -> float | None:

@@ -11,16 +11,24 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class ShardHungError(RuntimeError):
-    """A shard took longer than it may and was stopped; what else was in work may run again."""
+class ShardLostError(RuntimeError):
+    """A shard took its process with it; what else was in work may run again."""
 
     def __init__(self, message: str, item: object) -> None:
         super().__init__(message)
         self.item = item
 
-    def __reduce__(self) -> tuple[type["ShardHungError"], tuple[str, object]]:
+    def __reduce__(self) -> tuple[type["ShardLostError"], tuple[str, object]]:
         """Let it cross process borders with its item."""
         return type(self), (str(self), self.item)
+
+
+class ShardHungError(ShardLostError):
+    """A shard took longer than it may and was stopped."""
+
+
+class ShardDiedError(ShardLostError):
+    """A shard ended its process, also when it ran alone: it needs too much memory, or crashes native code."""
 
 
 class ShardMap(Protocol):
@@ -31,8 +39,8 @@ class ShardMap(Protocol):
 
         Raises
         ------
-        ShardHungError
-            When an item takes longer than the map allows; it names the item.
+        ShardLostError
+            When an item takes longer than the map allows, or ends its process twice; it names the item.
         """
         ...
 

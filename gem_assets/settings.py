@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     shard_timeout_s: float = Field(
         default=3600.0, gt=0, description="Seconds after which a shard counts as hung and is named in an error."
     )
+    worker_memory_mb: int = Field(
+        default=0,
+        ge=0,
+        description="MiB that the process of a shard may use, mapped files aside; 0 means what this machine or "
+        "container can spare. A landed file that needs more, also alone, is quarantined as reader_died.",
+    )
     corpus: CorpusConfig = CorpusConfig()
     recrawls: RecrawlConfig = RecrawlConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()

@@ -4,7 +4,9 @@ Tasks come as pickled ``(fn, item)`` through a pipe, one at a time; an answer go
 (the parent is done, or dead) ends the worker.
 """
 
+import contextlib
 import pickle
+import resource
 import signal
 import traceback
 from collections.abc import Callable
@@ -15,16 +17,22 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """Result of one task, or what went wrong; ``error`` is None when the exception itself cannot be pickled."""
+    """Result of one task, or what went wrong; ``error`` is None when the exception itself cannot be pickled.
+
+    ``out_of_memory``: the task may succeed in a process that may use more.
+    """
 
     result: Any = None
     failure: str | None = None
     error: BaseException | None = None
     trace: str = ""
+    out_of_memory: bool = False
 
 
-def serve(pipe: "Connection[Any, Any]") -> None:
-    """Work until the pipe ends."""
+def serve(pipe: "Connection[Any, Any]", memory_bytes: int | None = None) -> None:
+    """Work until the pipe ends; of its own memory, mapped files aside, the process may use ``memory_bytes``."""
+    if memory_bytes is not None:
+        _limit_memory(memory_bytes)
     # a Ctrl-C goes to the whole group; the parent decides what becomes of its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
@@ -38,11 +46,23 @@ def serve(pipe: "Connection[Any, Any]") -> None:
             return
 
 
+def _limit_memory(n_bytes: int) -> None:
+    # not the address space: libraries reserve gigabytes of it and never touch them
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard), hard)
+        )
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
 def _answer(task: bytes) -> bytes:
     try:
         fn, item = _task(task)
         answer = Answer(fn(item))
         return pickle.dumps(answer)
+    except MemoryError as error:
+        return pickle.dumps(Answer(failure=f"{type(error).__name__}: {error}", out_of_memory=True))
     except Exception as error:
         failure, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
         try:

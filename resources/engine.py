@@ -7,7 +7,7 @@ from typing import TypeVar
 import dagster as dg
 from pydantic import Field
 
-from gem_assets.machine import worker_allowance
+from gem_assets.machine import MB, MemoryShare, memory_share, worker_allowance
 from gem_assets.mapping import ShardMap
 from gem_assets.settings import ENGINE_PATTERN, load_settings
 from resources.pool import pool_map, serial
@@ -62,7 +62,8 @@ class EngineResource(dg.ConfigurableResource):
         elif kind == "inline" or gpus > 0:
             results = serial(fn, items, label)
         else:
-            results = pool_map(fn, items, label, workers=workers, timeout_s=timeout_s)
+            memory = self._memory(workers)
+            results = pool_map(fn, items, label, workers=workers, timeout_s=timeout_s, memory=memory)
         progress = Progress(label, len(items))
         for result in results:
             progress.step()
@@ -76,6 +77,10 @@ class EngineResource(dg.ConfigurableResource):
 
     def _shard_map(self, fn: Callable[[T], R], items: Sequence[T], label: str, /) -> Iterator[R]:
         return self.map(fn, items, label)
+
+    def _memory(self, workers: int) -> MemoryShare | None:
+        set_mb = load_settings(self.data_root).worker_memory_mb if self.data_root is not None else 0
+        return MemoryShare(set_mb * MB, set_mb * MB) if set_mb else memory_share(workers)
 
     def _plan(self, shards: int, cpus: int) -> tuple[str, int, float]:
         kind, workers, timeout_s = self.kind, self.workers, self.shard_timeout_s

@@ -7,13 +7,16 @@ early wait for their turn, a few per worker at most. Of several failures the fir
 not depend on timing.
 
 Workers start clean (``forkserver``; Lance must not be forked) with one thread for BLAS each: the processes are the
-parallelism. They stay for 20 seconds after a map, for the next one.
+parallelism. They stay for 20 seconds after a map, for the next one. Each may use a bounded amount of memory, so that a
+shard without measure ends its own process and not one that the kernel chooses; the shard that is run again by itself
+may use nearly all of the machine's.
 """
 
 import contextlib
 import multiprocessing
 import os
 import pickle
+import signal
 import threading
 import time
 from collections import deque
@@ -21,7 +24,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from gem_assets.mapping import ShardHungError
+from gem_assets.machine import MemoryShare
+from gem_assets.mapping import ShardDiedError, ShardHungError
 from gem_assets.worker import Answer, serve
 
 T = TypeVar("T")
@@ -48,11 +52,19 @@ class ShardTimeoutError(ShardError, ShardHungError):
     """A shard took longer than allowed and was stopped."""
 
 
-class WorkerKilledError(ShardError):
+class WorkerKilledError(ShardError, ShardDiedError):
     """A shard's process was killed, twice."""
 
 
-def pool_map(fn: Callable[[T], R], items: Sequence[T], label: str, *, workers: int, timeout_s: float) -> Iterator[R]:
+def pool_map(
+    fn: Callable[[T], R],
+    items: Sequence[T],
+    label: str,
+    *,
+    workers: int,
+    timeout_s: float,
+    memory: MemoryShare | None = None,
+) -> Iterator[R]:
     """Yield ``fn(item)`` for every item, in order, computed in ``workers`` processes.
 
     Raises
@@ -60,7 +72,7 @@ def pool_map(fn: Callable[[T], R], items: Sequence[T], label: str, *, workers: i
     ShardError
         When ``fn`` raises; :class:`ShardTimeoutError` and :class:`WorkerKilledError` are its kinds.
     """
-    pool = _take_pool(workers)
+    pool = _take_pool(workers, memory)
     try:
         yield from pool.run(fn, items, label, timeout_s)
     except BaseException:
@@ -84,11 +96,13 @@ def failed(label: str, item: object, error: BaseException) -> ShardError:
     return ShardError(f"{label}: shard {item} failed: {type(error).__name__}: {error}")
 
 
-def killed(label: str, item: object) -> WorkerKilledError:
-    """Return the error for a shard that ended its process."""
+def killed(label: str, item: object, how: str = "") -> WorkerKilledError:
+    """Return the error for a shard that ended its process; ``how`` it ended."""
     return WorkerKilledError(
-        f"{label}: the process that worked on shard {item} was killed, also when run alone. Most often that is the "
-        "kernel for lack of memory: split the shard or add memory; a crash in a native library looks the same"
+        f"{label}: the process that worked on shard {item} was killed{how}, also when run alone. Most often that is "
+        "lack of memory: split the shard, or add memory (worker_memory_mb, where it is set); a crash in a native "
+        "library looks the same",
+        item,
     )
 
 
@@ -104,10 +118,10 @@ def too_slow(label: str, item: object, timeout_s: float) -> ShardTimeoutError:
 class _Worker:
     """One process with a pipe, and the shard that it works on."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int | None) -> None:
         context = multiprocessing.get_context("forkserver")
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other,), daemon=True)
+        self._process = context.Process(target=serve, args=(other, memory_bytes), daemon=True)
         with _environment(_ONE_THREAD):
             self._process.start()
         other.close()
@@ -140,10 +154,19 @@ class _Worker:
         self._process.join()
         self._pipe.close()
 
+    def how_it_ended(self) -> str:
+        """Return `` (SIGSEGV)``, `` (exit code 1)`` or nothing, once the process is gone."""
+        self._process.join(1)
+        code = self._process.exitcode
+        if not code:
+            return ""
+        return f" ({signal.Signals(-code).name})" if code < 0 else f" (exit code {code})"
+
 
 class _Pool:
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, memory: MemoryShare | None) -> None:
         self.size = size
+        self.memory = memory
         self.workers: list[_Worker] = []
 
     def run(self, fn: Callable[[T], R], items: Sequence[T], label: str, timeout_s: float) -> Iterator[R]:
@@ -151,24 +174,33 @@ class _Pool:
         answers: dict[int, Answer] = {}
         failed_first, killed_once = len(items), set[int]()
         due = 0
+        alone: _Worker | None = None
         while due < len(items):
             # after a failure only what comes before it is still of interest
-            while waiting and waiting[0] < min(failed_first, due + _AHEAD * self.size) and (worker := self._idle()):
+            ahead = min(failed_first, due + _AHEAD * self.size)
+            while alone is None and waiting and waiting[0] < ahead and (worker := self._idle()):
                 index = waiting.popleft()
                 worker.give(index, pickle.dumps((fn, items[index])))
             if again and not self._busy():
                 index = again.popleft()
-                self._start().give(index, pickle.dumps((fn, items[index])))
+                alone = self._start(alone=True)
+                alone.give(index, pickle.dumps((fn, items[index])))
             for worker in self._ready(items, label, timeout_s):
                 index, answer = worker.index, worker.take()
                 assert index is not None
-                if answer is not None:
+                if worker is alone:
+                    alone = None
+                if answer is not None and not answer.out_of_memory:
+                    if index in killed_once:
+                        # it may use more memory than is there for one among others
+                        self._drop(worker)
                     answers[index] = answer
                     failed_first = min(failed_first, index if answer.failure else failed_first)
                     continue
+                how = f" ({answer.failure})" if answer is not None else worker.how_it_ended()
                 self._drop(worker)
                 if index in killed_once:
-                    raise killed(label, items[index])
+                    raise killed(label, items[index], how)
                 killed_once.add(index)
                 again.append(index)
             while due in answers:
@@ -196,8 +228,9 @@ class _Pool:
         idle = next((worker for worker in self.workers if worker.index is None), None)
         return idle or (self._start() if len(self.workers) < self.size else None)
 
-    def _start(self) -> _Worker:
-        worker = _Worker()
+    def _start(self, *, alone: bool = False) -> _Worker:
+        memory = None if self.memory is None else self.memory.alone if alone else self.memory.beside
+        worker = _Worker(memory)
         self.workers.append(worker)
         return worker
 
@@ -210,14 +243,14 @@ _KEPT: list[tuple[_Pool, threading.Timer]] = []
 _KEPT_LOCK = threading.Lock()
 
 
-def _take_pool(size: int) -> _Pool:
+def _take_pool(size: int, memory: MemoryShare | None) -> _Pool:
     with _KEPT_LOCK:
         for position, (pool, timer) in enumerate(_KEPT):
-            if pool.size == size:
+            if (pool.size, pool.memory) == (size, memory):
                 timer.cancel()
                 del _KEPT[position]
                 return pool
-    return _Pool(size)
+    return _Pool(size, memory)
 
 
 def _keep_pool(pool: _Pool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
-from gem_assets.corpus.fragments import HUNG
+from gem_assets.corpus.fragments import DIED, HUNG
 from gem_assets.corpus.ingest import LandedFileChangedError, ingest_snapshot
 from gem_assets.corpus.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.landed import (
@@ -65,8 +65,9 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     entries = blocked_entries(store)
     if current is not None and not _dangles(store, current, shards) and not unapplied(current, entries):
         borrowed = borrowed_inputs(store, current.path / DUPLICATES_FILE)
-        hung = hung_input(current.manifest.metrics.get(HUNG), settings.shard_timeout_s)
-        stage = stage_with([*borrowed, *hung, *blocklist_input(applied_entries(current))])
+        metrics = current.manifest.metrics
+        given_up = given_up_inputs(metrics.get(HUNG), metrics.get(DIED), settings)
+        stage = stage_with([*borrowed, *given_up, *blocklist_input(applied_entries(current))])
         if stage.done is not None:
             return stage
 
@@ -92,8 +93,9 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
             settings.landing_cache(snapshot).unlink(missing_ok=True)
             raise
         _refuse_empty(report, snapshot)
-        hung = hung_input(report.hung, settings.shard_timeout_s)
-        stage = stage_with([*borrowed_inputs(store, scratch / DUPLICATES_FILE), *hung, *blocklist_input(blocked.hits)])
+        borrowed = borrowed_inputs(store, scratch / DUPLICATES_FILE)
+        given_up = given_up_inputs(report.hung, report.died, settings)
+        stage = stage_with([*borrowed, *given_up, *blocklist_input(blocked.hits)])
         if stage.done is None:
             with stage.write() as draft:
                 for path in sorted(scratch.iterdir()):
@@ -107,6 +109,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
                     "fields_not_understood": report.unread,
                     **({BLOCKED_BY: sorted(blocked.hits)} if blocked.hits else {}),
                     **({HUNG: report.hung} if report.hung else {}),
+                    **({DIED: report.died} if report.died else {}),
                 }
     return stage
 
@@ -159,10 +162,17 @@ def borrowed_inputs(store: StoreResource, duplicates: Path) -> list[InputRef]:
         ]
 
 
-def hung_input(files: Any, timeout_s: float) -> list[InputRef]:
-    """Pin the files that were given up, with the time that they were given: a longer one has them read again."""
-    version = digest({"files": files, "shard_timeout_s": timeout_s})
-    return [InputRef(asset="hung_files", data_version=version, rows=len(files))] if files else []
+def given_up_inputs(hung: Any, died: Any, settings: Settings) -> list[InputRef]:
+    """Pin the files that were given up, with the time and memory that they had: more of it has them read again."""
+    limits = {
+        "hung_files": (hung, {"shard_timeout_s": settings.shard_timeout_s}),
+        "died_files": (died, {"worker_memory_mb": settings.worker_memory_mb}),
+    }
+    return [
+        InputRef(asset=asset, data_version=digest({"files": files, **limit}), rows=len(files))
+        for asset, (files, limit) in limits.items()
+        if files
+    ]
 
 
 def _dangles(store: StoreResource, artifact: Artifact, shards: Mapping[str, Sequence[Path]]) -> bool:

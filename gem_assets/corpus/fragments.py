@@ -38,6 +38,8 @@ CANDIDATE_SCHEMA: Final = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])
 
 HUNG: Final = "hung"
+DIED: Final = "reader_died"
+_GIVEN_UP: Final = {HUNG: "the reader was stopped each time", DIED: "the reader ended twice, the second time alone"}
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20
 _COPY_BLOCK: Final = 1 << 20
@@ -178,11 +180,24 @@ def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     )
 
 
-def give_up_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
-    """Put a file that hangs its reader into quarantine as a whole, over whatever a stopped reader left of it."""
+def give_up_file(job: FileJob, reason: str, *, scratch: str, config: CorpusConfig) -> FileTally:
+    """Put a file that takes its reader with it into quarantine as a whole, over whatever that reader left of it.
+
+    Parameters
+    ----------
+    job
+        The file.
+    reason
+        ``HUNG`` or ``DIED``.
+    scratch
+        Folder for the fragments.
+    config
+        Settings of the ingest.
+    """
+    fragment_path(Path(scratch), job.index, "source").unlink(missing_ok=True)
     with _Fragment(Path(scratch), job.index, config) as fragment:
-        fragment.quarantine(Quarantined(job.relative, 0, HUNG, "the reader was stopped each time"))
-    return FileTally(job.index, job.relative, 1, 0, {}, {HUNG: 1}, {}, {})
+        fragment.quarantine(Quarantined(job.relative, 0, reason, _GIVEN_UP[reason]))
+    return FileTally(job.index, job.relative, 1, 0, {}, {reason: 1}, {}, {})
 
 
 def _items(job: FileJob, config: CorpusConfig) -> Iterator[RawDocument | Quarantined | Skipped]:

@@ -22,6 +22,7 @@ from gem_assets.corpus.candidates import BLOCKED, Blocked, Candidates, Owners
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup import KEPT, Verdicts
 from gem_assets.corpus.fragments import (
+    DIED,
     HUNG,
     FileJob,
     FileTally,
@@ -49,11 +50,11 @@ from gem_assets.corpus.schema import (
 )
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
 from gem_assets.corpus.tokens import token_counter
-from gem_assets.mapping import ShardHungError, ShardMap, serial_map
+from gem_assets.mapping import ShardDiedError, ShardLostError, ShardMap, serial_map
 from gem_assets.spill import Spill
 
 TRIES = 2
-"""How often a file may hang its reader before it is quarantined."""
+"""How often a file may hang its reader, or end it, before it is quarantined."""
 _NAMED = 5
 
 
@@ -158,7 +159,7 @@ def _refuse_changed(
 def _read_all(
     jobs: Sequence[FileJob], scratch: Path, config: CorpusConfig, map_shards: ShardMap, label: str
 ) -> list[FileTally]:
-    """Read every file; one whose reader had to be stopped ``TRIES`` times is given up and quarantined."""
+    """Read every file; one whose reader had to be stopped ``TRIES`` times, or died, is given up and quarantined."""
     extract = partial(extract_file, scratch=str(scratch), config=config)
     done: dict[int, FileTally] = {}
     strikes: Counter[int] = Counter()
@@ -166,12 +167,15 @@ def _read_all(
         try:
             for tally in map_shards(extract, waiting, label):
                 done[tally.index] = tally
-        except ShardHungError as error:
+        except ShardLostError as error:
             if not isinstance(error.item, FileJob):
                 raise
-            strikes[error.item.index] += 1
+            # of a reader that died the map has seen two deaths already
+            died = isinstance(error, ShardDiedError)
+            strikes[error.item.index] += TRIES if died else 1
             if strikes[error.item.index] >= TRIES:
-                done[error.item.index] = give_up_file(error.item, scratch=str(scratch), config=config)
+                reason = DIED if died else HUNG
+                done[error.item.index] = give_up_file(error.item, reason, scratch=str(scratch), config=config)
     return [done[job.index] for job in jobs]
 
 
@@ -311,4 +315,5 @@ def _report(
         files=files,
         unread=dict(sorted(sum((Counter(tally.unread) for tally in tallies), Counter[str]()).items())),
         hung=[tally.relative for tally in tallies if HUNG in tally.quarantined],
+        died=[tally.relative for tally in tallies if DIED in tally.quarantined],
     )

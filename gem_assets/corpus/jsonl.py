@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.fields import as_fields, choose_names
 from gem_assets.corpus.json_values import Row, is_lines, read_values
-from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument
+from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, is_fault
 from gem_assets.corpus.streams import BLOCK, ByteStream, Line, bounded_lines, open_stream, read_up_to
 from gem_assets.corpus.web import utf8_text
 
@@ -44,6 +44,8 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
         except Damaged as damage:
             yield Quarantined(relative, number, damage.reason, damage.detail, row.n_bytes)
         except Exception as error:
+            if not is_fault(error):
+                raise
             # the message may quote the row
             yield Quarantined(relative, number, "reader_error", type(error).__name__, row.n_bytes)
     if stream.damage is not None and not by_line:

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.fields import as_fields, choose_names
-from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument
+from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, is_fault
 from gem_assets.corpus.streams import Budget
 from gem_assets.corpus.web import utf8_text
 
 _MOST_ROWS: Final = 4096
 _MOST_ENTRIES: Final = 64
+_ROW_BYTES: Final = 16
 _SMALL_DICTIONARY: Final = 64 << 20
 _LARGEST_BATCH: Final = 512 << 20
 
@@ -40,6 +41,8 @@ def read_parquet(path: Path, relative: str, config: CorpusConfig) -> Iterator[It
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError, ValueError) as error:
+        if not is_fault(error):
+            raise
         yield Quarantined(relative, 0, "damaged_parquet", _first_line(error), size)
         return
     names = choose_names(config.columns, schema.names.__contains__)
@@ -85,13 +88,16 @@ def _rows(path: Path, relative: str, names: dict[str, str], size: int, config: C
                     files[encoded] = stack.enter_context(file)
                 for batch in files[encoded].iter_batches(step, row_groups=[group], columns=columns):
                     for item in _batch_items(batch, at, relative, names, config):
-                        expanded += item.n_bytes
+                        # a row without text costs as well, and a run of them is written in a few bytes
+                        expanded += max(item.n_bytes, _ROW_BYTES)
                         yield item
                         if (bomb := budget.check(size, expanded)) is not None:
                             yield Quarantined(relative, item.offset, bomb.reason, bomb.detail, 0)
                             return
                     at += batch.num_rows
             except (pa.ArrowException, OSError) as error:
+                if not is_fault(error):
+                    raise
                 detail = f"row group {group}, rows {at} to {first + about.num_rows - 1}: {_first_line(error)}"
                 yield Quarantined(relative, at, "damaged_parquet", detail, about.total_byte_size)
             first += about.num_rows
@@ -128,6 +134,8 @@ def _batch_items(
             n_bytes = len(data) if data is not None else 0
             yield Quarantined(relative, first + row, damage.reason, damage.detail, n_bytes, fields.get("url"))
         except Exception as error:
+            if not is_fault(error):
+                raise
             # the message may quote the row
             yield Quarantined(relative, first + row, "reader_error", type(error).__name__)
 

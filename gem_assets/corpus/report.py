@@ -36,6 +36,8 @@ class IngestReport(BaseModel):
         Documents whose given date or language was not understood, by field.
     hung
         Files whose reader had to be stopped again and again.
+    died
+        Files whose reader ended again and again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +58,7 @@ class IngestReport(BaseModel):
     files: list[FileReport]
     unread: dict[str, int] = {}
     hung: list[str] = []
+    died: list[str] = []
 
     @property
     def n_duplicates(self) -> int:

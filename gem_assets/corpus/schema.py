@@ -99,6 +99,8 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "reader_error": "the reader failed in a way we did not foresee; detail names the exception class",
     "decompression_bomb": "expands beyond the ratio or size limit; reading stopped there",
     "hung": "reading took longer than shard_timeout_s, again and again; nothing of the file was taken",
+    "reader_died": "the reader ended twice, for lack of memory or in native code; nothing of the file was taken. "
+    "A larger worker_memory_mb has it read again",
     "damaged_gzip": "the compressed stream is broken",
     "truncated_gzip": "the compressed stream ends too early",
     "damaged_zstd": "the compressed stream is broken",

@@ -187,3 +187,20 @@ def test_text_that_its_keeper_lets_go_comes_back(root):
     assert set(shared[5:]) <= set(texts(repaired))
     assert not set(shared[:5]) & set(texts(repaired))
     assert not ingest(root, "2026-02").fresh
+
+
+def test_a_file_that_was_given_up_is_read_again_with_more_memory_or_time(root):
+    settings = load_settings(root)
+    more_time = settings.model_copy(update={"shard_timeout_s": settings.shard_timeout_s * 2})
+    more_memory = settings.model_copy(update={"worker_memory_mb": 8192})
+
+    def versions(chosen, hung=("a.jsonl",), died=("b.jsonl",)):
+        return [ref.data_version for ref in ingestion.given_up_inputs(list(hung), list(died), chosen)]
+
+    hung, died = versions(settings)
+    assert versions(settings) == [hung, died]
+    assert versions(more_time)[0] != hung
+    assert versions(more_time)[1] == died
+    assert versions(more_memory)[0] == hung
+    assert versions(more_memory)[1] != died
+    assert ingestion.given_up_inputs([], None, settings) == []

@@ -161,6 +161,16 @@ def test_a_column_beside_the_text_is_no_way_to_unfold(tmp_path, kind):
     assert peak < 200_000_000
 
 
+def test_rows_without_text_are_no_way_to_unfold(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": pa.nulls(200_000, pa.string())}), path, compression="zstd")
+    assert path.stat().st_size < 2_000
+    config = CorpusConfig(bomb_floor_bytes=1 << 20)
+    found = quarantined(items(path, config))
+    assert found[-1][1] == "decompression_bomb"
+    assert len(found) < 100_000
+
+
 def test_columns_of_every_type_give_fields(tmp_path):
     table = pa.table(
         {

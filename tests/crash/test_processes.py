@@ -20,7 +20,7 @@ from resources.doctor import examine, repair
 from resources.lance import LanceTables
 from resources.lance_files import manifests
 from tests.crash.graph_runner import land
-from tests.crash.hanging import hang_on
+from tests.crash.hanging import end_on, hang_on
 from tests.crash.ledger import FULL
 from tests.direct import REFRESHED, content, run_graph
 from tests.resources.tables import rows
@@ -109,6 +109,26 @@ def test_a_file_that_hangs_its_reader_is_tried_again_and_then_quarantined(tmp_pa
     calls = check_the_slow_file_is_out(tmp_path, stopping_map)
     assert calls == [["a.jsonl", "slow.jsonl", "z.jsonl"], ["slow.jsonl", "z.jsonl"], ["z.jsonl"]]
     assert sum("slow.jsonl" in names for names in calls) == TRIES
+
+
+@pytest.mark.parametrize("how", ["kill", "abort", "memory"])
+def test_a_file_that_ends_its_reader_is_quarantined_and_the_snapshot_is_kept(tmp_path, ledger, how):
+    engine = EngineResource(kind="local", workers=2)
+
+    def dying_map(fn, items, label):
+        yield from engine.map(partial(end_on, how, "slow.jsonl", **fn.keywords), items, label)
+
+    three_files(tmp_path)
+    out = tmp_path / "out"
+    report = ingest_snapshot(
+        tmp_path / "landing", "s1", out, CorpusConfig(), known=NothingKnown(), map_shards=dying_map
+    )
+    ledger.record("a shard that ends its process twice: killed, aborted, out of memory", trials=1, repaired=1)
+    assert (report.kept, report.quarantined, report.died) == (2, {"reader_died": 1}, ["slow.jsonl"])
+    assert report.hung == []
+    (row,) = pq.read_table(out / "quarantine.parquet").to_pylist()
+    assert (row["file"], row["reason"]) == ("slow.jsonl", "reader_died")
+    assert not (out / ".scratch").exists()
 
 
 @pytest.mark.slow

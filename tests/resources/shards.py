@@ -52,6 +52,25 @@ def hang_on_three(x: int) -> int:
     return x
 
 
+def eat_on_three(megabytes: int, x: int) -> int:
+    return x if x != 3 else len(bytearray(megabytes << 20)) and x
+
+
+def use_the_large_libraries(x: int) -> int:
+    import numba
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    @numba.njit
+    def total(values: np.ndarray) -> float:
+        return values.sum()
+
+    array = np.ones((500, 500), np.float32)
+    tensor = torch.from_numpy(array) @ torch.ones(500, 500)
+    return x + int(total(array)) + int(tensor.sum()) + len(pa.array(array.ravel())) - 250_000 * 502
+
+
 class OddError(Exception):
     """Cannot be pickled back: it needs two arguments."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from gem_assets import machine
+from gem_assets.machine import MB, MemoryShare
 from resources import EngineResource, ShardError, ShardTimeoutError, WorkerKilledError, pool
 from resources.progress import Progress, reporter
 from tests.resources import shards
@@ -85,6 +87,39 @@ def test_shards_that_were_killed_once_are_run_again(tmp_path):
     fn = partial(shards.die_once, str(tmp_path))
     assert list(EngineResource(workers=2).map(fn, range(8), "reading")) == list(range(8))
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_shard_that_needs_more_memory_gets_it_alone():
+    share = MemoryShare(beside=600 * MB, alone=2000 * MB)
+    fn = partial(shards.eat_on_three, 1000)
+    assert list(pool.pool_map(fn, range(5), "eating", workers=2, timeout_s=60, memory=share)) == list(range(5))
+
+
+def test_a_shard_without_measure_ends_only_itself(tmp_path):
+    (tmp_path / "gem.toml").write_text("worker_memory_mb = 600\n")
+    engine = EngineResource(data_root=str(tmp_path), workers=2)
+    results = engine.map(partial(shards.eat_on_three, 1000), range(5), "eating")
+    with pytest.raises(WorkerKilledError, match=r"shard 3 was killed \(MemoryError.*worker_memory_mb") as caught:
+        list(results)
+    assert caught.value.item == 3
+
+
+def test_the_least_share_of_memory_carries_every_library():
+    share = MemoryShare(beside=machine.LEAST_SHARE, alone=machine.LEAST_SHARE)
+    assert list(
+        pool.pool_map(shards.use_the_large_libraries, [7], "libraries", workers=1, timeout_s=300, memory=share)
+    ) == [7]
+
+
+def test_memory_is_shared_among_workers_and_never_promised_twice(monkeypatch):
+    monkeypatch.setattr(machine, "memory_limit", lambda: 100 << 30)
+    assert machine.memory_share(2) == MemoryShare(beside=40 << 30, alone=80 << 30)
+    assert machine.memory_share(64).beside == machine.LEAST_SHARE
+    monkeypatch.setattr(machine, "memory_limit", lambda: 2 << 30)
+    small = machine.memory_share(4)
+    assert small.beside == small.alone < 2 << 30
+    monkeypatch.setattr(machine, "memory_limit", lambda: None)
+    assert machine.memory_share(4) is None
 
 
 @pytest.mark.parametrize(("workers", "items"), [(2, range(8)), (1, range(8)), (2, [3])])
