@@ -1,5 +1,6 @@
 """``gem takedown``, ``gem certificate`` and ``gem purge``: what a rights holder's request needs."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,12 +30,6 @@ _FOLLOWING = {
     "recipes",
     "training_order",
     "mixture_audit",
-}
-_STATES = {
-    "pending": "pending",
-    "complete": "complete",
-    "partly_found": "nothing is left of what was found, and some of it was not found",
-    "nothing_found": "nothing was found",
 }
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -169,12 +164,13 @@ def purge(
 
 
 def _lines(file: Path) -> list[str]:
-    lines = (line.split("#", 1)[0] if line.lstrip().startswith("#") else line for line in _text(file).splitlines())
-    return [line.strip() for line in lines if line.strip()]
+    # a fragment follows its address at once, a comment does not
+    lines = (re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in _text(file).splitlines())
+    return [line for line in lines if line]
 
 
 def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8-sig")
 
 
 def _apply(settings: "Settings", *, quiet: bool) -> None:
@@ -208,8 +204,7 @@ def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
         print_json(one)
         return
     out = console()
-    state = _STATES[one.state]
-    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {state}", markup=False)
+    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}", markup=False)
     for asked in one.asked:
         _show_asked(asked, out)
     out.print(f"  documents      {one.documents}, duplicates included, in {len(one.places)} places", markup=False)
@@ -219,6 +214,8 @@ def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
     path = certificate_path(settings.data_root, one.request)
     if path.is_file():
         out.print(f"  certificate    {path}", markup=False, soft_wrap=True)
+    if _not_found(one) and path.is_file():
+        out.print("  What was not found is on the list all the same, and is kept out of what lands later", markup=False)
     if one.state == "pending":
         out.print(
             "  `gem dev` makes the stale results again by itself; `gem takedown --apply` does it now", markup=False
@@ -227,16 +224,17 @@ def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
 
 def _show_asked(asked: "Asked", out: Console) -> None:
     """Print one line for what was asked for, and one for each thing that it does not name and may have meant."""
-    if asked.documents:
-        found = f"{asked.documents} documents, {asked.duplicates} duplicates, in {len(asked.mixtures)} mixtures"
-    elif asked.kept_out_of:
-        found = f"nothing was found; it has been kept out of {', '.join(asked.kept_out_of)} since"
-    else:
-        found = "nothing was found; it is kept out of what lands later"
-    out.print(f"  asked for      {asked.entry}: {found}", markup=False, soft_wrap=True)
+    from gem_assets.printable import printable
+
+    found = f"documents {asked.documents}, duplicates {asked.duplicates}, mixtures {len(asked.mixtures)}"
+    if not asked.documents:
+        found = "nothing was found"
+        if asked.kept_out_of:
+            found += f", and it has been kept out of {', '.join(asked.kept_out_of)} since"
+    out.print(f"  asked for      {printable(asked.entry)}: {found}", markup=False, soft_wrap=True)
     for near in asked.near:
         out.print(
-            f"    not taken down {near.what}: {near.documents} places ({near.differs})", markup=False, soft_wrap=True
+            f"    not taken down {near.what}: {near.differs}; places {near.documents}", markup=False, soft_wrap=True
         )
 
 

@@ -161,14 +161,14 @@ class OldVersion(_Frozen):
     tags: tuple[str, ...] = ()
 
 
-State = Literal["pending", "complete", "partly_found", "nothing_found"]
+State = Literal["pending", "complete", "partly found", "nothing was found"]
 
 
 class Certificate(_Frozen):
     """Everything above for one request; ``documents`` counts distinct ids, ``places`` lists the first 10,000.
 
     ``complete`` says that every entry had found something and that nothing of it is left in anything in force;
-    ``partly_found`` that nothing is left and some entries had found nothing; ``nothing_found`` that none had.
+    ``partly found`` that nothing is left and some entries had found nothing; ``nothing was found`` that none had.
     """
 
     request: str
@@ -279,7 +279,7 @@ def _state(request: BlockRequest, asked: Sequence[Asked], *, left: bool) -> Stat
     if all(met) or (request.documents and not request.found):
         # requests of earlier versions do not say which of their entries found something
         return "complete"
-    return "partly_found" if any(met) else "nothing_found"
+    return "partly found" if any(met) else "nothing was found"
 
 
 def _asked(

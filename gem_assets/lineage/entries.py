@@ -81,8 +81,10 @@ def _entry(kind: str, value: str) -> BlockEntry:
     match kind:
         case "url":
             address = read_address(value)
-            if not address.key or (address.host is None and re.search(r"\s", value)) or _CONTROL.search(address.key):
-                raise BlocklistError(f"{value[:200]!r} is not an address: it is empty or holds blanks")
+            if not address.key or re.search(r"[^\S\t\r\n]", value) or _CONTROL.search(address.key):
+                raise BlocklistError(
+                    f"{value[:200]!r} is not an address: it is empty or holds blanks; write %20 for one"
+                )
             return BlockEntry(kind="url", value=address.key)
         case "prefix":
             address = read_address(value)

@@ -6,7 +6,7 @@ not touch the other. It names it, with what differs, so that a person can decide
 Cost: one pass over the addresses of all shards, and only where an entry may have such neighbours.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gem_assets.corpus.addresses import Address, is_number, read_address, suffixes
 from gem_assets.lineage.entries import BlockEntry, source_form
+from gem_assets.printable import printable
 
 MOST_NEAR = 10
 _DEFAULTS = ("index.html", "index.htm", "index.php", "default.aspx")
@@ -99,7 +100,7 @@ class NearMisses:
         return tuple(sorted(chosen, key=lambda one: (one.differs.count(","), one.differs, one.what))[:MOST_NEAR])
 
     def _count(self, entry: BlockEntry, what: str, differs: str) -> None:
-        key = entry.id, what, differs
+        key = entry.id, printable(what), differs
         self._counts[key] = self._counts.get(key, 0) + 1
 
     def _compare(self, entry: BlockEntry, asked: Address, seen: Address) -> None:
@@ -207,8 +208,3 @@ def _host(name: str) -> str | None:
 
 def _letters(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
-
-
-def describe(found: Sequence[Near]) -> str:
-    """Say in one line what was not asked for and lies near."""
-    return "; ".join(f"{one.what} ({one.differs}; {one.documents} places)" for one in found)

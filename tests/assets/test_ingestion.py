@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,10 +13,14 @@ from gem_assets.assets import ingestion
 from gem_assets.assets.ingestion import NothingKeptError, ingest_once
 from gem_assets.corpus.ingest import LandedFileChangedError
 from gem_assets.corpus.landing import LandingError
+from gem_assets.corpus.text import content_digest
 from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.blocklist import BlocklistError, parse_entry
+from gem_assets.lineage.certificate import certify, request_takedown
 from gem_assets.lineage.walk import verify, walk
 from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
+from resources.doctor import examine
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 
 ENGINE = EngineResource(kind="inline")
@@ -204,3 +209,53 @@ def test_a_file_that_was_given_up_is_read_again_with_more_memory_or_time(root):
     assert versions(more_memory)[0] == hung
     assert versions(more_memory)[1] != died
     assert ingestion.given_up_inputs([], None, settings) == []
+
+
+def take_down(root, *what):
+    store = StoreResource(root=str(root))
+    return request_takedown(store.artifacts, store.tables, [parse_entry(one) for one in what])
+
+
+def test_a_copy_that_was_left_to_another_page_is_found_by_its_source(root):
+    rows = passages()[:4]
+    land_jsonl(root, "2026-01", [*rows, {"text": rows[1]["text"], "source": "https://holder.example/%7Ejan"}])
+    assert set(texts(ingest(root, "2026-01"))) == {row["url"] for row in rows}
+    made = take_down(root, "holder.example/~jan")
+    assert [(one.documents, one.duplicates) for one in made.asked] == [(1, 1)]
+    assert set(texts(ingest(root, "2026-01"))) == {row["url"] for row in rows} - {rows[1]["url"]}
+    (done,) = certify(StoreResource(root=str(root)).artifacts, StoreResource(root=str(root)).tables)
+    assert done.state == "complete"
+
+
+@pytest.mark.parametrize(
+    "damage", ["emptied", "shortened", "torn", "removed", "removed with its head record", "all removed"]
+)
+def test_a_blocklist_that_lacks_something_stops_every_ingest(root, damage):
+    land_jsonl(root, "2026-01", passages()[:6])
+    ingest(root, "2026-01")
+    for row in passages()[1:3]:
+        take_down(root, "content:" + content_digest(row["text"]))
+    standing = ingest(root, "2026-01").identity
+    listed, head = root / "blocklist.jsonl", root / "blocklist.head.json"
+    lines = listed.read_bytes().splitlines(keepends=True)
+    match damage:
+        case "emptied":
+            listed.write_bytes(b"")
+        case "shortened":
+            listed.write_bytes(lines[0])
+        case "torn":
+            listed.write_bytes(lines[0] + lines[1][:-5])
+        case _:
+            listed.unlink()
+            if damage != "removed":
+                head.unlink()
+            if damage == "all removed":
+                shutil.rmtree(root / "takedowns")
+    land_jsonl(root, "2026-02", passages()[:3])
+    for snapshot in ("2026-01", "2026-02"):
+        with pytest.raises(BlocklistError, match="from a backup"):
+            ingest(root, snapshot)
+    store = StoreResource(root=str(root))
+    assert store.input("raw_shards", "2026-01").identity == standing
+    assert store.artifacts.partitions("raw_shards") == ["2026-01"]
+    assert "blocklist_damaged" in {finding.kind for finding in examine(store)}

@@ -1,9 +1,16 @@
+import json
+
+import pytest
 from typer.testing import CliRunner
 
+from gem_assets.assets.ingestion import ingest_once
 from gem_assets.cli import app
 from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.lineage.identity import digest
+from gem_assets.settings import load_settings
+from resources import EngineResource, StoreResource
 from tests.direct import write_small_settings
+from tests.tiny import land_jsonl, passages
 
 
 def test_a_result_of_an_asset_that_is_no_more_does_not_stop_a_takedown(tmp_path):
@@ -19,3 +26,71 @@ def test_a_result_of_an_asset_that_is_no_more_does_not_stop_a_takedown(tmp_path)
     assert result.exit_code == 1, result.output
     assert "nothing was found" in result.output
     assert "complete" not in result.output
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_small_settings(tmp_path)
+    rows = [{**row, "url": url} for row, url in zip(passages(), HELD, strict=False)]
+    land_jsonl(tmp_path, "s1", rows)
+    ingest_once(StoreResource(root=str(tmp_path)), EngineResource(kind="inline"), load_settings(tmp_path), "s1")
+    return tmp_path
+
+
+HELD = ["https://www.holder.example/mission/", "https://holder.example/rights", "https://other.example/x"]
+
+
+def gem(root, *arguments):
+    return CliRunner().invoke(app, [*arguments, "--data-root", str(root)])
+
+
+def test_what_was_not_found_is_named_and_shows_in_the_exit_code(root):
+    done = gem(root, "takedown", "https://holder.example/ri%67hts", "https://www.holder.example/mission")
+    assert done.exit_code == 1
+    assert "url:https://holder.example/rights: documents 1, duplicates 0, mixtures 0" in done.output
+    assert "url:https://www.holder.example/mission: nothing was found" in done.output
+    assert "not taken down https://www.holder.example/mission/: trailing slash" in done.output
+    assert "complete" not in done.output
+
+
+def test_the_certificate_of_nothing_says_so(root):
+    for entry in ("https://www.other.example/x", "missing.example", "source:missing", "doc_id:" + "0" * 32):
+        assert gem(root, "takedown", entry).exit_code == 1
+    done = gem(root, "certificate", "--json")
+    assert done.exit_code == 1
+    assert [one["state"] for one in json.loads(done.stdout)] == ["nothing was found"] * 4
+
+
+def test_a_request_that_finds_all_it_asks_for_is_accepted(root):
+    done = gem(root, "takedown", "holder.example", "HTTP://OTHER.example:80/%78")
+    assert done.exit_code == 0, done.output
+    assert "documents      3, duplicates included" in done.output
+
+
+def test_a_list_may_hold_comments_and_the_mark_of_an_editor(root):
+    listed = root / "requests.txt"
+    listed.write_text(
+        "\ufeff# ticket 1\nhttps://holder.example/rights#top  # seen on Monday\n\n  other.example\t# all\n"
+    )
+    done = gem(root, "takedown", "--file", str(listed), "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["entries"] == ["domain:other.example", "url:https://holder.example/rights"]
+
+
+def test_what_would_hit_everybody_is_refused_and_writes_nothing(root):
+    for entry in ("co.uk", "com", "*.de", "https://a.example/x https://b.example/y", ""):
+        done = gem(root, "takedown", entry)
+        assert done.exit_code != 0
+        assert "Traceback" not in done.output
+    assert not (root / "blocklist.jsonl").exists()
+
+
+def test_a_damaged_list_is_said_by_every_command_that_needs_it(root):
+    assert gem(root, "takedown", "other.example").exit_code == 0
+    (root / "blocklist.jsonl").write_bytes(b"")
+    for command in (["takedown", "holder.example"], ["certificate"], ["purge"], ["doctor"]):
+        done = gem(root, *command)
+        assert done.exit_code == 1, command
+        assert "blocklist" in done.output
+        assert "backup" in " ".join(done.output.split())
+        assert "not foreseen" not in done.output

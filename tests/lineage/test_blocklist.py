@@ -38,7 +38,7 @@ def batch(*urls: str | None) -> pa.RecordBatch:
         ("https://Example.org/a?b=1#c", "url", "https://example.org/a?b=1"),
         ("example.org/a", "url", "https://example.org/a"),
         ("//example.org", "url", "https://example.org/"),
-        ("https:\\\\example.org\\a b", "url", "https://example.org/a%20b"),
+        ("https:\\\\example.org\\a\tb", "url", "https://example.org/ab"),
         ("https://ｅxample.org/ri%67hts", "url", "https://example.org/rights"),
         ("prefix:example.org/a", "prefix", "https://example.org/a"),
         ("source:Common Pile", "source", "common pile"),
@@ -61,7 +61,8 @@ def test_what_a_line_means(text, kind, value):
 
 @pytest.mark.parametrize("text", ["", "a b", "url:", "doc_id:12", "c" * 32, "example", "../../etc", "' OR 1=1 --",
                                   "co.uk", "*.com.au", "url:a\x1bb", "source:", "source:a\x00", "prefix:u17",
-                                  "domain:a/b", "example.org:80", "me@example.org"])  # fmt: skip
+                                  "domain:a/b", "https://a.example/x y",
+                                  "example.org:80", "me@example.org"])  # fmt: skip
 def test_what_is_nothing_is_refused_with_the_ways_to_say_it(text):
     with pytest.raises(BlocklistError):
         parse_entry(text)
