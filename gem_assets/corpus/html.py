@@ -1,7 +1,7 @@
 """A web page to text.
 
-Main content by resiliparse, all visible
-text where main content comes out nearly empty.
+Formulas and ruby become plain text (:mod:`gem_assets.corpus.formulas`), then the main content is taken
+(:mod:`gem_assets.corpus.main_content`).
 
 A page of a few kilobytes can be made to take hours or gigabytes: parsing is quadratic in the attributes of a tag,
 main-content extraction in nesting depth, and list items are indented by theirs. So absurd tags lose their attributes,
@@ -16,9 +16,11 @@ from typing import Final
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
+from gem_assets.corpus.formulas import plain_formulas
+from gem_assets.corpus.main_content import main_text
+
 DEEP: Final = 500
 DEEP_LISTS: Final = 32
-LITTLE: Final = 200
 LONG_TAG: Final = 4096
 MOST_ATTRIBUTES: Final = 500
 
@@ -31,6 +33,7 @@ _QUOTED = re.compile("\"[^\"]*\"|'[^']*'")
 _START_TAG = re.compile(
     r"""([a-zA-Z][^\s/>]*+)(?:[\s/]++|=|[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+)*+"""
 )
+_FIGURE = re.compile(r"<(/?)fig(?:ure|caption)\b", re.I)
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)")
 _FLAT: Final = frozenset(
     {
@@ -104,14 +107,11 @@ def nesting_depth(html: str) -> tuple[int, int]:
 def html_to_text(html: str) -> str:
     """Return the readable text of a page."""
     html = _without_absurd_tags(html)
-    tree = HTMLTree.parse(html)
     if html.count("<") > DEEP_LISTS:
         depth, lists = nesting_depth(html)
         if depth > DEEP or lists > DEEP_LISTS:
+            tree = HTMLTree.parse(html)
             return extract_plain_text(tree, preserve_formatting=False, main_content=False, alt_texts=False)
-    main = extract_plain_text(tree, main_content=True, alt_texts=False)
-    if len(main) >= LITTLE:
-        return main
-    full = extract_plain_text(tree, main_content=False, alt_texts=False)
-    # a short page is short either way; main content is the better part of it
-    return main if len(main) * 2 > len(full) else full
+    # the extractor drops figures whole, with their captions, code and tables
+    html = plain_formulas(_FIGURE.sub(r"<\1div", html))
+    return main_text(html, HTMLTree.parse(html))

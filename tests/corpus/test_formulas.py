@@ -1,0 +1,102 @@
+"""Formulas, ruby and summaries: once, as text."""
+
+import pytest
+
+from gem_assets.corpus.formulas import plain_formulas
+from gem_assets.corpus.html import html_to_text
+
+TEX = r"\frac{a}{b}=c^2"
+GLYPHS = "<mfrac><mi>a</mi><mi>b</mi></mfrac><mo>=</mo><msup><mi>c</mi><mn>2</mn></msup>"
+ANNOTATED = (
+    f"<math><semantics><mrow>{GLYPHS}</mrow>"
+    f'<annotation encoding="application/x-tex">{TEX}</annotation></semantics></math>'
+)
+STYLED = rf"{{\displaystyle {TEX}}}"
+DRAWN = "<nobr><span>a</span><span>b</span><span>=</span><span>c</span><span>2</span></nobr>"
+ESCAPED = f"<math>{GLYPHS}</math>".replace("<", "&lt;").replace(">", "&gt;")
+
+
+def line_with(formula: str) -> str:
+    return html_to_text(f"<main><p>It is {formula} as is known.</p></main>").strip()
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        pytest.param(ANNOTATED, id="MathML with TeX"),
+        pytest.param(f'<math alttext="{TEX}">{GLYPHS}</math>', id="alternative text"),
+        pytest.param(
+            f'<span class="katex"><span class="katex-mathml">{ANNOTATED}</span>'
+            f'<span class="katex-html" aria-hidden="true">{DRAWN}</span></span>',
+            id="KaTeX",
+        ),
+        pytest.param(f'<script type="math/tex">{TEX}</script>', id="MathJax source"),
+        pytest.param(
+            f'<span class="MathJax_Preview">{DRAWN}</span><span class="MathJax" data-mathml="{ESCAPED}">{DRAWN}'
+            f'<span class="MJX_Assistive_MathML"><math>{GLYPHS}</math></span></span>'
+            f'<script type="math/tex">{TEX}</script>',
+            id="MathJax 2",
+        ),
+        pytest.param(
+            f'<mjx-container class="MathJax"><svg><text>ab</text></svg><mjx-assistive-mml>{ANNOTATED}'
+            "</mjx-assistive-mml></mjx-container>",
+            id="MathJax 3",
+        ),
+        pytest.param(
+            f'<span class="mwe-math-element"><span style="display: none;">{ANNOTATED.replace(TEX, STYLED)}'
+            f'</span><img src="x.svg" class="mwe-math-fallback-image-inline" alt="{TEX}"></span>',
+            id="Wikipedia",
+        ),
+        pytest.param(f'<img class="tex" alt="{TEX}" src="a.png">', id="image"),
+        pytest.param(f'<img alt="{TEX}" src="https://s0.example.org/latex.php?latex=x">', id="image by address"),
+    ],
+)
+def test_a_formula_comes_once_as_its_author_wrote_it(formula):
+    assert line_with(formula) == f"It is ${TEX}$ as is known."
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        pytest.param(f"<math>{GLYPHS}</math>", id="MathML"),
+        pytest.param(f'<span class="MathJax" data-mathml="{ESCAPED}">{DRAWN}</span>', id="MathJax with MathML"),
+        pytest.param(f'<script type="math/mml"><math>{GLYPHS}</math></script>', id="script"),
+    ],
+)
+def test_without_tex_the_glyphs_come_once(formula):
+    assert line_with(formula) == "It is a/b=c^2 as is known."
+
+
+def test_displayed_formulas():
+    assert "$$x<y$$" in html_to_text('<p>a</p><script type="math/tex; mode=display">x<y</script><p>b</p>')
+    assert "$$x$$" in html_to_text('<p>a</p><math display="block" alttext="x"><mi>x</mi></math><p>b</p>')
+
+
+def test_readings_stand_in_brackets():
+    ruby = "<ruby>\u6f22\u5b57<rp>(</rp><rt>kanji</rt><rp>)</rp></ruby>\u3092<ruby>\u66f8<rt>ka</rt></ruby>\u304f"
+    assert html_to_text(f"<p>{ruby}</p>").strip() == "\u6f22\u5b57(kanji)\u3092\u66f8(ka)\u304f"
+
+
+def test_a_summary_is_a_line():
+    assert html_to_text("<details><summary>More</summary>Hidden text</details>").split("\n") == ["More", "Hidden text"]
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>Plain.</p>",
+        "<pre>\n  a\n    b</pre><p>About latex</p>",
+        "<p>Cost: $5 and $6</p>",
+        "<svg></svg><p>a&amp;b</p>",
+    ],
+)
+def test_pages_without_formulas_are_not_touched(html):
+    assert plain_formulas(html) == html
+
+
+def test_code_beside_a_formula_keeps_its_lines():
+    text = html_to_text(
+        f"<p>See {ANNOTATED}</p><pre>def f():\n    return  1\n\n    # end</pre><p>Call <code>f()</code>.</p>"
+    )
+    assert "def f():\n    return  1\n\n    # end" in text
+    assert "Call f()." in text
