@@ -1,5 +1,8 @@
 """``gem recipes``, ``gem confirm`` and ``gem swarm``: mixtures, and the evidence for them."""
 
+import csv
+import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,6 +18,7 @@ swarm_app = typer.Typer(help="Proxy runs: train them, or bring those of others."
 app.add_typer(swarm_app, name="swarm")
 
 
+_AGGREGATE = re.compile(r'("(?:[^"]|"")*"|[^=",]+)=(.+)', re.DOTALL)
 #: Below the Dagster home: what the run says of itself.
 LOG = "logs/mixtures.log"
 
@@ -123,7 +127,11 @@ def import_table(
         typer.Option("--aggregate", help="A column that must be the mean of others: mean=part,part. May be repeated."),
     ] = None,
     domains: Annotated[
-        str | None, typer.Option("--domains", help="Domains that must be there, in the order wanted: a,b,c.")
+        str | None,
+        typer.Option(
+            "--domains",
+            help='Domains that must be there, in the order wanted: a,b,c. Quote a name that holds a comma: "a,b",c.',
+        ),
     ] = None,
 ) -> None:
     """Read a published swarm (RegMix or Olmix layout), check every row, and write it as one table."""
@@ -137,7 +145,7 @@ def import_table(
     table = import_swarm(
         ratios,
         metrics,
-        domains=[name.strip() for name in domains.split(",")] if domains is not None else None,
+        domains=_names(domains, "--domains") if domains is not None else None,
         aggregates=dict(_parts(text) for text in aggregate or []),
         on_fault=modes[on_fault],
     )
@@ -152,10 +160,20 @@ def import_table(
 
 
 def _parts(text: str) -> tuple[str, list[str]]:
-    name, found, parts = text.partition("=")
-    if not found or not parts:
+    found = _AGGREGATE.fullmatch(text.strip())
+    if found is None:
         raise typer.BadParameter(f"--aggregate is name=part,part, not {text!r}")
-    return name.strip(), [part.strip() for part in parts.split(",")]
+    [name] = _names(found[1], "--aggregate")
+    return name, _names(found[2], "--aggregate")
+
+
+def _names(text: str, option: str) -> list[str]:
+    """Split names at commas as CSV does, so that a quoted one may hold any character."""
+    try:
+        cells = next(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True), [])
+    except csv.Error as error:
+        raise typer.BadParameter(f"{option} {text!r} cannot be read as a line of CSV: {error}") from error
+    return [cell.strip() for cell in cells]
 
 
 def _materialize(data_root: Path | None, assets: list[str]) -> None:

@@ -8,7 +8,6 @@ the import refuses faulty tables, drops the rows, or keeps them flagged.
     Olmix       ratios: run, name, index + domains;     metrics: run (name, index) + metrics
 """
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gem_assets.lineage.identity import digest
+from gem_assets.mixing.swarm_csv import KEY_COLUMNS, SwarmCsv, SwarmError, SwarmFault, read_swarm_csv
 
 Floats = NDArray[np.float64]
 OnFault = Literal["refuse", "drop", "flag"]
@@ -28,32 +28,7 @@ OnFault = Literal["refuse", "drop", "flag"]
 SUM_TOLERANCE = 5e-3
 AGGREGATE_TOLERANCE = 1e-3
 SAME_MIXTURE = 1e-6
-_KEY_COLUMNS = ("run", "run_id", "index", "name")
 _SHARE, _LOSS = "share:", "loss:"
-
-
-@dataclass(frozen=True)
-class SwarmFault:
-    """Something wrong with one row; ``line`` counts from 1 and includes the header."""
-
-    file: str
-    line: int
-    run: str
-    kind: Literal["sum", "share", "loss", "aggregate", "duplicate_run", "conflict", "unmatched"]
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}, line {self.line}, run {self.run}: {self.message}"
-
-
-class SwarmError(ValueError):
-    """A swarm table cannot be used; ``faults`` lists every row that is wrong."""
-
-    def __init__(self, message: str, faults: Sequence[SwarmFault] = ()) -> None:
-        shown = "".join(f"\n  {fault}" for fault in faults[:20])
-        more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
-        super().__init__(message + shown + more)
-        self.faults = tuple(faults)
 
 
 @dataclass(frozen=True)
@@ -175,15 +150,15 @@ def import_swarm(
     SwarmError
         If a file has no key column, a domain is missing or unknown, no row is left, or (``refuse``) a row is wrong.
     """
-    left, right = _read(mixtures), _read(losses)
-    key = next((k for k in _KEY_COLUMNS if k in left.columns and k in right.columns), None)
+    left, right = read_swarm_csv(mixtures), read_swarm_csv(losses)
+    key = next((k for k in KEY_COLUMNS if k in left.columns and k in right.columns), None)
     if key is None:
         raise SwarmError(
-            f"{mixtures.name} and {losses.name} share none of the key columns {', '.join(_KEY_COLUMNS)}; "
+            f"{mixtures.name} and {losses.name} share none of the key columns {', '.join(KEY_COLUMNS)}; "
             f"they have {', '.join(left.columns[:6])}… and {', '.join(right.columns[:6])}…"
         )
-    found = [c for c in left.columns if c not in _KEY_COLUMNS]
-    targets = [c for c in right.columns if c not in _KEY_COLUMNS]
+    found = [c for c in left.columns if c not in KEY_COLUMNS]
+    targets = [c for c in right.columns if c not in KEY_COLUMNS]
     wanted = list(domains) if domains is not None else found
     repeated = sorted({d for d in wanted if wanted.count(d) > 1})
     if repeated:
@@ -200,22 +175,22 @@ def import_swarm(
         absent = [c for c in (name, *parts) if c not in targets]
         if absent:
             raise SwarmError(f"{losses.name} has no column {absent[0]!r} to check the aggregate {name!r} with")
-    faults: list[SwarmFault] = []
+    faults: list[SwarmFault] = [*left.faults, *right.faults]
     kept = _joined(left, right, key, faults)
     table = (
         SwarmTable(
             runs=tuple(run for run, _, _ in kept),
             domains=tuple(wanted),
             targets=tuple(targets),
-            mixtures=np.array([[_number(left.rows[i][d]) for d in wanted] for _, i, _ in kept]).reshape(len(kept), -1),
-            losses=np.array([[_number(right.rows[j][t]) for t in targets] for _, _, j in kept]).reshape(len(kept), -1),
+            mixtures=_numbers(left, [i for _, i, _ in kept], wanted),
+            losses=_numbers(right, [j for _, _, j in kept], targets),
         )
         if kept
         else None
     )
     if table is None:
         raise SwarmError(f"{mixtures.name} and {losses.name} have no {key} in common", faults)
-    lines = [(left.file, i + 2, right.file, j + 2) for _, i, j in kept]
+    lines = [_Place(left, i, right, j) for _, i, j in kept]
     row_faults = _examine(table, lines, aggregates or {}, sum_tolerance)
     everything = [*faults, *(fault for _, fault in row_faults)]
     if everything and on_fault == "refuse":
@@ -240,116 +215,104 @@ def import_swarm(
 
 
 @dataclass(frozen=True)
-class _Csv:
-    file: str
-    columns: tuple[str, ...]
-    rows: tuple[dict[str, str], ...]
+class _Place:
+    """Where a run stands: its row in the file of mixtures and in that of losses."""
+
+    left: SwarmCsv
+    left_row: int
+    right: SwarmCsv
+    right_row: int
+
+    def share_fault(self, run: str, kind: Literal["sum", "share", "conflict"], message: str) -> SwarmFault:
+        return SwarmFault(self.left.file, self.left.rows[self.left_row].line, run, kind, message)
+
+    def loss_fault(self, run: str, kind: Literal["loss", "aggregate"], message: str) -> SwarmFault:
+        return SwarmFault(self.right.file, self.right.rows[self.right_row].line, run, kind, message)
 
 
-def _read(path: Path) -> _Csv:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = tuple(c.strip() for c in reader.fieldnames or ())
-            reader.fieldnames = list(columns)
-            rows = tuple({k: (v or "") for k, v in row.items() if isinstance(k, str)} for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SwarmError(f"{path} cannot be read as CSV: {error}") from error
-    doubled = [c for c in columns if columns.count(c) > 1]
-    if not columns or doubled:
-        raise SwarmError(f"{path} has {'the column ' + doubled[0] + ' twice' if doubled else 'no header'}")
-    return _Csv(path.name, columns, rows)
+def _numbers(table: SwarmCsv, rows: Sequence[int], columns: Sequence[str]) -> Floats:
+    values = [[table.number(table.rows[row].cells[name]) for name in columns] for row in rows]
+    return np.array(values, np.float64).reshape(len(rows), -1)
 
 
-def _joined(left: _Csv, right: _Csv, key: str, faults: list[SwarmFault]) -> list[tuple[str, int, int]]:
-    places: dict[str, int] = {}
-    for j, row in enumerate(right.rows):
-        run = row[key].strip()
-        if run in places:
-            faults.append(
-                SwarmFault(right.file, j + 2, run, "duplicate_run", f"{key} {run} stands on line {places[run] + 2} too")
-            )
-        else:
-            places[run] = j
-    joined: list[tuple[str, int, int]] = []
-    seen: dict[str, int] = {}
-    for i, row in enumerate(left.rows):
-        run = row[key].strip()
-        if run in seen:
-            faults.append(
-                SwarmFault(left.file, i + 2, run, "duplicate_run", f"{key} {run} stands on line {seen[run] + 2} too")
-            )
-            continue
-        seen[run] = i
-        if run in places:
-            joined.append((run, i, places[run]))
-        else:
-            faults.append(SwarmFault(left.file, i + 2, run, "unmatched", f"no losses for it in {right.file}"))
+def _joined(left: SwarmCsv, right: SwarmCsv, key: str, faults: list[SwarmFault]) -> list[tuple[str, int, int]]:
+    places = _places(right, key, faults)
+    seen = _places(left, key, faults)
     faults.extend(
-        SwarmFault(right.file, j + 2, run, "unmatched", f"no mixture for it in {left.file}")
+        SwarmFault(left.file, left.rows[i].line, run, "unmatched", f"no losses for it in {right.file}")
+        for run, i in seen.items()
+        if run not in places
+    )
+    faults.extend(
+        SwarmFault(right.file, right.rows[j].line, run, "unmatched", f"no mixture for it in {left.file}")
         for run, j in places.items()
         if run not in seen
     )
-    return joined
+    return [(run, i, places[run]) for run, i in seen.items() if run in places]
+
+
+def _places(table: SwarmCsv, key: str, faults: list[SwarmFault]) -> dict[str, int]:
+    """Return the row of each run, the first where it stands twice."""
+    places: dict[str, int] = {}
+    for number, row in enumerate(table.rows):
+        run = row.cells[key].strip()
+        if run in places:
+            first = table.rows[places[run]].line
+            faults.append(
+                SwarmFault(table.file, row.line, run, "duplicate_run", f"{key} {run} stands on line {first} too")
+            )
+        else:
+            places[run] = number
+    return places
 
 
 def _examine(
-    table: SwarmTable,
-    lines: Sequence[tuple[str, int, str, int]],
-    aggregates: Mapping[str, Sequence[str]],
-    sum_tolerance: float,
+    table: SwarmTable, places: Sequence[_Place], aggregates: Mapping[str, Sequence[str]], sum_tolerance: float
 ) -> list[tuple[int, SwarmFault]]:
     found: list[tuple[int, SwarmFault]] = []
     sums = table.mixtures.sum(axis=1)
-    for row, (left, left_line, right, right_line) in enumerate(lines):
+    for row, place in enumerate(places):
         run, shares, losses = table.runs[row], table.mixtures[row], table.losses[row]
-        bad_share = [d for d, s in zip(table.domains, shares, strict=True) if not (math.isfinite(s) and s >= 0)]
-        if bad_share:
-            value = shares[table.domains.index(bad_share[0])]
+        bad_share = next(
+            (d for d, s in zip(table.domains, shares, strict=True) if not (math.isfinite(s) and s >= 0)), None
+        )
+        if bad_share is not None:
+            held = place.left.rows[place.left_row].cells[bad_share].strip()
             found.append(
-                (row, SwarmFault(left, left_line, run, "share", f"the share of {bad_share[0]} is {value}, not a share"))
+                (row, place.share_fault(run, "share", f"the share of {bad_share} is {held or 'missing'}, not a share"))
             )
         elif abs(sums[row] - 1) > sum_tolerance:
-            found.append((row, SwarmFault(left, left_line, run, "sum", f"shares sum to {sums[row]:.6g}, not to 1")))
-        bad_loss = [t for t, v in zip(table.targets, losses, strict=True) if not math.isfinite(v)]
-        if bad_loss:
-            found.append(
-                (
-                    row,
-                    SwarmFault(
-                        right, right_line, run, "loss", f"{bad_loss[0]} is {losses[table.targets.index(bad_loss[0])]}"
-                    ),
-                )
+            hint = (
+                "; they look like per cent, divide them by 100" if abs(sums[row] - 100) <= 100 * sum_tolerance else ""
             )
+            found.append((row, place.share_fault(run, "sum", f"shares sum to {sums[row]:.6g}, not to 1{hint}")))
+        bad_loss = next((t for t, v in zip(table.targets, losses, strict=True) if not math.isfinite(v)), None)
+        if bad_loss is not None:
+            held = place.right.rows[place.right_row].cells[bad_loss].strip()
+            found.append((row, place.loss_fault(run, "loss", f"{bad_loss} is {held or 'missing'}, not a number")))
             continue
         for name, parts in aggregates.items():
             stated = losses[table.targets.index(name)]
             mean = float(np.mean([losses[table.targets.index(p)] for p in parts]))
             if abs(stated - mean) > AGGREGATE_TOLERANCE * max(1.0, abs(mean)):
                 text = f"{name} is {stated:.6g}, the mean of its {len(parts)} parts is {mean:.6g}"
-                found.append((row, SwarmFault(right, right_line, run, "aggregate", text)))
-    found.extend(_conflicts(table, lines))
+                found.append((row, place.loss_fault(run, "aggregate", text)))
+    found.extend(_conflicts(table, places))
     return sorted(found, key=lambda pair: pair[0])
 
 
-def _conflicts(table: SwarmTable, lines: Sequence[tuple[str, int, str, int]]) -> list[tuple[int, SwarmFault]]:
+def _conflicts(table: SwarmTable, places: Sequence[_Place]) -> list[tuple[int, SwarmFault]]:
     """Runs of one mixture with different losses; repeats with other seeds belong in tables of their own."""
     found: list[tuple[int, SwarmFault]] = []
     first: dict[bytes, int] = {}
     for row in range(len(table.runs)):
-        place = np.round(table.mixtures[row] / SAME_MIXTURE).tobytes()
-        if place not in first:
-            first[place] = row
+        mixture = np.round(table.mixtures[row] / SAME_MIXTURE).tobytes()
+        if mixture not in first:
+            first[mixture] = row
             continue
-        earlier = first[place]
+        earlier = first[mixture]
         if not np.array_equal(table.losses[row], table.losses[earlier], equal_nan=True):
-            text = f"the same mixture as run {table.runs[earlier]} (line {lines[earlier][1]}) with other losses"
-            found.append((row, SwarmFault(lines[row][0], lines[row][1], table.runs[row], "conflict", text)))
+            line = places[earlier].left.rows[places[earlier].left_row].line
+            text = f"the same mixture as run {table.runs[earlier]} (line {line}) with other losses"
+            found.append((row, places[row].share_fault(table.runs[row], "conflict", text)))
     return found
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

@@ -43,6 +43,15 @@ def test_wrong_rows_are_flagged_or_dropped_by_choice(tables):
     assert pq.read_table(tables / "swarm.parquet").num_rows == 2
 
 
+def test_a_name_may_hold_a_comma_and_quotes(tables):
+    (tables / "ratios.csv").write_text('index,"Science, Math","a ""b"" = c"\n0,0.5,0.5\n1,0.25,0.75\n')
+    (tables / "metrics.csv").write_text('index,"x, y",z,"m=1"\n0,2.0,3.0,2.5\n1,2.2,2.8,2.5\n')
+    done = run("--domains", '"a ""b"" = c", "Science, Math"', "--aggregate", '"m=1"="x, y",z')
+    assert done.exit_code == 0, done.stderr
+    columns = pq.read_table(tables / "swarm.parquet").column_names
+    assert columns[:3] == ["run", 'share:a "b" = c', "share:Science, Math"]
+
+
 def test_domains_are_put_in_the_order_wanted(tables):
     assert run("--on-fault", "drop", "--domains", "code,law").exit_code == 0
     assert pq.read_table(tables / "swarm.parquet").column_names[:3] == ["run", "share:code", "share:law"]
@@ -54,6 +63,7 @@ def test_domains_are_put_in_the_order_wanted(tables):
         (["--on-fault", "ignore"], "refuse, drop or flag"),
         (["--aggregate", "mean"], "name=part,part"),
         (["--domains", "law,prose"], "missing ['prose']"),
+        (["--domains", '"law,code'], "cannot be read as a line of CSV"),
         (["--domains", "law,code,law"], "law are asked for more than once"),
         (["--out", "swarm.csv"], "NAME.parquet"),
         (["--out", "nowhere/swarm.parquet"], "folder that exists"),

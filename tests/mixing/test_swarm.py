@@ -51,9 +51,13 @@ def test_published_tables_pass(golden_folder):
 FAULTS = {
     "sum": (edited(MIXTURES, 2, "2,0.2,0.2,0.5"), LOSSES, "ratios.csv, line 3, run 2: shares sum to 0.9"),
     "negative": (edited(MIXTURES, 2, "2,0.6,-0.2,0.6"), LOSSES, "line 3, run 2: the share of code is -0.2"),
-    "not a number": (edited(MIXTURES, 1, "1,half,0.3,0.2"), LOSSES, "line 2, run 1: the share of web is nan"),
+    "not a number": (
+        edited(MIXTURES, 1, "1,half,0.3,0.2"),
+        LOSSES,
+        "line 2, run 1: the share of web is half, not a share",
+    ),
     "loss": (MIXTURES, edited(LOSSES, 3, "3,3.4,nan,3.0"), "metrics.csv, line 4, run 3: b is nan"),
-    "missing loss": (MIXTURES, edited(LOSSES, 3, "3,3.4,,3.0"), "metrics.csv, line 4, run 3: b is nan"),
+    "missing loss": (MIXTURES, edited(LOSSES, 3, "3,3.4,,3.0"), "metrics.csv, line 4, run 3: b is missing"),
     "aggregate": (
         MIXTURES,
         edited(LOSSES, 2, "2,3.2,2.2,2.1"),
