@@ -7,7 +7,6 @@ part is refused, and so is one whose links lead elsewhere. A request whose Host 
 so that a page of another site cannot read along under a name that it points here.
 """
 
-import os
 import shutil
 import threading
 from contextlib import suppress
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
-from gem_assets.lineage.durable import write_atomic
-from gem_assets.web_guard import LOOPBACK, Refusal, check_host
+from gem_assets.web_guard import LOOPBACK, App, Receive, Refusal, Scope, Send, check_host
 
 PAGES_URL_VARIABLE: Final = "GEM_PAGES_URL"
 DEFAULT_PAGES_PORT: Final = 3001
 HOST: Final = "127.0.0.1"
-URL_NAME: Final = "dagster/pages-url"
+LINKS: Final = "/pages"
+"""Where links on the pages of the web interface begin; see :class:`PageLinks`."""
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -69,8 +68,6 @@ class PageServer:
             except OSError:
                 self._server = _Server((HOST, 0), self.data_root)
             self.port = self._server.server_address[1]
-            with suppress(OSError):
-                write_atomic(self.data_root / URL_NAME, f"{self.url}\n".encode("ascii"))
 
     def run(self) -> None:
         """Answer requests in a thread of its own."""
@@ -91,29 +88,33 @@ class PageServer:
         server.server_close()
 
 
-def pages_url(data_root: Path) -> str:
-    """Return where the pages of a data root are shown.
+class PageLinks:
+    """ASGI middleware of the web interface: a link ``/pages/…`` leads to the page server, wherever it listens now.
 
-    The address that ``gem dev`` gave its processes; else the one of its last start; else that of its default port.
+    Links are written when a result is made and stay as they are, so they hold no port.
+
+    Parameters
+    ----------
+    app
+        The application behind it.
+    pages
+        Address of the page server.
     """
-    told = os.environ.get(PAGES_URL_VARIABLE)
-    if not told:
-        with suppress(OSError, UnicodeDecodeError):
-            told = (data_root / URL_NAME).read_text(encoding="ascii").strip()
-    return told or f"http://{HOST}:{DEFAULT_PAGES_PORT}"
 
+    def __init__(self, app: App, pages: str) -> None:
+        self.app = app
+        self.pages = pages.rstrip("/")
 
-def linked_port(data_root: Path, taken: int) -> int:
-    """Return the port that the links on the pages of a data root lead to, or the one after ``taken`` if it is that one.
-
-    Links are written when an asset is made and stay as they are, so a server that starts again has to be where they
-    lead.
-    """
-    with suppress(OSError, UnicodeDecodeError, ValueError):
-        told = urlsplit((data_root / URL_NAME).read_text(encoding="ascii").strip()).port
-        if told and told != taken:
-            return told
-    return DEFAULT_PAGES_PORT if taken != DEFAULT_PAGES_PORT else taken + 1
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a link with where it leads, and pass on everything else."""
+        path = str(scope.get("path", ""))
+        if scope["type"] != "http" or not path.startswith(f"{LINKS}/"):
+            await self.app(scope, receive, send)
+            return
+        leads = f"{self.pages}{quote(path.removeprefix(LINKS))}".encode("ascii")
+        headers = [(b"location", leads), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": HTTPStatus.FOUND.value, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def artifact_url(base: str, folder: Path, name: str) -> str:
@@ -122,7 +123,7 @@ def artifact_url(base: str, folder: Path, name: str) -> str:
     Parameters
     ----------
     base
-        Address of the server, as in ``GEM_PAGES_URL``.
+        Address of the server, or ``LINKS``.
     folder
         ``…/artifacts/<asset>/<snapshot or all>/<identity>``.
     name

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Any
 
+from gem_assets.page_server import PAGES_URL_VARIABLE, PageLinks
 from gem_assets.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
 
 _PLAIN = ["-m", "dagster_webserver"]
@@ -34,11 +35,14 @@ def serve(arguments: list[str]) -> None:
     """Run ``dagster-webserver``."""
     cli: Any = importlib.import_module("dagster_webserver.cli")
     make = cli.create_app_from_workspace_process_context
+    pages = os.environ.get(PAGES_URL_VARIABLE)
     allowed = frozenset(os.environ.get(HOSTS_VARIABLE, "").split()) or allowed_hosts("127.0.0.1")
 
     def guarded(*values: Any, **options: Any) -> Any:
         app = make(*values, **options)
-        app.add_middleware(WebGuard, allowed=allowed)
+        if pages:
+            app.add_middleware(PageLinks, pages=pages)
+        app.add_middleware(WebGuard, allowed=allowed)  # the last one is asked first
         return app
 
     cli.create_app_from_workspace_process_context = guarded

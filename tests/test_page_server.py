@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from pathlib import Path
 
@@ -6,13 +7,10 @@ import pytest
 
 from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.page_server import (
-    DEFAULT_PAGES_PORT,
-    PAGES_URL_VARIABLE,
+    PageLinks,
     PageServer,
     artifact_url,
     current_url,
-    linked_port,
-    pages_url,
     resolve,
 )
 
@@ -155,26 +153,34 @@ def test_resolve_needs_no_root(tmp_path: Path):
     assert resolve(tmp_path / "absent", "a/index.html") is None
 
 
-def test_the_last_address_is_remembered_and_that_of_the_running_server_wins(root: Path, monkeypatch):
-    monkeypatch.delenv(PAGES_URL_VARIABLE, raising=False)
-    assert pages_url(root) == f"http://127.0.0.1:{DEFAULT_PAGES_PORT}"
-    (root / "dagster").mkdir()
-    running = PageServer(root, 0)
-    running.bind()
-    running.close()
-    assert pages_url(root) == running.url
-    monkeypatch.setenv(PAGES_URL_VARIABLE, "http://127.0.0.1:9")
-    assert pages_url(root) == "http://127.0.0.1:9"
+async def answered(path: str) -> list[dict]:
+    """Ask the middleware for a path; what is behind it says 204."""
+    sent: list[dict] = []
+
+    async def behind(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+
+    async def send(message):
+        sent.append(message)
+
+    await PageLinks(behind, "http://127.0.0.1:4321")({"type": "http", "path": path}, None, send)
+    return sent
 
 
-def test_a_server_that_starts_again_is_where_the_links_lead(root: Path):
-    assert linked_port(root, 3000) == DEFAULT_PAGES_PORT
-    assert linked_port(root, DEFAULT_PAGES_PORT) == DEFAULT_PAGES_PORT + 1
-    (root / "dagster").mkdir()
-    first = PageServer(root, 0)
-    first.bind()
-    first.close()
-    assert linked_port(root, 3000) == first.port
-    assert linked_port(root, first.port) == DEFAULT_PAGES_PORT
-    (root / "dagster" / "pages-url").write_text("http://127.0.0.1:many", encoding="ascii")
-    assert linked_port(root, 3000) == DEFAULT_PAGES_PORT
+@pytest.mark.parametrize(
+    ("path", "leads"),
+    [
+        ("/pages/current/mixture_audit.balanced/index.html", "/current/mixture_audit.balanced/index.html"),
+        ("/pages/artifacts/a/b c/\u00fc.html", "/artifacts/a/b%20c/%C3%BC.html"),
+        ("/pages/\r\nSet-Cookie: x", "/%0D%0ASet-Cookie%3A%20x"),
+    ],
+)
+def test_a_link_leads_to_where_the_pages_are_now(path: str, leads: str):
+    [start, _] = asyncio.run(answered(path))
+    assert start["status"] == 302
+    assert dict(start["headers"])[b"location"].decode() == "http://127.0.0.1:4321" + leads
+
+
+@pytest.mark.parametrize("path", ["/", "/graphql", "/pages", "/pagesx/y"])
+def test_everything_else_is_the_web_interface(path: str):
+    assert asyncio.run(answered(path))[0]["status"] == 204

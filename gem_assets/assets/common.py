@@ -31,24 +31,24 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
 
 def page_link(folder: Path, name: str) -> dg.MetadataValue:
     """Link a file of an artifact, ``<root>/artifacts/<asset>/<snapshot>/<identity>``, as ``gem dev`` shows it."""
-    from gem_assets.page_server import artifact_url, pages_url
+    from gem_assets.page_server import LINKS, artifact_url
 
-    return dg.MetadataValue.url(artifact_url(pages_url(folder.parents[3]), folder, name))
+    return dg.MetadataValue.url(artifact_url(LINKS, folder, name))
 
 
-def audit_links(folder: Path, strategy: str) -> dict[str, dg.MetadataValue]:
+def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     """Link the order and the audit in force of a mixture from another artifact of the same data root.
 
     A recipe is made before either. So the links lead to what is in force when they are followed, and beside them stands
     the command that makes what is not there yet.
     """
-    from gem_assets.page_server import current_url, pages_url
+    from gem_assets.page_server import LINKS, current_url
 
-    pages, asset = pages_url(folder.parents[3]), f"mixture_audit/{strategy}"
-    forms = {"audit": "index.html", "data_card": "data_card.md", "eu_summary": "eu_summary.md"}
+    asset = f"mixture_audit/{strategy}"
+    forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}
     return {
         "order": dg.MetadataValue.asset(dg.AssetKey(["training_order", strategy])),
-        **{name: dg.MetadataValue.url(current_url(pages, asset, file)) for name, file in forms.items()},
+        **{name: dg.MetadataValue.url(current_url(LINKS, asset, file)) for name, file in forms.items()},
         "order_and_audit_made_by": dg.MetadataValue.text(f"gem audit {strategy}"),
     }
 

@@ -237,7 +237,7 @@ def recipe_result(stage: Stage) -> dg.MaterializeResult:
             **manifest.counts,
             **manifest.metrics,
             **found.figures,
-            **audit_links(folder, found.recipe.strategy),
+            **audit_links(found.recipe.strategy),
             "evidence": table([{"what": name, "value": value} for name, value in told.items()]),
             **{name: table(rows) for name, rows in tables.items()},
             "mixture": table(found.rows),

@@ -66,7 +66,7 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
                 **stage.artifact.manifest.counts,
                 **stage.artifact.manifest.metrics,
                 **found.figures,
-                **audit_links(folder, strategy),
+                **audit_links(strategy),
                 "mixture": table(found.rows),
                 "bars": picture(folder, "mixture.png", "Token shares beside the proportional mixture"),
             }

@@ -140,12 +140,13 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
                 schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))
             )
             with stage.write() as draft:
-                texts = [path for paths in store.shards(shards).values() for path in paths]
+                held = store.shards(shards)
+                texts = [path for paths in held.values() for path in paths]
                 report = publish_audit(
                     sorted(made.path.glob("*.parquet")), documents, lineage.to_dict(), draft.path, shards=texts
                 )
                 chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
-                write_pack(draft.path, lineage, chosen, conf, texts)
+                write_pack(draft.path, lineage, chosen, conf, held)
                 draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
                 draft.metrics = report.model_dump(mode="json")
         facts, folder = read_facts(stage.artifact.path), stage.artifact.path
@@ -174,8 +175,8 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
 
 
 FORMS = {
-    "data_card": "data_card.md",
-    "eu_summary": "eu_summary.md",
+    "data_card": "data_card.html",
+    "eu_summary": "eu_summary.html",
     "croissant": "croissant.json",
     "spdx": "spdx.json",
     "openlineage": "openlineage.jsonl",

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from gem_assets.audit.crawl import first_day
 from gem_assets.audit.facts import Account
+from gem_assets.audit.origins import NO_LANGUAGE
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.lineage.identity import file_digest
 from gem_assets.lineage.manifest import Manifest
@@ -76,7 +77,7 @@ def croissant(account: Account, files: list[str]) -> dict[str, Any]:
         "datePublished": crawl.day,
         "url": f"urn:gem:mixture:{report.merkle_root}",
         "license": [f"{g.value} ({percent(g.token_share)} of tokens)" for g in report.composition["license"]],
-        "inLanguage": [g.value for g in report.composition["lang"] if g.value != "unknown"],
+        "inLanguage": [g.value for g in report.composition["lang"] if g.value not in NO_LANGUAGE],
         "keywords": ["language model pre-training", "data mixture", facts.strategy],
         "citeAs": f"@misc{{gem_{report.merkle_root[:12]}, title={{Training mixture {facts.strategy}}}, "
         f"note={{Merkle root {report.merkle_root}}}}}",

@@ -1,7 +1,7 @@
 """The data card of a mixture: what a person reads before training on it, in Markdown."""
 
 from gem_assets.audit.croissant import limits, manipulation, observed, preprocessing
-from gem_assets.audit.eu_summary import composition_table, missing_lines, snapshot_table
+from gem_assets.audit.eu_summary import composition_table, languages_line, languages_of, missing_lines, snapshot_table
 from gem_assets.audit.facts import Account
 from gem_assets.report.tables import escape_markdown, markdown_table, percent
 
@@ -27,6 +27,7 @@ def data_card(account: Account) -> str:
         {"domain": d.domain, "share of bytes": percent(d.share), "bytes": d.bytes, "documents": d.documents}
         for d in facts.domains.largest[:20]
     ]
+    used = [snapshot for snapshot in facts.snapshots if snapshot.used != 0]
     period = f"{crawl.first} to {crawl.last}" if crawl.first else "not known"
     parts = [
         f"# Data card: mixture {facts.strategy}",
@@ -36,6 +37,9 @@ def data_card(account: Account) -> str:
                 "times each)",
                 f"- Tokens as trained: {report.tokens:,} of {facts.tokenizer}; bytes as trained: {report.n_bytes:,}",
                 f"- Dates of the records: {period} ({percent(crawl.dated_share)} of the tokens have a date)",
+                f"- Languages: {languages_line(facts)}",
+                f"- Snapshots: {len(used):,} of which documents are shown"
+                + (f", {len(facts.unused):,} of which none is" if facts.unused else ""),
                 f"- Merkle root: `{report.merkle_root}`",
                 f"- Recipe `{facts.recipe_identity[:16]}`, taxonomy `{facts.taxonomy_version[:16]}`, training order "
                 f"`{facts.order_identity[:16]}`",
@@ -45,7 +49,7 @@ def data_card(account: Account) -> str:
         f"## Use\n\nIntended use: {config.text('intended_use')}\n\nMaintenance: {config.text('maintenance')}",
         "## Composition\n\nShares count every repetition.",
         f"### Clusters\n\n{markdown_table(clusters, max_rows=len(clusters))}",
-        f"### Languages\n\n{composition_table(report.composition['lang'], 'language')}",
+        f"### Languages\n\n{composition_table(languages_of(report), 'language')}",
         f"### Licences\n\nAs the sources state them; none was verified.\n\n"
         f"{composition_table(report.composition['license'], 'licence')}",
         f"### Sources\n\n{composition_table(report.composition['source'], 'source')}",

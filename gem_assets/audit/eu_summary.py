@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from gem_assets.audit.config import STATEMENTS, AuditConfig
 from gem_assets.audit.facts import Account, AuditFacts
-from gem_assets.lineage.audit import Composition
+from gem_assets.audit.origins import language_name
+from gem_assets.lineage.audit import AuditReport, Composition
 from gem_assets.report.tables import markdown_table, percent
 
 EU_JSON_NAME, EU_NAME = "eu_summary.json", "eu_summary.md"
@@ -108,9 +109,9 @@ def eu_markdown(account: Account) -> str:
         f"{report.documents:,} documents)",
         f"- Latest date of acquisition, by the dates of the records: {crawl.last or 'no document has a date'}",
         "",
-        "Languages:",
+        f"Languages: {languages_line(facts)}.",
         "",
-        composition_table(report.composition["lang"], "language"),
+        composition_table(languages_of(report), "language"),
         "",
         "## 2. Sources",
         "",
@@ -173,9 +174,20 @@ def composition_table(groups: list[Composition], name: str, above: float | None 
     return markdown_table(rows, max_rows=len(rows))
 
 
+def languages_line(facts: AuditFacts) -> str:
+    """Say how many languages there are and how much of the text is in one of them."""
+    found = facts.languages
+    return f"{found.languages:,}, with {percent(found.token_share)} of the tokens; the rest is code or undetermined"
+
+
+def languages_of(report: AuditReport) -> list[Composition]:
+    """Return the composition by language under the names that a reader knows."""
+    return [group.model_copy(update={"value": language_name(group.value)}) for group in report.composition["lang"]]
+
+
 def snapshot_table(facts: AuditFacts) -> str:
-    """Return what became of the records, one row a snapshot."""
-    columns = ["snapshot", "files", "bytes", "read", "kept", "duplicates", "filtered", "quarantined", "blocked"]
+    """Return what became of the records, one row a snapshot; ``used`` counts the documents that the mixture shows."""
+    columns = ["snapshot", "used", "files", "bytes", "read", "kept", "duplicates", "filtered", "quarantined", "blocked"]
     return markdown_table([s.model_dump() for s in facts.snapshots], columns, max_rows=len(facts.snapshots))
 
 

@@ -3,7 +3,7 @@
 Tokens, bytes and shares count every repetition: they are what training reads, not what lies on the disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from gem_assets.audit.config import AuditConfig
 from gem_assets.audit.crawl import CrawlPeriod, crawl_period
 from gem_assets.audit.domains import DomainShare, count_domains, listed, shares_of
+from gem_assets.audit.origins import LanguageFacts, count_languages, documents_by_snapshot
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, AuditReport
 from gem_assets.lineage.manifest import Manifest
 from gem_assets.lineage.takedown import BLOCKED_BY
@@ -24,6 +25,8 @@ from gem_assets.mixing.recipe import Recipe
 FACTS_NAME = "facts.json"
 SHARDS, LABELS, MODEL, TEACHER = "raw_shards", "student_labels", "student_model", "teacher_clusters"
 SHOWN_DOMAINS = 50
+
+Shards = Mapping[str, Sequence[Path]]
 
 
 class ClusterShare(BaseModel):
@@ -44,7 +47,8 @@ class SnapshotFacts(BaseModel):
     """One ingested snapshot: what was landed, what became of its records.
 
     ``read`` is the sum of the four counts after it. ``blocked`` is the part of ``filtered`` that the takedown list
-    refuses. ``version`` is the digest of the landed content.
+    refuses. ``version`` is the digest of the landed content. ``used`` counts the documents that the mixture shows; None
+    where the shards were not at hand.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +63,7 @@ class SnapshotFacts(BaseModel):
     filtered: int
     quarantined: int
     blocked: int
+    used: int | None = None
 
 
 class DomainFacts(BaseModel):
@@ -100,6 +105,7 @@ class AuditFacts(BaseModel):
     clusters: list[ClusterShare]
     domains: DomainFacts
     crawl: CrawlPeriod
+    languages: LanguageFacts
     snapshots: list[SnapshotFacts]
     takedown_requests: int
     near_duplicates_removed: bool
@@ -116,6 +122,11 @@ class AuditFacts(BaseModel):
         """Part of the tokens whose value of ``lang``, ``source`` or ``license`` is beyond the largest groups."""
         listed_tokens = sum(group.tokens for group in self.report.composition[column])
         return 1 - listed_tokens / max(self.report.tokens, 1)
+
+    @property
+    def unused(self) -> list[str]:
+        """Snapshots whose documents could have been drawn, and of which the mixture shows none."""
+        return [snapshot.snapshot for snapshot in self.snapshots if snapshot.used == 0]
 
     @property
     def blocked(self) -> int:
@@ -161,7 +172,9 @@ class Account:
         return [node.manifest for node in self.lineage.nodes.values()]
 
 
-def gather(folder: Path, lineage: Lineage, recipe: Recipe, config: AuditConfig, shards: Sequence[Path] = ()) -> Account:
+def gather(
+    folder: Path, lineage: Lineage, recipe: Recipe, config: AuditConfig, shards: Shards | None = None
+) -> Account:
     """Count what the forms state.
 
     Parameters
@@ -175,7 +188,7 @@ def gather(folder: Path, lineage: Lineage, recipe: Recipe, config: AuditConfig, 
     config
         Statements of the provider.
     shards
-        Parquet shards of the ingested snapshots, for the dates.
+        Parquet shards by snapshot, for the dates and for what is used of each.
 
     Raises
     ------
@@ -189,6 +202,8 @@ def gather(folder: Path, lineage: Lineage, recipe: Recipe, config: AuditConfig, 
     domains = count_domains(folder / DOCUMENTS_NAME)
     order = lineage.nodes[lineage.root].manifest
     manifests = [node.manifest for node in lineage.nodes.values()]
+    held = shards or {}
+    used = documents_by_snapshot(folder / DOCUMENTS_NAME, held)
     corpus = [manifest for manifest in manifests if manifest.asset == SHARDS]
     facts = AuditFacts(
         strategy=recipe.strategy,
@@ -206,8 +221,9 @@ def gather(folder: Path, lineage: Lineage, recipe: Recipe, config: AuditConfig, 
             bytes_with_address=sum(domains.column("bytes").to_pylist()),
             largest=shares_of(domains, report.n_bytes, SHOWN_DOMAINS),
         ),
-        crawl=crawl_period(folder / DOCUMENTS_NAME, shards, report.tokens),
-        snapshots=[_snapshot(manifest) for manifest in corpus],
+        crawl=crawl_period(folder / DOCUMENTS_NAME, [path for paths in held.values() for path in paths], report.tokens),
+        languages=count_languages(folder / DOCUMENTS_NAME),
+        snapshots=[_snapshot(manifest, used.get(manifest.partition or "")) for manifest in corpus],
         takedown_requests=len({str(entry) for m in corpus for entry in _entries(m)}),
         near_duplicates_removed=any(_near(manifest) for manifest in corpus),
         quality_filters=sorted({name for m in corpus for name in _reasons(m) if name != "blocked"}),
@@ -235,7 +251,7 @@ def _clusters(order: Manifest, recipe: Recipe) -> list[ClusterShare]:
     return sorted(found, key=lambda c: (-c.share, c.cluster))
 
 
-def _snapshot(manifest: Manifest) -> SnapshotFacts:
+def _snapshot(manifest: Manifest, used: int | None) -> SnapshotFacts:
     landed = next((ref for ref in manifest.inputs if ref.asset == LANDING), None)
     counts = manifest.counts
     return SnapshotFacts(
@@ -244,6 +260,7 @@ def _snapshot(manifest: Manifest) -> SnapshotFacts:
         files=len(landed.files) if landed is not None else 0,
         bytes=sum(file.bytes for file in landed.files) if landed is not None else 0,
         blocked=_reasons(manifest).get("blocked", 0),
+        used=used,
         **{name: counts.get(name, 0) for name in ("read", "kept", "duplicates", "filtered", "quarantined")},
     )
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from gem_assets.audit.config import STATEMENTS
+from gem_assets.audit.eu_summary import languages_of
 from gem_assets.audit.facts import Account
 from gem_assets.lineage.audit import Composition
 from gem_assets.report.audit_plots import composition_bars, lineage_diagram, tokens_over_time
@@ -19,8 +20,10 @@ from gem_assets.report.tables import compact, percent
 INDEX_NAME = "index.html"
 SHOWN = 20
 FORMS: Final = {
-    "data_card.md": ("Data card", "what to know before training on it"),
-    "eu_summary.md": ("EU summary of training content", "after the template of the AI Act, article 53(1)(d)"),
+    "data_card.html": ("Data card", "what to know before training on it, to read and print"),
+    "data_card.md": ("Data card, as Markdown", "the same for model hubs"),
+    "eu_summary.html": ("EU summary of training content", "after the template of the AI Act, article 53(1)(d)"),
+    "eu_summary.md": ("EU summary, as Markdown", "the same as text"),
     "eu_summary.json": ("EU summary, as data", "the same for programs"),
     "croissant.json": ("Croissant 1.1", "JSON-LD with RAI and PROV-O"),
     "spdx.json": ("SPDX 3.0.1", "bill of materials, dataset profile"),
@@ -51,8 +54,9 @@ def index_page(account: Account, files: Sequence[str]) -> str:
         (compact(report.exposures), "showings"),
         (str(report.most_repeated), "most showings of one"),
         (compact(facts.domains.domains), "registrable domains"),
-        (str(len(report.composition["lang"])), "languages"),
-        (str(len(facts.snapshots)), "snapshots"),
+        (str(facts.languages.languages), "languages"),
+        (percent(1 - facts.languages.token_share), "code or undetermined"),
+        (str(len(facts.snapshots) - len(facts.unused)), "snapshots"),
     ]
     period = f"dated {crawl.first} to {crawl.last}" if crawl.first else "no document has a date"
     body = [
@@ -70,7 +74,7 @@ def index_page(account: Account, files: Sequence[str]) -> str:
         f"<h2>Largest domains</h2>\n{_domains(account)}",
         f"<h2>Licences</h2>\n<p class='muted'>As the sources state them; none was verified.</p>\n"
         f"{_groups(report.composition['license'], 'licence')}",
-        f"<h2>Languages</h2>\n{_groups(report.composition['lang'], 'language')}",
+        f"<h2>Languages</h2>\n{_groups(languages_of(report), 'language')}",
         f"<h2>Sources</h2>\n{_groups(report.composition['source'], 'source')}",
         f"<h2>Lineage</h2>\n{image(_lineage(account), 'From the landed files to the mixture')}",
         f"<h2>What became of the records</h2>\n{_snapshots(account)}",
@@ -112,8 +116,9 @@ def _mixture(account: Account) -> bytes:
 
 def _composition(account: Account) -> bytes:
     report = account.facts.report
+    composition = {**report.composition, "lang": languages_of(report)}
     panels = {
-        title: [(g.value, g.token_share) for g in report.composition[name]]
+        title: [(g.value, g.token_share) for g in composition[name]]
         for name, title in (("lang", "languages, by tokens"), ("license", "licences, by tokens"),
                             ("source", "sources, by tokens"))
     }  # fmt: skip
@@ -127,10 +132,15 @@ def _composition(account: Account) -> bytes:
 def _lineage(account: Account) -> bytes:
     read: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
+    unused = set(account.facts.unused)
     for manifest in account.manifests:
+        if manifest.partition in unused:
+            continue
         counts[manifest.asset] = counts.get(manifest.asset, 0) + 1
         read.setdefault(manifest.asset, set()).update(ref.asset for ref in manifest.inputs)
     for ref in account.lineage.sources.values():
+        if ref.partition in unused:
+            continue
         counts[ref.asset] = counts.get(ref.asset, 0) + (ref.asset not in read)
     return lineage_diagram({name: sorted(names) for name, names in read.items()}, counts)
 
@@ -159,8 +169,18 @@ def _groups(groups: Sequence[Composition], name: str) -> str:
 
 def _snapshots(account: Account) -> str:
     columns = ("files", "read", "kept", "duplicates", "filtered", "quarantined", "blocked")
-    rows = [[escape(s.snapshot), *(f"{getattr(s, name):,}" for name in columns)] for s in account.facts.snapshots]
-    return html_table(["snapshot", *columns], rows)
+    rows = [
+        [
+            escape(s.snapshot),
+            "" if s.used is None else f"{s.used:,}",
+            *(f"{getattr(s, name):,}" for name in columns),
+        ]
+        for s in account.facts.snapshots
+        if s.used != 0
+    ]
+    unused = escape(", ".join(account.facts.unused))
+    rest = f'<p class="muted small">Snapshots of which no document is shown: {unused}</p>' if unused else ""
+    return html_table(["snapshot", "documents shown", *columns], rows) + rest
 
 
 def _bar(share: float, top: float) -> str:

@@ -5,7 +5,7 @@ documents, the manifests and the provider's statements, so the same mixture give
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gem_assets.audit.config import AuditConfig
 from gem_assets.audit.croissant import CROISSANT_NAME, croissant
 from gem_assets.audit.data_card import CARD_NAME, data_card
 from gem_assets.audit.eu_summary import EU_JSON_NAME, EU_NAME, eu_markdown, eu_summary
-from gem_assets.audit.facts import FACTS_NAME, Account, AuditFacts, gather
+from gem_assets.audit.facts import FACTS_NAME, Account, AuditFacts, Shards, gather
 from gem_assets.audit.index_page import INDEX_NAME, index_page
 from gem_assets.audit.openlineage import OPENLINEAGE_NAME, available, openlineage
 from gem_assets.audit.spdx import SPDX_NAME, spdx
@@ -26,11 +26,13 @@ from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME
 from gem_assets.lineage.walk import Lineage
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.report.lineage_pages import lineage_page
+from gem_assets.report.markdown_page import markdown_page
 
 CHECKER_NAME = "verify.py"
 """Checks what ``gem prove`` writes, with Python alone."""
 DOMAINS_NAME = "domains.csv"
 LINEAGE_PAGE_NAME = "lineage.html"
+CARD_PAGE_NAME, EU_PAGE_NAME = "data_card.html", "eu_summary.html"
 Progress = Callable[[int, int, str], None]
 
 
@@ -39,7 +41,7 @@ def write_pack(
     lineage: Lineage,
     recipe: Recipe,
     config: AuditConfig,
-    shards: Sequence[Path] = (),
+    shards: Shards | None = None,
     progress: Progress | None = None,
 ) -> AuditFacts:
     """Write every form beside ``documents.parquet``, ``audit.json`` and ``lineage.json`` of an audit.
@@ -57,7 +59,7 @@ def write_pack(
     config
         Statements of the provider.
     shards
-        Parquet shards of the ingested snapshots, for the dates of the documents.
+        Parquet shards by snapshot, for the dates of the documents and for what is used of each.
     progress
         Called with (forms written, forms in all, what comes next).
 
@@ -101,7 +103,9 @@ def _forms() -> Iterator[tuple[str, Callable[[Account], str | dict[str, Any]]]]:
     yield EU_JSON_NAME, eu_summary
     yield EU_NAME, eu_markdown
     yield CARD_NAME, data_card
-    yield LINEAGE_PAGE_NAME, lambda account: lineage_page(account.lineage, None)
+    yield EU_PAGE_NAME, lambda account: _as_page("Summary of training content", eu_markdown(account), account)
+    yield CARD_PAGE_NAME, lambda account: _as_page("Data card", data_card(account), account)
+    yield LINEAGE_PAGE_NAME, lambda account: lineage_page(account.lineage, None, account.facts.unused)
     yield SPDX_NAME, spdx
     if available():
         yield OPENLINEAGE_NAME, openlineage
@@ -109,8 +113,12 @@ def _forms() -> Iterator[tuple[str, Callable[[Account], str | dict[str, Any]]]]:
                  SPDX_NAME, *([OPENLINEAGE_NAME] if available() else [])]  # fmt: skip
     yield CROISSANT_NAME, lambda account: croissant(account, described)
     yield CHECKER_NAME, lambda _: Path(proof_check.__file__).read_text(encoding="utf-8")
-    shown = [*described, CROISSANT_NAME, LINEAGE_PAGE_NAME, CHECKER_NAME]
+    shown = [*described, CROISSANT_NAME, LINEAGE_PAGE_NAME, CARD_PAGE_NAME, EU_PAGE_NAME, CHECKER_NAME]
     yield INDEX_NAME, lambda account: index_page(account, shown)
+
+
+def _as_page(title: str, text: str, account: Account) -> str:
+    return markdown_page(f"{title}: {account.facts.strategy}", text, f"Training order {account.facts.order_identity}")
 
 
 def _domains(account: Account) -> str:

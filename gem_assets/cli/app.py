@@ -74,7 +74,7 @@ def dev(
         typer.Option(
             "--pages-port",
             help="Port of the audits and other pages of results; always on loopback.",
-            show_default="that of the last time, at first 3001",
+            show_default="3001",
             min=1,
             max=65535,
         ),
@@ -84,7 +84,7 @@ def dev(
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
     from gem_assets.dagster_home import DEFINITIONS_MODULE
     from gem_assets.launcher import DevServer, serve
-    from gem_assets.page_server import PageServer, linked_port
+    from gem_assets.page_server import DEFAULT_PAGES_PORT, PageServer
     from gem_assets.settings import load_settings
 
     settings = load_settings(data_root)
@@ -100,7 +100,7 @@ def dev(
         echo=echo,
         module=module or DEFINITIONS_MODULE,
         allow_hosts=allow_host or (),
-        pages=PageServer(settings.data_root, pages_port or linked_port(settings.data_root, port)),
+        pages=PageServer(settings.data_root, pages_port or DEFAULT_PAGES_PORT + (port == DEFAULT_PAGES_PORT)),
     )
     echo(f"Starting on {server.url} ...")
     serve(server, echo)

@@ -10,10 +10,13 @@ from gem_assets.report import style
 
 MOST_BARS = 8
 OTHERS, UNKNOWN = "others", "unknown"
+_REST = (OTHERS, UNKNOWN, "undetermined")
 
 
 def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes:
     """Shares of several columns beside each other, the largest values of each and the rest as one bar.
+
+    What is unknown is a bar like any other, at its own length: nothing longer than it is drawn longer than it is.
 
     Parameters
     ----------
@@ -32,14 +35,11 @@ def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes
     for axes, (title, values) in zip(grid.flat, shown.items(), strict=False):
         places = np.arange(len(values))
         shares = [share for _, share in values]
-        told = max((share for name, share in values if name not in (OTHERS, UNKNOWN)), default=1.0)
-        # a rest that dwarfs every single value is written, not drawn
-        drawn = [0.0 if name in (OTHERS, UNKNOWN) and share > 3 * told else share for name, share in values]
-        colors = [style.FAINT if name in (OTHERS, UNKNOWN) else style.ACCENT for name, _ in values]
-        axes.barh(places, drawn, height=0.66, color=colors)
-        limit = max(drawn, default=1.0) * 1.25
-        for place, width, share in zip(places, drawn, shares, strict=True):
-            style.write(axes, width + limit * 0.012, float(place), f"{100 * share:.1f} %", va="center", size=8)
+        colors = [style.FAINT if name in _REST else style.ACCENT for name, _ in values]
+        axes.barh(places, shares, height=0.66, color=colors)
+        limit = max(shares, default=1.0) * 1.25
+        for place, share in zip(places, shares, strict=True):
+            style.write(axes, share + limit * 0.012, float(place), f"{100 * share:.1f} %", va="center", size=8)
         axes.set_yticks(places, style.drawable([n for n, _ in values], 30), size=8.5, family=style.FONT)
         axes.set_ylim(tallest - 0.4, -0.6)
         axes.set_xlim(0, limit)

@@ -68,13 +68,15 @@ def diff_page(diff: MixtureDiff) -> str:
     return page("Mixtures compared", body, f"{before.identity} → {after.identity}")
 
 
-def lineage_page(lineage: Lineage, faults: Sequence[Fault] | None) -> str:
+def lineage_page(lineage: Lineage, faults: Sequence[Fault] | None, unused: Sequence[str] = ()) -> str:
     """Write a lineage, and what a verification found.
 
     Parameters
     ----------
     faults
         What is not what it was; None when nothing was verified.
+    unused
+        Snapshots of which no document is shown; they stand in a table of their own.
     """
     if faults is None:
         verdict = "<p class='muted'>Not verified: run with --verify to read every byte again.</p>"
@@ -94,18 +96,29 @@ def lineage_page(lineage: Lineage, faults: Sequence[Fault] | None) -> str:
         ]
         for key, node in reversed(list(lineage.nodes.items()))
     ]
-    files = [
-        [escape(key.split("@")[0]), escape(file.path), f"{file.bytes:,}", escape(file.sha256)]
-        for key, ref in lineage.sources.items()
-        for file in ref.files
-    ]
+    columns = ["snapshot", "file", "bytes", "sha256"]
+    files, others = (
+        [
+            [escape(key.split("@")[0]), escape(file.path), f"{file.bytes:,}", escape(file.sha256)]
+            for key, ref in lineage.sources.items()
+            for file in ref.files
+            if (ref.partition in unused) is apart
+        ]
+        for apart in (False, True)
+    )
+    rest = (
+        f"<h2>Read, and not shown</h2>\n<p class='muted'>Documents of these snapshots could have been drawn, and none "
+        f"was.</p>\n{html_table(columns, others)}"
+        if others
+        else ""
+    )
     root = lineage.root.split("@")[0]
     body = (
         f"<h1>Lineage of {escape(root)}</h1>\n"
         f"{figure_row([(str(len(lineage.nodes)), 'artifacts'), (str(len(files)), 'landed files')])}\n{verdict}\n"
         f"<h2>Artifacts</h2>\n"
         f"{html_table(['artifact', 'identity', 'code', 'files', 'tables', 'made from'], artifacts)}\n"
-        f"<h2>Landed files</h2>\n{html_table(['snapshot', 'file', 'bytes', 'sha256'], files)}"
+        f"<h2>Landed files</h2>\n{html_table(columns, files)}\n{rest}"
     )
     return page(f"Lineage of {root}", body, lineage.root)
 

@@ -45,5 +45,18 @@ th:first-child,td:first-child{text-align:left}
 th{font-weight:600;color:var(--muted);white-space:nowrap}
 .cellbar{display:inline-block;height:8px;background:var(--accent);border-radius:2px;margin-right:8px}
 .hot{color:var(--mark);font-weight:600}
+.form table{margin:10px 0}
+.form blockquote{margin:16px 0;padding:2px 16px;border-left:3px solid var(--mark);background:var(--card)}
+.form code{overflow-wrap:anywhere}
+@media print{:root{color-scheme:light;--ink:#000;--muted:#444;--line:#bbb;--bg:#fff;--card:#fff;--accent:#0f766e;
+--bar:#d5ece8;--mark:#8a4b0a}
+@page{margin:18mm 16mm}
+body{font-size:10.5pt}
+main{max-width:none;padding:0}
+h1,h2,h3,summary{break-after:avoid}
+tr,.card,.picture,.figures{break-inside:avoid}
+thead{display:table-header-group}
+.scroll{overflow:visible}
+td,th{overflow-wrap:anywhere}}
 footer{margin-top:48px;color:var(--muted);font-size:13px;overflow-wrap:anywhere}
 """

@@ -70,7 +70,8 @@ class World:
         self.store = ArtifactStore(root)
         self.rows = documents()
         self.recipe = recipe()
-        labels, self.shards = [], []
+        labels: list[InputRef] = []
+        self.shards: dict[str, list[Path]] = {}
         for n, snapshot in enumerate(("2026-01", "2026-02")):
             landed = InputRef(
                 asset="landing", partition=snapshot, data_version=f"{n + 7:064x}",
@@ -85,7 +86,7 @@ class World:
             )  # fmt: skip
             folder = self.store.get("raw_shards", str(raw.identity), snapshot)
             assert folder is not None
-            self.shards.append(folder.path / "part-0.parquet")
+            self.shards[snapshot] = [folder.path / "part-0.parquet"]
             table = LanceRef(table="labels__x", version=n + 1, rows=4, digest="d")
             labels.append(commit(self.store, "student_labels", snapshot, [raw], empty, lance=[table]))
         mixture = commit(self.store, "recipes/balanced", None, [], lambda p: self.recipe.write(p / RECIPE_NAME))
@@ -111,7 +112,8 @@ class World:
         schema = pa.schema([(c, pa.int64() if c[:2] == "n_" else pa.string()) for c in COLUMNS])
         rows = pa.Table.from_pylist([{c: row[c] for c in COLUMNS} for row in self.rows], schema=schema)
         shown = [order.path / "part-00000.parquet"]
-        publish_audit(shown, rows.to_reader(), self.lineage.to_dict(), folder, shards=self.shards)
+        texts = [path for paths in self.shards.values() for path in paths]
+        publish_audit(shown, rows.to_reader(), self.lineage.to_dict(), folder, shards=texts)
         return folder
 
     def shard(self, rows) -> pa.Table:

@@ -1,5 +1,6 @@
 import pytest
 
+from gem_assets.report import audit_plots
 from gem_assets.report.audit_plots import composition_bars, lineage_diagram, tokens_over_time
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -19,6 +20,20 @@ def test_composition_is_drawn_whatever_there_is(panels):
     png = composition_bars(panels)
     assert png.startswith(PNG)
     assert composition_bars(panels) == png
+
+
+def test_every_bar_is_as_long_as_its_share(monkeypatch):
+    monkeypatch.setattr(audit_plots.style, "render", lambda figure: figure)
+    shares = [("unknown", 0.71), ("CC0-1.0", 0.09), ("MIT", 0.05), ("others", 0.15)]
+    [axes] = audit_plots.composition_bars({"licences": shares}).axes
+    drawn = dict(
+        zip(
+            [label.get_text() for label in axes.get_yticklabels()],
+            [bar.get_width() for bar in axes.patches],
+            strict=True,
+        )
+    )
+    assert drawn == dict(shares)
 
 
 def test_the_rest_is_one_bar_so_the_height_is_bounded():
