@@ -128,9 +128,9 @@ def _damaged(codec: str, detail: object) -> Damaged:
     return Damaged(f"damaged_{codec}", str(detail)[:200])
 
 
-def _too_wide(codec: str, window: int, limit: int) -> Damaged:
-    detail = f"{codec} needs a window of {window} bytes, max_window_bytes is {limit}: raise it, or compress again"
-    return Damaged("window_too_large", f"{detail} without --long")
+def _too_wide(codec: str, window: int, why: str) -> Damaged:
+    detail = f"{codec} needs a window of {window} bytes, {why}, or compress again without --long"
+    return Damaged("window_too_large", detail)
 
 
 class Gzip:
@@ -235,7 +235,8 @@ class Zstd:
             known = magic == _ZSTD
             raise (_truncated(self.name) if len(raw.peek(18)) < 18 and known else _damaged(self.name, error)) from error
         if about.window_size > self._max_window:
-            raise _too_wide(self.name, about.window_size, self._max_window)
+            why = f"max_window_bytes is {self._max_window}: raise it"
+            raise _too_wide(self.name, about.window_size, why)
         own = self._dictionary.dict_id() if self._dictionary is not None else 0
         if about.dict_id not in (0, own):
             detail = f"zstd dictionary {about.dict_id} is not in the file: decompress it with `zstd -d -D DICTIONARY`"
@@ -244,7 +245,8 @@ class Zstd:
             yield from self._blocks(raw, checksum=about.has_checksum)
         except zstandard.ZstdError as error:
             if "llocation" in str(error):
-                raise _too_wide(self.name, about.window_size, self._max_window) from error
+                why = "more than this process may have: raise worker_memory_mb"
+                raise _too_wide(self.name, about.window_size, why) from error
             raise _damaged(self.name, error) from error
 
     def _blocks(self, raw: Raw, *, checksum: bool) -> Iterator[bytes]:

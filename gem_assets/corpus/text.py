@@ -23,7 +23,7 @@ _JOINERS = re.compile(r"[\u200c-\u200f\u202a-\u202e\u2066-\u2069]")
 _TRAILING = re.compile(r"[^\S\n]\n")
 _MANY_EMPTY_LINES = re.compile(r"\n{4,}")
 _SUFFIXES = re.compile(
-    r"(\.(gz|zst|bz2|parquet|jsonl|ndjson|json|warc|wet|wat|arc|txt|md|markdown|rst|html?|xhtml))+$", re.I
+    r"(\.(gz|zst|bz2|xz|lz4|sz|parquet|jsonl|ndjson|json|warc|wet|wat|arc|txt|md|markdown|rst|html?|xhtml))+$", re.I
 )
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "gov", "gob", "go", "ne", "net", "nom", "or", "org"})
 
