@@ -98,8 +98,8 @@ def _record(
     scheme = url.split(":", 1)[0] if url else "filedesc"
     skipped = scheme if scheme in ("filedesc", "dns") else "robots_txt" if is_site_file(url) else ""
     if not (extent.fault or skipped) and extent.held:
-        block = tape.take(length)
-        place = Place(relative, offset, length, url, header.date.decode("ascii"))
+        block = tape.take(extent.length)
+        place = Place(relative, offset, len(block), url, header.date.decode("ascii"))
         yield from page_items(lambda: _page(header, block, config), place)
         return False
     tape.skip(extent.length)

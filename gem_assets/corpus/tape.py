@@ -1,9 +1,10 @@
 """Records one behind the other, each with a declared length that may be a lie.
 
 A length is believed where a record begins behind it, or the file ends there. Where it leads elsewhere, a record header
-inside the block is where the block really ends; else the block stands as it is, and what follows it is damage. The
-cost stays linear in the file: what is held is searched and never read again, and what is too large to be held is read
-a second time only while that adds up to a few times the file.
+inside the block is where the block really ends; else the block stands as it is, and what follows it is damage. A length
+that is too long by no more than the line ends of a block without CR LF was counted before a copy turned CR LF into LF:
+nothing is missing then. The cost stays linear in the file: what is held is searched and never read again, and what is
+too large to be held is read a second time only while that adds up to a few times the file.
 """
 
 import re
@@ -18,6 +19,7 @@ from gem_assets.corpus.streams import ByteStream
 LOOK: Final = 4096
 LONGEST_HEADER: Final = 1 << 18
 _LINE_ENDS: Final = b"\r\n"
+_SLIP: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ class Tape:
 
     def find_header(self, stop: int) -> int:
         """Return how far ahead, below ``stop``, the next record header begins, or -1; the bytes have to be held."""
-        for found in self._form.start.finditer(self._buffer, self._index, self._index + stop):
+        for found in self._form.start.finditer(self._buffer, self._index, self._index + stop + LOOK):
+            if found.start() - self._index >= stop:
+                break
             if self._form.begins(found.group()):
                 return found.start() - self._index
         return -1
@@ -179,11 +183,20 @@ class Tape:
         if complete and self._follows(self.peek(LOOK, length)):
             return whole
         inside = self.find_header(min(there, length))
+        if inside >= 0 and length - inside <= self._lost_returns(inside) + _SLIP:
+            return Extent(inside, held=inside <= self._limit)
         if inside >= 0:
             return Extent(inside, held=False, fault=f"its length of {length} bytes leads beyond the next record")
+        if there < length and self.stream.damage is None and length - there <= self._lost_returns(there):
+            return Extent(there, held=there <= self._limit)
         if there < length:
             return Extent(there, held=False, fault=f"{there} of {length} bytes are there")
         return whole
+
+    def _lost_returns(self, size: int) -> int:
+        """Return how many CR a copy may have taken out of the next bytes."""
+        start, end = self._index, self._index + size
+        return 0 if self._buffer.find(b"\r\n", start, end) >= 0 else self._buffer.count(b"\n", start, end)
 
     def _follows(self, data: bytes) -> bool:
         rest = data.lstrip(_LINE_ENDS)

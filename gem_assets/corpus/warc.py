@@ -132,8 +132,8 @@ def _record(
     extent = tape.extent(start, length)
     kind = header.get("warc-type").lower()
     if not extent.fault and kind in KNOWN_TYPES and not _skipped(kind, url, header) and extent.held:
-        block = tape.take(length)
-        place = Place(relative, offset, length, url, header.get("warc-date"))
+        block = tape.take(extent.length)
+        place = Place(relative, offset, len(block), url, header.get("warc-date"))
         yield from page_items(lambda: _page(header, block, config), place, cut=bool(header.get("warc-truncated")))
         return False
     tape.skip(extent.length)

@@ -264,6 +264,29 @@ def test_a_length_that_is_too_short(tmp_path, lie):
         assert "damaged_warc" in [reason for _, reason in quarantined(found)]
 
 
+@pytest.mark.parametrize("too_much", range(1, 5))
+def test_a_length_that_ends_in_the_next_header(tmp_path, too_much):
+    records = [response(prose(i), URL.format(i)) for i in range(6)]
+    body = http(page(prose(2)))
+    records[2] = raw_record(body, end=b"\r\n\r\n", Content_Length=len(body) + 4 + too_much)
+    for data in (b"".join(records), members(records)):
+        found = items(save(tmp_path, data))
+        assert [d.text.strip() for d in documents(found)] == [prose(i) for i in range(6)]
+        assert quarantined(found) == []
+
+
+@pytest.mark.parametrize("name", ["crawl.warc", "crawl.arc"])
+def test_line_ends_that_a_copy_changed(tmp_path, name):
+    pages = [http(page("\r\n".join([prose(i), *map(str, range(40))]))) for i in range(6)]
+    if name.endswith("warc"):
+        data = b"".join(warc_record("response", body, URL.format(i)) for i, body in enumerate(pages))
+    else:
+        data = arc(*((URL.format(i).encode(), b"text/html", body) for i, body in enumerate(pages)))
+    found = items(save(tmp_path, data.replace(b"\r\n", b"\n"), name))
+    assert [d.url for d in documents(found)] == [URL.format(i) for i in range(6)]
+    assert quarantined(found) == []
+
+
 def test_two_lengths(tmp_path):
     body = http(page(prose(1)))
     same = raw_record(body).replace(b"Content-Type", b"Content-Length: %d\r\nContent-Type" % len(body), 1)
