@@ -29,7 +29,7 @@ from gem_assets.lineage.rows import RowDigest
 from gem_assets.lineage.walk import check_files
 from resources.lance import LanceTables
 from resources.lance_files import manifests, orphan_files, torn_version
-from resources.lance_source import SPOOL_PREFIX, key_column
+from resources.lance_source import SPOOL_PREFIX, key_column, own_columns
 from resources.store import RAW_SHARDS, SCRATCH_PREFIX, StoreResource
 
 # pyright: reportAttributeAccessIssue=false
@@ -229,7 +229,7 @@ def _table(tables: LanceTables, table: str, versions: int) -> Iterator[Finding]:
             remedy="It was not written by this platform, or rewritten by another tool; materialize its assets again",
         )  # fmt: skip
         return
-    vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
+    vectors = [name for name in own_columns(schema) if pa.types.is_fixed_size_list(schema.field(name).type)]
     for snapshot in tables.snapshots(table):
         again = f"Materialize snapshot {snapshot} again"
         ids = tables.read(table, columns=[key], snapshot=snapshot).column(0)

@@ -20,6 +20,7 @@ Tables open in LanceDB as they are: ``lancedb.connect(uri).open_table(name)``.
 # pyright: reportAttributeAccessIssue=false
 
 import contextlib
+import json
 import logging
 import re
 import tempfile
@@ -49,13 +50,18 @@ from resources.lance_files import (
 )
 from resources.lance_source import (
     BATCH_ROWS,
+    OWN_COLUMNS,
     SNAPSHOT,
+    OtherSchemaError,
     Rows,
     Source,
     checked_source,
     condition_of,
     digest_of,
+    foreign_columns,
     key_column,
+    marked,
+    own_columns,
     refuse_other_schema,
     rows_of,
 )
@@ -155,7 +161,7 @@ class LanceTables:
         """Remove all rows of a snapshot in one commit; no version is written when there are none."""
         dataset = self._require(table)
         key = key_column(dataset.schema)
-        empty = dataset.schema.remove_metadata().empty_table()
+        empty = dataset.schema.remove_metadata().empty_table().select(own_columns(dataset.schema))
         return self.replace_snapshot(table, empty, snapshot, key=key, allow_empty=True)
 
     def scan(
@@ -175,7 +181,7 @@ class LanceTables:
         dataset = self._require(table, self._standing(table, version, snapshot))
         condition = condition_of(filter, snapshot)
         yield from dataset.to_batches(
-            columns=None if columns is None else list(columns),
+            columns=own_columns(dataset.schema) if columns is None else list(columns),
             filter=condition,
             batch_size=batch_size,
             scan_in_order=True,
@@ -209,7 +215,7 @@ class LanceTables:
         """Return the same rows as :meth:`scan` as one Arrow table."""
         dataset = self._require(table, self._standing(table, version, snapshot))
         return dataset.to_table(
-            columns=None if columns is None else list(columns),
+            columns=own_columns(dataset.schema) if columns is None else list(columns),
             filter=condition_of(filter, snapshot),
             scan_in_order=True,
         )
@@ -327,7 +333,11 @@ class LanceTables:
                 raise ValueError(f"there is no table {table} at {self.uri} to remove snapshot {snapshot} from")
             version = self._create(table, source)
             return Commit(table, version, source.rows, source.digest, rows_inserted=source.rows)
-        refuse_other_schema(table, dataset.schema, source.schema)
+        try:
+            refuse_other_schema(table, dataset.schema, source.schema)
+        except OtherSchemaError as error:
+            raise OtherSchemaError(f"{error}. {self._way_back(table, dataset, source)}") from None
+        dataset = self._make_room(dataset, source)
         condition = rows_of(snapshot)
         # the one look at what all other snapshots wrote; a table of a thousand of them has as many fragments
         old = standing_rows(dataset, key, condition, source)
@@ -342,15 +352,40 @@ class LanceTables:
             rows_inserted=source.rows - old.kept, rows_updated=old.kept, rows_deleted=old.rows - old.kept,
         )  # fmt: skip
 
+    def _way_back(self, table: str, dataset: lance.LanceDataset, source: Source) -> str:
+        """Say which version of a table still fits, where another tool changed it since."""
+        for version in sorted((int(v["version"]) for v in dataset.versions()), reverse=True):
+            with contextlib.suppress(ValueError, OSError):
+                refuse_other_schema(table, self._at(table, version).schema, source.schema)
+                return (
+                    "Another tool changed the table since. To put it back as it was: "
+                    f"lance.dataset({self.path(table)!r}, version={version}).restore()"
+                )
+        return "Write to a table of another name"
+
+    def _make_room(self, dataset: lance.LanceDataset, source: Source) -> lance.LanceDataset:
+        """See to it that rows without the columns that others added can be written, and that those stay theirs."""
+        added = foreign_columns(dataset.schema, source.schema)
+        if not added:
+            return dataset
+        logger.info("%s: columns that others added are left empty in new rows: %s", dataset.uri, ", ".join(added))
+        strict = [name for name in added if not dataset.schema.field(name).nullable]
+        if strict:
+            change: Any = dataset.alter_columns
+            change(*({"path": name, "nullable": True} for name in strict))
+        if OWN_COLUMNS not in (dataset.schema.metadata or {}):
+            dataset.update_schema_metadata({OWN_COLUMNS.decode(): json.dumps(source.schema.names)})
+        return dataset
+
     def _create(self, table: str, source: Source) -> int:
         path = self.path(table)
         with self._durable(table) as files:
             fragments = write_fragments(
-                source.reader(), path, schema=source.schema, mode="create", storage_options=self.storage_options
+                source.reader(), path, schema=marked(source.schema), mode="create", storage_options=self.storage_options
             )
             if files is not None:
                 files.sync_data()
-            operation = lance.LanceOperation.Overwrite(source.schema, fragments)
+            operation = lance.LanceOperation.Overwrite(marked(source.schema), fragments)
             return int(lance.LanceDataset.commit(path, operation, storage_options=self.storage_options).version)
 
     def _swap(self, table: str, dataset: lance.LanceDataset, source: Source, condition: str, old: Standing) -> int:

@@ -10,12 +10,13 @@ only once. Memory is one batch; 16 bytes of each key lie on the disk.
 # pyright: reportAttributeAccessIssue=false
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -30,12 +31,18 @@ from gem_assets.spill import DIGEST, Spill, digest_blocks, find_digests, groups,
 
 _PRIMARY = b"lance-schema:unenforced-primary-key"
 _POSITION = b"lance-schema:unenforced-primary-key:position"
+OWN_COLUMNS: Final = b"gem:columns"
+"""Metadata of a table: the columns that this platform writes, as JSON."""
 SNAPSHOT = "snapshot"
 SPOOL_PREFIX = ".gem-spool-"
 BATCH_ROWS = 8192
 _EXAMPLES = 5
 
 Rows: TypeAlias = pa.Table | pa.RecordBatchReader
+
+
+class OtherSchemaError(ValueError):
+    """Rows do not fit the table that they are for."""
 
 
 @dataclass(frozen=True)
@@ -185,13 +192,32 @@ def condition_of(extra: str | None, snapshot: str | None) -> str | None:
 
 
 def digest_of(dataset: Any, condition: str | None) -> str:
-    """Return the order-free digest of the rows of a Lance dataset that pass a filter."""
-    running = RowDigest(dataset.schema.names)
-    for batch in dataset.to_batches(filter=condition, batch_size=BATCH_ROWS):
+    """Return the order-free digest of the rows of a Lance dataset that pass a filter, over our own columns."""
+    own = own_columns(dataset.schema)
+    running = RowDigest(own)
+    for batch in dataset.to_batches(columns=own, filter=condition, batch_size=BATCH_ROWS):
         running.update(batch)
     if running.rows == 0:
-        running.update(dataset.schema.empty_table())
+        running.update(dataset.schema.empty_table().select(own))
     return running.hexdigest()
+
+
+def marked(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with a note of its columns, which tells them from columns that others add to the table."""
+    return schema.with_metadata({**(schema.metadata or {}), OWN_COLUMNS: json.dumps(schema.names).encode()})
+
+
+def own_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns that this platform wrote, in the order of the table; all of them where no note says which."""
+    note = (schema.metadata or {}).get(OWN_COLUMNS)
+    own = set(json.loads(note)) if note else set(schema.names)
+    return [name for name in schema.names if name in own]
+
+
+def foreign_columns(standing: pa.Schema, source: pa.Schema) -> list[str]:
+    """Return the columns of a table that others added to it."""
+    own = {*source.names, *(own_columns(standing) if OWN_COLUMNS in (standing.metadata or {}) else ())}
+    return [name for name in standing.names if name not in own]
 
 
 def key_column(schema: pa.Schema) -> str:
@@ -203,12 +229,16 @@ def key_column(schema: pa.Schema) -> str:
 
 
 def refuse_other_schema(table: str, standing: pa.Schema, source: pa.Schema) -> None:
-    """Raise ValueError when the rows of ``source`` do not fit a table, naming the columns that differ."""
-    have = {f.name: f.type for f in target_schema(standing, key_column(standing))}
+    """Raise OtherSchemaError when the rows of ``source`` do not fit a table, naming the columns that differ.
+
+    Columns that others added to the table do not count.
+    """
+    ours = pa.schema([f for f in standing if f.name not in set(foreign_columns(standing, source))])
+    have = {f.name: f.type for f in target_schema(ours, key_column(ours))}
     want = {f.name: f.type for f in source}
     if list(have.items()) != list(want.items()):
         differs = sorted(n for n in have.keys() | want.keys() if have.get(n) != want.get(n)) or ["their order"]
-        raise ValueError(
+        raise OtherSchemaError(
             f"table {table} and the source differ in {', '.join(differs)}: the table has "
             f"{ {n: str(have.get(n)) for n in differs} }, the source { ({n: str(want.get(n)) for n in differs}) }. "
             "Write to a table of another name"
@@ -216,9 +246,9 @@ def refuse_other_schema(table: str, standing: pa.Schema, source: pa.Schema) -> N
     known = standing.metadata or {}
     for name, value in (source.metadata or {}).items():
         if known.get(name) != value:
-            raise ValueError(
+            raise OtherSchemaError(
                 f"table {table} was made with {name.decode()}={known.get(name, b'').decode()!r}, the source has "
-                f"{value.decode()!r}; write to a table of another name"
+                f"{value.decode()!r}"
             )
 
 

@@ -171,18 +171,18 @@ def test_labels_of_older_documents_are_found(store):
 
 
 def test_changed_rows_are_found_by_a_deep_look(store):
-    store.tables.replace_snapshot("embeddings", rows("s1", 6, seed=9), "s1")
+    store.tables.replace_snapshot("embeddings", rows("s2", 7, seed=9), "s2")
     assert kinds(store) == []  # the version that the manifest names still stands
     dataset = lance.dataset(store.tables.path("embeddings"))
     assert dataset.version == 3
     data = Path(store.tables.path("embeddings")) / "data"
-    one, three = (
+    two, three = (
         lance.dataset(store.tables.path("embeddings"), version=v).get_fragments()[-i].data_files()[0].path
-        for v, i in ((1, 1), (3, 1))
+        for v, i in ((2, 1), (3, 1))
     )
-    (data / one).write_bytes((data / three).read_bytes())
+    (data / two).write_bytes((data / three).read_bytes())
     assert kinds(store) == []
-    assert kinds(store, deep=True) == [("rows_differ", "embeddings[s1]")]
+    assert kinds(store, deep=True) == [("rows_differ", "embeddings[s2]")]
 
 
 def test_rows_without_an_artifact_are_found(store):

@@ -387,3 +387,60 @@ def test_pinned_snapshots_are_read_as_a_full_scan_reads_them(swap):
         assert found, pin
     together = [row for batch in swap.scan_pinned("t", pins[:3], columns) for row in batch.to_pylist()]
     assert len(together) == 6 + 4 + 5
+
+
+def add_columns(tables: LanceTables, columns: dict[str, str]) -> None:
+    """As an analyst does it with a tool of their own."""
+    lance.dataset(tables.path("t")).add_columns(columns)
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["new table", "table of an earlier version"])
+@pytest.mark.parametrize("expression", ["cast(null as string)", "'seen'", "0.5"])
+def test_columns_that_others_added_are_ignored(tables, expression, noted):
+    first = tables.replace_snapshot("t", rows("s1", 5), "s1", metadata={"space": "abc"})
+    if not noted:
+        lance.dataset(tables.path("t")).update_schema_metadata({"space": "abc"}, replace=True)
+    add_columns(tables, {"review": expression})
+    commit = tables.replace_snapshot("t", rows("s2", 4), "s2", metadata={"space": "abc"})
+    assert tables.digest("t", snapshot="s1") == first.digest
+    assert tables.digest("t", snapshot="s2") == commit.digest
+    assert content(tables) == rows("s1", 5).to_pylist() + rows("s2", 4).to_pylist()
+    assert tables.replace_snapshot("t", rows("s2", 4), "s2").changed is False
+    assert tables.replace_snapshot("t", rows("s1", 6, seed=1), "s1").changed
+    theirs = lance.dataset(tables.path("t")).to_table(columns=["review", "snapshot"]).to_pylist()
+    assert {row["review"] for row in theirs if row["snapshot"] == "s2"} == {None}
+    tables.delete_snapshot("t", "s1")
+    assert tables.snapshots("t") == {"s2": 4}
+    lance.dataset(tables.path("t")).drop_columns(["review"])
+    assert tables.replace_snapshot("t", rows("s3", 2), "s3").changed
+    assert content(tables, snapshot="s2") == rows("s2", 4).to_pylist()
+
+
+def test_values_that_others_wrote_stay_with_the_rows_that_stay(swap):
+    swap.replace_snapshot("t", rows("s1", 3), "s1")
+    add_columns(swap, {"review": "'seen'"})
+    swap.replace_snapshot("t", rows("s2", 2), "s2")
+    theirs = lance.dataset(swap.path("t")).to_table(columns=["review", "snapshot"]).to_pylist()
+    assert [row["review"] for row in theirs if row["snapshot"] == "s1"] == ["seen"] * 3
+
+
+def test_compaction_and_indices_of_others_leave_digests_and_writes_as_they_were(swap):
+    first = swap.replace_snapshot("t", rows("s1", 5), "s1")
+    swap.replace_snapshot("t", rows("s2", 5), "s2")
+    add_columns(swap, {"review": "'seen'"})
+    dataset = lance.dataset(swap.path("t"))
+    dataset.optimize.compact_files()
+    dataset.create_scalar_index("doc_id", "BTREE")
+    assert swap.digest("t", snapshot="s1") == first.digest
+    assert swap.replace_snapshot("t", rows("s1", 5), "s1").changed is False
+    assert swap.replace_snapshot("t", rows("s2", 7, seed=2), "s2").rows_inserted == 2
+    assert swap.snapshots("t") == {"s1": 5, "s2": 7}
+
+
+def test_a_column_of_ours_that_another_tool_changed_is_named_with_the_way_back(swap):
+    swap.replace_snapshot("t", rows("s1", 3), "s1")
+    lance.dataset(swap.path("t")).drop_columns(["text"])
+    with pytest.raises(ValueError, match=r"differ in text.*version=1\)\.restore\(\)"):
+        swap.replace_snapshot("t", rows("s2", 2), "s2")
+    lance.dataset(swap.path("t"), version=1).restore()
+    assert swap.replace_snapshot("t", rows("s2", 2), "s2").changed
