@@ -15,13 +15,20 @@ from pydantic import BaseModel, ConfigDict
 from gem_assets.lineage.identity import plain
 from gem_assets.lineage.manifest import Manifest, input_versions
 
-ReasonKind = Literal["missing", "code", "settings", "library", "snapshots", "inputs", "upstream", "landing", "texts"]
+ReasonKind = Literal[
+    "missing", "code", "settings", "library", "snapshots", "inputs", "upstream", "landing", "texts",
+    "takedown", "asked", "untold", "unchecked",
+]  # fmt: skip
+State = Literal["ready", "waiting", "running", "held", "by_hand"]
+_ALWAYS: frozenset[ReasonKind] = frozenset(
+    {"missing", "code", "inputs", "upstream", "takedown", "asked", "untold", "unchecked"}
+)
 #: Kinds that the daemon acts on by itself, by policy of the asset.
 AUTOMATIC: Mapping[str, frozenset[ReasonKind]] = {
-    "content": frozenset({"missing", "code", "inputs", "snapshots", "upstream", "landing", "texts"}),
-    "fan_in": frozenset({"missing", "code", "inputs", "snapshots", "upstream"}),
-    "fitted": frozenset({"missing", "code", "inputs", "upstream"}),
-    "by_hand": frozenset(),
+    "content": _ALWAYS | frozenset[ReasonKind]({"snapshots", "landing", "texts"}),
+    "fan_in": _ALWAYS | frozenset[ReasonKind]({"snapshots"}),
+    "fitted": _ALWAYS,
+    "by_hand": frozenset({"takedown"}),
 }
 
 
@@ -52,7 +59,9 @@ class Task(_Frozen):
     Attributes
     ----------
     automatic
-        Whether the daemon runs it by itself; otherwise it waits to be materialized by hand.
+        Whether the daemon runs it by itself; otherwise it is held, or waits to be materialized by hand.
+    state, because, way_out
+        See :class:`gem_assets.reconcile.Item`.
     documents, tokens
         What it has to read; estimated where the snapshot has not been read yet. None when unknown.
     seconds
@@ -63,6 +72,9 @@ class Task(_Frozen):
     partition: str | None
     reasons: tuple[Reason, ...]
     automatic: bool
+    state: State
+    because: str = ""
+    way_out: str = ""
     documents: int | None
     tokens: int | None
     seconds: float | None

@@ -1,23 +1,27 @@
-"""Run the whole graph in this process, in the order in which the daemon would.
+"""Bring the graph up to date in this process: a loop over the reconciler, until nothing is left that it would launch.
 
-The landing sensor is evaluated once, then every asset is materialized with its checks, snapshot by snapshot where it
-is partitioned, on the instance under the data root; ``gem dev`` later shows the same history. A snapshot whose ingest
-fails is reported and left out, exactly as on the daemon. Nothing is forced: what is current already is not visited,
-and what is fitted is not refitted because a snapshot came in.
+The landing sensor is evaluated once, then every asset that is not current is materialized with its checks, on the
+instance under the data root; ``gem dev`` later shows the same history. Where a daemon lives on the same data root, what
+it is making is waited for and not made twice. A failure holds what needs it and nothing else.
 """
 
 import difflib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from gem_assets.abandoned import PROCESS_TAG, cancel_abandoned_runs, named_process
 from gem_assets.dagster_home import prepare_home, running_server
+from gem_assets.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
+
+if TYPE_CHECKING:
+    from resources.reconciler import Reconciled
 
 
 @dataclass(frozen=True)
@@ -65,19 +69,10 @@ class UnknownAssetError(LookupError):
 
 
 Progress = Callable[[int, int, str], None]
-#: Assets with one result a snapshot, and what their snapshots are made of.
-SNAPSHOT_ASSETS = (
-    "landing",
-    "raw_shards",
-    "page_history",
-    "embeddings",
-    "student_labels",
-    "cluster_counts",
-    "drift_statistics",
-)
-#: Whether it concerns a snapshot is compared by that snapshot itself: that it is made again is no reason.
-COMPARED = ("page_history",)
 TEACHER = "teacher_clusters"
+MOST_TIMES = 3
+"""How often one call makes the same thing from the same inputs, should it never become current."""
+_POLL_S = 1.0
 
 
 def materialize_everything(
@@ -106,87 +101,109 @@ def materialize_everything(
     Returns
     -------
     RunSummary
-        Every step with its time; a failed snapshot is among :attr:`RunSummary.failed`.
+        Every step with its time; a failed snapshot is among :attr:`RunSummary.failed`, and so is what is held.
 
     Raises
     ------
     UnknownAssetError
         When ``only`` or ``also`` name something that is no asset; nothing has run then.
     """
+    named = frozenset(only or ()) | frozenset(also)
+    keep = only is None if keep_fitted is None else keep_fitted
+    asked = Asked(everything=only is None, assets=named, keep_fitted=keep, since=time.time())
+    return bring_up_to_date(settings, asked, progress, only=None if only is None else named)
+
+
+def refit_everything(settings: Settings, progress: Progress | None = None) -> RunSummary:
+    """Refit the teacher on all snapshots that there are, and make what follows from it.
+
+    The embedding space stays, so that old and new vectors remain comparable.
+    """
+    asked = Asked(assets=frozenset({TEACHER}), keep_fitted=False, since=time.time())
+    return bring_up_to_date(settings, asked, progress)
+
+
+def bring_up_to_date(
+    settings: Settings,
+    asked: Asked,
+    progress: Progress | None = None,
+    *,
+    only: frozenset[str] | None = None,
+    snapshots: Sequence[str] | None = None,
+) -> RunSummary:
+    """Run what the reconciler calls ready until there is nothing left.
+
+    Parameters
+    ----------
+    settings, progress
+        See :func:`materialize_everything`.
+    asked
+        What a person wants beyond what runs by itself.
+    only
+        Assets to look at; all by default.
+    snapshots
+        Snapshots to look at; all by default.
+
+    Raises
+    ------
+    UnknownAssetError
+        When an asset that was named is none; nothing has run then.
+    """
     os.environ[DATA_ROOT_VARIABLE] = str(settings.data_root)
     from gem_assets.definitions import code_location
-    from resources.standing import Standing
-    from resources.store import RAW_SHARDS
+    from resources.reconciler import Reconciler
 
     started = time.monotonic()
     defs = code_location(settings.data_root)
-    _check_names(defs, [*(only or ()), *also])
+    _check_names(defs, sorted(asked.assets | (only or frozenset())))
     home = prepare_home(settings)
     # what a killed process left would hold its places in the pools, and this run would wait for them for ever
     cancel_abandoned_runs(home, server=running_server(home) is None)
     with open_instance(settings) as instance, named_process(home) as process:
         _register_landed(defs, instance)
-        snapshots = tuple(sorted(instance.get_dynamic_partitions("snapshot")))
-        plan = [(key, s) for key, s in _plan(defs, snapshots, also) if only is None or key.to_user_string() in only]
+        reconciler = Reconciler(str(settings.data_root), defs.resolve_asset_graph(), instance)
+        chosen = reconciler.known() if snapshots is None else list(snapshots)
+        unknown = sorted(set(chosen) - set(reconciler.registered()))
+        if unknown:
+            instance.add_dynamic_partitions("snapshot", unknown)
         steps: list[Step] = []
-        standing: list[Step] = []
-        broken: set[str] = set()
-        number = 0
-        keep = only is None if keep_fitted is None else keep_fitted
-        known = Standing(defs, instance, settings, SNAPSHOT_ASSETS)
-        last_ingest = max((i for i, (key, _) in enumerate(plan) if key.to_user_string() == RAW_SHARDS), default=-1)
-        for number, (asset, snapshot) in enumerate(plan):
-            if progress is not None and snapshot not in broken:
-                progress(number, len(plan), f"{asset.to_user_string()}{f' [{snapshot}]' if snapshot else ''}")
-            looks, halted = [(asset, snapshot)], False
-            if number == last_ingest and any(step.asset == RAW_SHARDS for step in steps):
-                # a text that one snapshot left to another may have gone from there in this very run
-                looks += [entry for entry in plan[:number] if entry[0] == asset]
-            for key, partition in looks:
-                if partition in broken:
-                    continue
-                found = known.ask(key, partition)
-                if found.stands:
-                    if (key, partition) == (asset, snapshot):
-                        standing.append(Step(key.to_user_string(), partition, 0.0, True, found.failed_checks))
-                    continue
-                if found.kept and keep:
-                    continue
-                step = _materialize(defs, instance, key, partition, {PROCESS_TAG: process})
-                steps.append(step)
-                if not step.succeeded and partition is not None:
-                    broken.add(partition)
-                halted = not step.succeeded and partition is None
-            if halted:
+        times: Counter[tuple[Place, str]] = Counter()
+        while True:
+            found = reconciler.look(chosen, asked=asked, only=only)
+            ready = [item for item in found.items.values() if item.state == "ready"]
+            ready = [item for item in ready if times[item.place, item.basis] < MOST_TIMES]
+            left = sum(item.state in MOVING for item in found.items.values())
+            if not ready and not any(item.state == "running" for item in found.items.values()):
                 break
-        failed = sum(not step.succeeded for step in steps)
-        if progress is not None and failed:
-            progress(min(number, len(plan) - failed), len(plan), f"{failed} failed")
-        elif progress is not None:
-            progress(len(plan), len(plan), "done")
-    return RunSummary(tuple(steps), time.monotonic() - started, snapshots, tuple(standing))
+            for number, item in enumerate(ready):
+                if progress is not None:
+                    progress(len(steps), len(steps) + left - number, item.name)
+                times[item.place, item.basis] += 1
+                key = dg.AssetKey(item.asset.split("/"))
+                steps.append(_materialize(defs, instance, key, item.partition, {PROCESS_TAG: process}))
+            if not ready:
+                time.sleep(_POLL_S)  # a daemon is making what is left
+        failures = {(step.asset, step.snapshot): step for step in steps if not step.succeeded}
+        held = [_held(item) for item in found.items.values() if item.place not in failures and _stopped(item, found)]
+        standing = [
+            Step(asset, partition, 0.0, True, reconciler.failed_checks((asset, partition)))
+            for asset, partition in reconciler.current(found)
+            if not any((step.asset, step.snapshot) == (asset, partition) for step in steps)
+        ]
+        if progress is not None:
+            failed = len(failures) + len(held)
+            progress(len(steps), len(steps), f"{failed} failed" if failed else "done")
+    return RunSummary((*steps, *held), time.monotonic() - started, tuple(chosen), tuple(standing))
 
 
-def refit_everything(settings: Settings, progress: Progress | None = None) -> RunSummary:
-    """Refit the teacher on all snapshots that there are, and make again what follows from it.
-
-    The embedding space stays, so that old and new vectors remain comparable.
-    """
-    from gem_assets.definitions import code_location
-
-    return materialize_everything(settings, progress, with_followers(code_location(settings.data_root), TEACHER))
+def _stopped(item: Item, found: "Reconciled") -> bool:
+    """Tell whether a person has to hear of it: it is held by itself, or it never became current."""
+    return item.state == "ready" or (item.state == "held" and (item.behind is None or item.behind not in found.items))
 
 
-def with_followers(defs: dg.Definitions, asset: str) -> list[str]:
-    """Return an asset and everything that is made from it, directly or not."""
-    graph: Any = defs.resolve_asset_graph()
-    chosen, waiting = {asset}, [dg.AssetKey(asset.split("/"))]
-    while waiting:
-        for child in graph.get(waiting.pop()).child_keys:
-            if child.to_user_string() not in chosen:
-                chosen.add(child.to_user_string())
-                waiting.append(child)
-    return sorted(chosen)
+def _held(item: Item) -> Step:
+    because = item.because or f"was made {MOST_TIMES} times and is still not current: please report it"
+    return Step(item.asset, item.partition, 0.0, succeeded=False, error=because)
 
 
 def asset_names(defs: dg.Definitions) -> frozenset[str]:
@@ -228,30 +245,11 @@ def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None
             instance.report_runless_asset_event(event)
 
 
-def asset_order(defs: dg.Definitions, also: Sequence[str] = ()) -> list[Any]:
-    """Return the nodes of the assets that run by themselves, and those of ``also``, each after what it depends on."""
-    graph: Any = defs.resolve_asset_graph()
-    nodes = [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
-    return [
-        node
-        for node in nodes
-        if node.is_materializable and (node.tags.get("gem/refresh") != "by_hand" or node.key.to_user_string() in also)
-    ]
-
-
-def _plan(
-    defs: dg.Definitions, snapshots: tuple[str, ...], also: Sequence[str]
-) -> Iterator[tuple[dg.AssetKey, str | None]]:
-    for node in asset_order(defs, also):
-        if node.is_partitioned:
-            yield from ((node.key, snapshot) for snapshot in snapshots)
-        else:
-            yield node.key, None
-
-
 def _materialize(
     defs: dg.Definitions, instance: dg.DagsterInstance, asset: dg.AssetKey, snapshot: str | None, tags: dict[str, str]
 ) -> Step:
+    from resources.history import in_words
+
     started = time.monotonic()
     # the selection goes to the run, which records it: it is what the page of runs shows as its target
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
@@ -262,7 +260,7 @@ def _materialize(
     error = ""
     if failure is not None:
         cause = failure.step_failure_data.error
-        error = _in_words((cause.cause or cause).message.strip()) if cause is not None else ""
+        error = in_words((cause.cause or cause).message.strip()) if cause is not None else ""
     return Step(
         asset=asset.to_user_string(),
         snapshot=snapshot,
@@ -271,9 +269,3 @@ def _materialize(
         failed_checks=checks,
         error=error,
     )
-
-
-def _in_words(message: str) -> str:
-    """Leave out the class before the message of an error of this project; what no one foresaw keeps it."""
-    kind, _, said = message.partition(": ")
-    return said if said and kind.split(".")[0] in ("gem_assets", "resources", "sensors") else message

@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from gem_assets.plan import Reason
 from gem_assets.settings import Settings
 from resources.engine import EngineResource
 from resources.settings import SettingsResource
@@ -25,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 
 class _Asked(Exception):  # noqa: N818  it is no error: it carries the answer out of the asset
-    def __init__(self, stage: Stage | None) -> None:
+    def __init__(self, stage: Stage | None, why: Reason | None = None) -> None:
         super().__init__("asked")
-        self.stage = stage
+        self.stage, self.why = stage, why
 
 
 class ProbeStore(StoreResource):
@@ -36,6 +37,10 @@ class ProbeStore(StoreResource):
     def looked_up(self, stage: object) -> None:
         """Carry the stage out."""
         raise _Asked(stage if isinstance(stage, Stage) else None)
+
+    def must_read(self, stage: object, why: Reason) -> None:
+        """Carry out what is known before reading, and why it has to be read."""
+        raise _Asked(stage if isinstance(stage, Stage) else None, why)
 
     @contextlib.contextmanager
     def scratch(self) -> Generator[Path]:
@@ -51,13 +56,16 @@ class Probe:
     Attributes
     ----------
     stage
-        The stage that it looks for; None when it cannot know before reading, or an input is missing.
+        The stage that it looks for, or as much of it as is known before reading; None when an input is missing.
     missing
         Which input is not there, in words; empty when all are.
+    why
+        Why it has to be read again whatever its identity is.
     """
 
     stage: Stage | None
     missing: str = ""
+    why: Reason | None = None
 
 
 def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None = None) -> Probe:
@@ -84,7 +92,7 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
     try:
         function(**{name: given[name] for name in wanted})
     except _Asked as asked:
-        return Probe(asked.stage)
+        return Probe(asked.stage, why=asked.why)
     except (MissingInputError, dg.Failure) as error:
         return Probe(None, str(error.description if isinstance(error, dg.Failure) else error))
     raise TypeError(f"{asset.key.to_user_string()} never looked for its result; it has to use resources.Stage")

@@ -20,6 +20,7 @@ from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.blocklist import Blocklist
 from gem_assets.lineage.durable import locked_folder, make_dirs
 from gem_assets.lineage.manifest import InputRef, check_partition, stage_name
+from gem_assets.plan import Reason
 from gem_assets.spill import Spill
 
 if TYPE_CHECKING:
@@ -111,6 +112,9 @@ class StoreResource(dg.ConfigurableResource):
 
     def looked_up(self, stage: object) -> None:
         """Hear of a stage that looks for its result; ``resources.probe`` listens here."""
+
+    def must_read(self, stage: object, why: Reason) -> None:
+        """Hear of a stage whose identity is known only after reading, and why it has to read."""
 
     def artifact(self, ref: InputRef) -> Artifact:
         """Return the artifact that was pinned, even if another one is current by now.

@@ -30,6 +30,7 @@ from gem_assets.lineage.certificate import checked_requests
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import FileRef, InputRef
 from gem_assets.lineage.takedown import BLOCKED_BY, applied_entries, blocklist_input, unapplied
+from gem_assets.plan import Reason
 from gem_assets.settings import Settings
 from resources import EngineResource, Stage, StoreResource
 from resources.store import shard_files
@@ -63,7 +64,8 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     stage_with = partial(_stage, store, snapshot, config, landed)
 
     entries = blocked_entries(store)
-    if current is not None and not _dangles(store, current, shards) and not unapplied(current, entries):
+    why = _must_read(store, current, shards, entries)
+    if current is not None and why is None:
         borrowed = borrowed_inputs(store, current.path / DUPLICATES_FILE)
         metrics = current.manifest.metrics
         given_up = given_up_inputs(metrics.get(HUNG), metrics.get(DIED), settings)
@@ -71,6 +73,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
         if stage.done is not None:
             return stage
 
+    store.must_read(stage_with([]), why or Reason(kind="missing", text="never made"))
     known: KnownContent = NothingKnown()
     if shards:
         identities = {name: artifact.identity for name, artifact in standing.items()}
@@ -175,9 +178,20 @@ def given_up_inputs(hung: Any, died: Any, settings: Settings) -> list[InputRef]:
     ]
 
 
-def _dangles(store: StoreResource, artifact: Artifact, shards: Mapping[str, Sequence[Path]]) -> bool:
+def _must_read(
+    store: StoreResource,
+    current: Artifact | None,
+    shards: Mapping[str, Sequence[Path]],
+    entries: Sequence[BlockEntry],
+) -> Reason | None:
+    """Say why a result does not stand whatever its identity is, or None."""
+    if current is None:
+        return None
+    if unapplied(current, entries):
+        return Reason(kind="takedown", text="a request to take documents down concerns it")
     with store.spill() as spill:
-        return dangling_texts(artifact.path / DUPLICATES_FILE, shards, spill) > 0
+        dangling = dangling_texts(current.path / DUPLICATES_FILE, shards, spill) > 0
+    return Reason(kind="texts", text="another snapshot let go a text that was left to it") if dangling else None
 
 
 def _stage(store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, found: list[InputRef]) -> Stage:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
-from gem_assets.checks.validation import VALIDATED_ROWS, validate_frame
+from gem_assets.checks.validation import VALIDATED_ROWS, kept_documents, validate_frame
 from resources import StoreResource
 
 
@@ -21,7 +21,7 @@ def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResourc
 
     snapshot = context.partition_key
     vectors = store.input("embeddings", snapshot)
-    documents = store.artifact(store.input("raw_shards", snapshot)).manifest.counts["kept"]
+    documents = kept_documents(store, vectors)
     scan = store.table_scan([vectors])(["doc_id", "vector"])
     frame = vector_frame(thinned(scan, documents, VALIDATED_ROWS))
     held = store.tables.count(str(vectors.lance_table), version=vectors.lance_version, snapshot=snapshot)

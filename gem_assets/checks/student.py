@@ -3,7 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
-from gem_assets.checks.validation import VALIDATED_ROWS, validate_frame
+from gem_assets.checks.validation import VALIDATED_ROWS, kept_documents, validate_frame
 from resources import SettingsResource, StoreResource
 
 
@@ -45,7 +45,7 @@ def labels_are_sound(
 
     snapshot = context.partition_key
     labels = store.input("student_labels", snapshot)
-    documents = store.artifact(store.input("raw_shards", snapshot)).manifest.counts["kept"]
+    documents = kept_documents(store, labels)
     columns = ["doc_id", "cluster", "confidence", "margin", "n_tokens"]
     batches = list(thinned(store.table_scan([labels])(columns), documents, VALIDATED_ROWS))
     frame = pd.concat([batch.to_pandas() for batch in batches]) if batches else pd.DataFrame(columns=columns)

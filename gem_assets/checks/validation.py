@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from gem_assets.lineage.manifest import InputRef
+from resources.store import StoreResource
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -78,6 +81,11 @@ def validate_frame(
             **(metadata or {}),
         },
     )
+
+
+def kept_documents(store: StoreResource, made: InputRef) -> int:
+    """Count the documents that a result of one snapshot was made from; the snapshot may have changed since."""
+    return store.artifact(store.ancestor(made, "raw_shards")).manifest.counts["kept"]
 
 
 def _observed(result: Any) -> str:

@@ -15,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -452,6 +453,19 @@ def _result_rows(artifact: Artifact, request: BlockRequest, matcher: Matcher) ->
 def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
     """Return how many rows of a training order or audit belong to the documents."""
     return _order_rows(artifact, Matcher(BlockEntry(kind="doc_id", value=name) for name in documents))
+
+
+def shows_blocked(root: str, asset: str) -> bool:
+    """Tell whether the training order or audit in force shows a document that was taken down."""
+    gone = Blocklist(root).documents()
+    current = ArtifactStore(root).current(asset) if gone else None
+    return current is not None and _shows(root, asset, current.identity, frozenset(gone))
+
+
+@lru_cache(maxsize=256)
+def _shows(root: str, asset: str, identity: str, gone: frozenset[str]) -> bool:
+    artifact = ArtifactStore(root).get(asset, identity)
+    return artifact is not None and rows_shown(artifact, gone) > 0
 
 
 def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact]]:

@@ -12,8 +12,6 @@ from gem_assets.settings import load_settings
 from resources import StoreResource
 from resources.probe import probe
 from resources.standing import Standing
-from sensors.levels import miscounted_snapshots
-from sensors.takedown import TokensTakenDown
 from tests.direct import BY_KEY, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 

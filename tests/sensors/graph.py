@@ -1,10 +1,14 @@
-"""A graph with the real keys and the real conditions, but no work: data versions are set by the test."""
+"""A small graph with the real keys, the real condition and a real store; its stages write a line each."""
 
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 import dagster as dg
 
+from gem_assets.lineage.manifest import InputRef
+from resources import SettingsResource, Stage, StoreResource
 from sensors.conditions import with_policy
 
 NOWHERE = "/nonexistent/gem-assets"
@@ -15,44 +19,58 @@ def every(asset: str) -> dg.AssetDep:
     return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
 
 
-FITTED_FROM = {
-    "embedding_space": ["embedding_space"],
-    "teacher_clusters": ["embedding_space", "teacher_clusters"],
-    "student_model": ["embedding_space", "teacher_clusters", "student_model"],
-    "gis_taxonomy": ["embedding_space", "teacher_clusters", "gis_taxonomy"],
-}
 LAYOUT = [
     ("raw_shards", ["landing"], True, "content"),
+    ("page_history", [every("raw_shards")], False, "fan_in"),
     ("embedding_space", [every("raw_shards")], False, "fitted"),
     ("embeddings", ["raw_shards", "embedding_space"], True, "content"),
     ("teacher_clusters", ["embedding_space", every("embeddings")], False, "fitted"),
     ("student_model", ["teacher_clusters", every("raw_shards")], False, "fitted"),
     ("student_labels", ["raw_shards", "student_model"], True, "content"),
     ("gis_taxonomy", ["teacher_clusters", every("raw_shards")], False, "fitted"),
+    ("proxy_tokens", ["teacher_clusters", every("student_labels")], False, "fitted"),
+    ("cluster_counts", ["student_labels", "proxy_tokens", "page_history"], True, "content"),
     ("domain_inventory", [every("student_labels"), "gis_taxonomy"], False, "fan_in"),
-    ("recipe", ["domain_inventory", "gis_taxonomy"], False, "fan_in"),
+    ("recipe", ["domain_inventory", every("cluster_counts")], False, "fan_in"),
+    ("training_order/other", ["recipe"], False, "by_hand"),
 ]
+ORDER = [row[0] for row in LAYOUT]
+NOT_READ = {("student_model", "raw_shards"), ("gis_taxonomy", "raw_shards")}
+"""Parents that an asset waits for and that are not in its identity, as in the real graph."""
 
 
 @dataclass
 class World:
-    """Landed versions, code versions, failing snapshots, and an instance on which ticks are evaluated."""
+    """A data root, code versions, faults that are switched on, and an instance on which ticks are evaluated."""
 
     instance: dg.DagsterInstance
-    landed: dict[str, str] = field(default_factory=dict)
+    root: Path
     code: dict[str, str] = field(default_factory=dict)
-    failing: set[str] = field(default_factory=set)
+    settings: dict[str, str] = field(default_factory=dict)
+    failing: set[tuple[str, str | None]] = field(default_factory=set)
+    killed: set[tuple[str, str | None]] = field(default_factory=set)
     unsound: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
+    made: list[tuple[str, str | None]] = field(default_factory=list)
+    ran: list[tuple[str, str | None]] = field(default_factory=list)
     cursor: object = None
-    root: str = NOWHERE
-    resolved: dict[tuple[tuple[str, str], ...], dg.Definitions] = field(default_factory=dict)
+    resolved: dict[tuple, dg.Definitions] = field(default_factory=dict)
+
+    @property
+    def store(self) -> StoreResource:
+        return StoreResource(root=str(self.root))
 
     def definitions(self) -> dg.Definitions:
-        """The graph at the present code versions, resolved once for each: that takes longer than its runs."""
-        at = tuple(sorted(self.code.items()))
+        """The graph at the present code versions and settings, as a code server loads it once for each."""
+        at = (*sorted(self.code.items()), *sorted(self.settings.items()))
         if at not in self.resolved:
             self.resolved[at] = self._definitions()
         return self.resolved[at]
+
+    def reload(self) -> None:
+        """Load the code again, and lose the daemon's cursor."""
+        self.resolved.clear()
+        self.cursor = None
 
     def _definitions(self) -> dg.Definitions:
         assets: list = [dg.AssetSpec("landing", partitions_def=SNAPSHOT)]
@@ -60,45 +78,72 @@ class World:
 
         @dg.asset_check(asset="raw_shards", partitions_def=SNAPSHOT, blocking=True)
         def sound(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            return dg.AssetCheckResult(passed=context.partition_key not in self.unsound)
+            bad = context.partition_key in self.unsound
+            severity = dg.AssetCheckSeverity.ERROR if bad else dg.AssetCheckSeverity.WARN
+            passed = not bad and context.partition_key not in self.warned
+            return dg.AssetCheckResult(passed=passed, severity=severity, description="rows are missing")
 
-        return dg.Definitions(assets=assets, asset_checks=[sound], executor=dg.in_process_executor).map_asset_specs(
-            func=partial(with_policy, root=self.root)
-        )
+        resources = {"store": self.store, "settings": SettingsResource(data_root=str(self.root))}
+        return dg.Definitions(
+            assets=assets, asset_checks=[sound], resources=resources, executor=dg.in_process_executor
+        ).map_asset_specs(func=partial(with_policy, root=str(self.root)))
 
     def _asset(self, name: str, deps: list, partitioned: bool, policy: str) -> dg.AssetsDefinition:
         @dg.asset(
-            name=name,
+            key=name.split("/"),
             deps=deps,
             partitions_def=SNAPSHOT if partitioned else None,
             tags={"gem/refresh": policy},
             code_version=self.code.get(name, "1"),
         )
-        def stage(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-            code = self.code.get(name, "1")
-            if not partitioned:
-                if policy == "fitted":
-                    made_from = [f"{n}={self.code.get(n, '1')}" for n in FITTED_FROM[name]]
-                else:
-                    made_from = [f"{k}={v}" for k, v in sorted(self.landed.items()) if k not in self.failing]
-                return dg.MaterializeResult(data_version=dg.DataVersion(f"{code}|{','.join(made_from)}"))
-            snapshot = context.partition_key
-            if name == "raw_shards" and snapshot in self.failing:
-                raise dg.Failure("bad snapshot", allow_retries=False)
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(
-                    f"{self.landed[snapshot]}:{name}{code}{self.fitted() if name != 'raw_shards' else ''}"
-                )
+        def stage(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+            place = (name, context.partition_key if partitioned else None)
+            made = Stage(
+                store,
+                name,
+                partition=place[1],
+                config={"setting": self.settings.get(name, "")},
+                code_version=self.code.get(name, "1"),
+                inputs=[*self._inputs(store, name, deps, place[1])],
             )
+            if made.done is None:
+                if place in self.failing:
+                    raise dg.Failure(f"{name} cannot be made", allow_retries=False)
+                with made.write() as draft:
+                    (draft.path / "made.txt").write_text(made.identity)
+                    draft.counts = {"kept": 1, "tokens": 1}
+                self.made.append(place)
+            self.ran.append(place)
+            return made.result()
 
         return stage
 
-    def fitted(self) -> str:
-        return self.code.get("teacher_clusters", "1")
+    def _inputs(self, store: StoreResource, name: str, deps: list, snapshot: str | None):
+        for dep in deps:
+            if dep == "landing":
+                data = (self.root / "landing" / str(snapshot) / "pages.txt").read_bytes()
+                yield InputRef(asset="landing", partition=snapshot, data_version=sha256(data).hexdigest())
+            elif (name, "page_history") == ("cluster_counts", dep):
+                store.input(dep)  # compared by the snapshot itself
+            elif isinstance(dep, str):
+                partitioned = any(row[0] == dep and row[2] for row in LAYOUT)
+                yield store.input(dep, snapshot if partitioned else None)
+            else:
+                found = store.inputs(dep.asset_key.to_user_string())
+                if (name, dep.asset_key.to_user_string()) not in NOT_READ:
+                    yield from found
 
     def land(self, snapshot: str, version: str) -> None:
-        self.landed[snapshot] = version
+        """Land a snapshot and let the landing sensor register it."""
+        folder = self.root / "landing" / snapshot
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pages.txt").write_text(version)
+        (folder / "_SUCCESS").touch()
+        self.register(snapshot)
+
+    def register(self, snapshot: str) -> None:
         self.instance.add_dynamic_partitions("snapshot", [snapshot])
+        version = (self.root / "landing" / snapshot / "pages.txt").read_text()
         self.instance.report_runless_asset_event(
             dg.AssetMaterialization("landing", partition=snapshot, tags={"dagster/data_version": version})
         )
@@ -109,7 +154,7 @@ class World:
         self.cursor = outcome.cursor
         found = {}
         for name, *_ in LAYOUT:
-            keys = outcome.get_requested_partitions(dg.AssetKey(name))
+            keys = outcome.get_requested_partitions(dg.AssetKey(name.split("/")))
             if keys:
                 found[name] = {key or "" for key in keys}
         return found
@@ -122,15 +167,34 @@ class World:
             for partition in partitions:
                 by_partition.setdefault(partition, []).append(name)
         for partition, names in sorted(by_partition.items()):
+            names.sort(key=ORDER.index)
+            killed = [i for i, name in enumerate(names) if (name, partition or None) in self.killed]
+            alive = names[: killed[0]] if killed else names
             job = defs.resolve_implicit_global_asset_job_def()
-            selection = dg.AssetSelection.assets(*names)
-            graph = defs.resolve_asset_graph()
-            job.get_subset(
-                asset_selection=selection.resolve(graph),
-                asset_check_selection=selection.resolve_checks(graph),
-            ).execute_in_process(instance=self.instance, partition_key=partition or None, raise_on_error=False)
+            if alive:
+                keys = [dg.AssetKey(name.split("/")) for name in alive]
+                job.execute_in_process(
+                    instance=self.instance,
+                    asset_selection=keys,
+                    partition_key=partition or None,
+                    raise_on_error=False,
+                )
+            if killed:
+                rest = {dg.AssetKey(name.split("/")) for name in names[killed[0] :]}
+                self.instance.create_run_for_job(
+                    job_def=job.get_subset(asset_selection=rest),
+                    tags={"dagster/partition": partition} if partition else {},
+                    asset_selection=rest,
+                    status=dg.DagsterRunStatus.STARTED,
+                )
+                self.cut_off()
 
-    def settle(self, ticks: int = 12) -> list[dict[str, set[str]]]:
+    def cut_off(self) -> None:
+        """What the start of a server does with a run whose process is gone."""
+        for run in self.instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+            self.instance.report_run_canceled(run, message="The process of this run ended while it was under way.")
+
+    def settle(self, ticks: int = 20) -> list[dict[str, set[str]]]:
         """Tick and run until nothing is requested; returns what each tick asked for."""
         history = []
         for _ in range(ticks):

@@ -1,22 +1,22 @@
-"""What runs after each event, evaluated as the daemon evaluates it."""
+"""What a tick asks for after each event, evaluated as the daemon evaluates it."""
 
 import dagster as dg
 import pytest
 
-from gem_assets.corpus.landing import fingerprint
-from gem_assets.definitions import code_location
+from gem_assets.lineage.artifacts import ArtifactStore
 from sensors.conditions import with_policy
 from tests.sensors.graph import LAYOUT, NOWHERE, World
-from tests.tiny import land_parquet, passages, write_settings
 
-FITTED = ["embedding_space", "teacher_clusters", "student_model", "gis_taxonomy"]
-PER_SNAPSHOT = ["raw_shards", "embeddings", "student_labels"]
+FITTED = ["embedding_space", "teacher_clusters", "student_model", "gis_taxonomy", "proxy_tokens"]
+PER_SNAPSHOT = ["raw_shards", "embeddings", "student_labels", "cluster_counts"]
+FAN_INS = ["page_history", "domain_inventory", "recipe"]
+BY_ITSELF = [row for row in LAYOUT if row[3] != "by_hand"]
 
 
 @pytest.fixture
-def world():
+def world(tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
-        yield World(instance)
+        yield World(instance, tmp_path)
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def built(world):
 
 
 @pytest.fixture(scope="module")
-def first():
+def first(tmp_path_factory):
     """A world after its first day, and what each tick asked for; for tests that leave it with nothing to do."""
     with dg.DagsterInstance.ephemeral() as instance:
-        world = World(instance)
+        world = World(instance, tmp_path_factory.mktemp("root"))
         world.land("01", "v1")
         world.land("02", "v1")
         yield world, world.settle()
@@ -44,7 +44,7 @@ def assert_untouched(world, history, assets):
 
 def test_fresh_deployment_builds_everything_once(first):
     world, history = first
-    for asset, _, partitioned, _ in LAYOUT:
+    for asset, _, partitioned, _ in BY_ITSELF:
         assert world.runs_of(history, asset) == (["01", "02"] if partitioned else [""]), asset
 
 
@@ -61,8 +61,21 @@ def test_new_snapshot_runs_only_itself_and_the_mixtures(built):
     for asset in PER_SNAPSHOT:
         assert built.runs_of(history, asset) == ["03"]
     assert_untouched(built, history, FITTED)
-    assert built.runs_of(history, "domain_inventory") == [""]
-    assert built.runs_of(history, "recipe") == [""]
+    for asset in FAN_INS:
+        assert built.runs_of(history, asset) == [""]
+    assert len(built.ran) == len(built.made)
+
+
+def test_snapshots_that_land_one_after_the_other_make_each_mixture_once(built):
+    built.land("03", "v1")
+    history = [built.requested()]
+    built.execute(history[0])
+    built.land("04", "v1")
+    history += built.settle()
+    for asset in PER_SNAPSHOT:
+        assert built.runs_of(history, asset) == ["03", "04"]
+    for asset in FAN_INS:
+        assert built.runs_of(history, asset) == [""]
 
 
 def test_same_bytes_landed_again_run_nothing(first):
@@ -87,12 +100,12 @@ def test_manual_rerun_with_equal_content_moves_nothing(first):
 
 
 def test_failed_snapshot_holds_back_nothing_else_and_is_retried_when_repaired(built):
-    built.failing.add("03")
+    built.failing.add(("raw_shards", "03"))
     built.land("03", "v1")
     history = built.settle()
-    assert built.runs_of(history, "raw_shards") == ["03"]
-    assert_untouched(built, history, ["embeddings", "student_labels", *FITTED, "recipe"])
+    assert history == [{"raw_shards": {"03"}}]
     built.failing.clear()
+    assert built.settle() == []
     built.land("03", "v2")
     history = built.settle()
     for asset in PER_SNAPSHOT:
@@ -101,7 +114,7 @@ def test_failed_snapshot_holds_back_nothing_else_and_is_retried_when_repaired(bu
 
 
 def test_bad_first_snapshot_does_not_freeze_the_others(world):
-    world.failing.add("01")
+    world.failing.add(("raw_shards", "01"))
     world.land("01", "v1")
     world.land("02", "v1")
     history = world.settle()
@@ -140,19 +153,17 @@ def test_refitted_teacher_carries_through_to_the_labels(built):
 def test_change_that_lands_during_a_run_is_not_lost(built):
     built.land("02", "v2")
     requested = built.requested()
-    assert requested["raw_shards"] == {"02"}
-    built.execute(requested)
-    # the run above read v2; v3 lands before the next tick sees its result, and the edge is already consumed
-    made_from = built.landed["02"]
+    built.execute({"raw_shards": requested["raw_shards"]})
+    # the labels of v2 are not there yet, and v3 has landed
     built.land("02", "v3")
-    built.landed["02"] = made_from
-    built.execute({"raw_shards": {"02"}})
-    built.landed["02"] = "v3"
     history = built.settle()
-    assert "02" in built.runs_of(history, "raw_shards")
-    latest = built.instance.get_latest_materialization_event(dg.AssetKey("raw_shards"))
-    assert latest is not None
-    assert latest.asset_materialization.tags["dagster/data_version"].startswith("v3:")
+    assert built.runs_of(history, "raw_shards") == ["02"]
+    assert built.runs_of(history, "student_labels") == ["02"]
+    landed = built.store.artifacts.current("raw_shards", "02").manifest.inputs[0].data_version
+    built.land("02", "v3")
+    assert built.settle() == []
+    assert built.store.input("raw_shards", "02").identity
+    assert landed
 
 
 def test_unknown_policy_is_named():
@@ -165,39 +176,107 @@ def test_asset_without_policy_is_left_alone():
     assert with_policy(spec, NOWHERE) is spec
 
 
-def test_snapshot_whose_keeper_let_a_text_go_is_read_again(tmp_path):
-    write_settings(tmp_path)
-    rows = passages()
-    defs = code_location(tmp_path)
-    with dg.DagsterInstance.ephemeral() as instance:
-        cursor = None
+def test_lost_cursor_and_reloaded_code_ask_for_nothing(first):
+    world, _ = first
+    world.reload()
+    assert world.settle() == []
 
-        def land(snapshot, found):
-            folder = land_parquet(tmp_path, snapshot, found)
-            instance.add_dynamic_partitions("snapshot", [snapshot])
-            tags = {"dagster/data_version": fingerprint(folder)}
-            instance.report_runless_asset_event(dg.AssetMaterialization("landing", partition=snapshot, tags=tags))
 
-        def tick():
-            nonlocal cursor
-            outcome = dg.evaluate_automation_conditions(
-                defs=defs, instance=instance, cursor=cursor, asset_selection=dg.AssetSelection.assets("raw_shards")
-            )
-            cursor = outcome.cursor
-            requested = sorted(outcome.get_requested_partitions(dg.AssetKey("raw_shards")))
-            for snapshot in requested:
-                job = defs.resolve_implicit_global_asset_job_def().get_subset(
-                    asset_selection={dg.AssetKey("raw_shards")}
-                )
-                assert job.execute_in_process(instance=instance, partition_key=snapshot).success
-            return requested
+def test_a_changed_snapshot_runs_through_in_one_run(built):
+    built.land("02", "v2")
+    history = built.settle()
+    assert history[0] == {"raw_shards": {"02"}, "embeddings": {"02"}, "student_labels": {"02"}}
 
-        land("01", rows[:30])
-        assert tick() == ["01"]
-        land("02", rows[20:60])
-        assert tick() == ["02"]
-        assert tick() == []
-        land("01", rows[:25])
-        assert tick() == ["01"]
-        assert tick() == ["02"]
-        assert tick() == []
+
+def test_new_code_of_the_reader_reads_everything_again_and_refits_nothing(built):
+    built.code["raw_shards"] = "2"
+    history = built.settle()
+    for asset in ("raw_shards", "embeddings", "student_labels"):
+        assert built.runs_of(history, asset) == ["01", "02"], asset
+    assert_untouched(built, history, FITTED)
+
+
+def test_changed_settings_wait_for_a_person(built):
+    built.settings["recipe"] = "other"
+    assert built.settle() == []
+    # and go along with the next reason
+    built.land("02", "v2")
+    built.settle()
+    assert built.store.artifacts.current("recipe").manifest.config == {"setting": "other"}
+
+
+def test_removed_snapshot_leaves_the_mixtures_and_comes_back_when_landed_again(built):
+    artifacts = ArtifactStore(built.root)
+    for asset in (*PER_SNAPSHOT,):
+        artifacts.remove(asset, "02")
+    built.instance.delete_dynamic_partition("snapshot", "02")
+    history = built.settle()
+    assert history == [{"page_history": {""}, "domain_inventory": {""}, "recipe": {""}}]
+    assert {ref.partition for ref in artifacts.current("page_history").manifest.inputs} == {"01"}
+    # the event log still knows the partition, so nothing but the store says that it is missing
+    built.register("02")
+    history = built.settle()
+    for asset in PER_SNAPSHOT:
+        assert built.runs_of(history, asset) == ["02"]
+
+
+def test_partition_deleted_by_mistake_is_made_up_for_when_it_is_registered_again(built):
+    built.instance.delete_dynamic_partition("snapshot", "02")
+    assert built.settle() == []
+    built.land("02", "v2")
+    assert built.runs_of(built.settle(), "student_labels") == ["02"]
+
+
+def test_a_run_that_a_person_canceled_is_left_alone_until_something_changes(built):
+    built.land("03", "v1")
+    job = built.definitions().resolve_implicit_global_asset_job_def()
+    keys = {dg.AssetKey("raw_shards")}
+    run = built.instance.create_run_for_job(
+        job_def=job.get_subset(asset_selection=keys), tags={"dagster/partition": "03"}, asset_selection=keys
+    )
+    built.instance.report_run_canceling(run)
+    built.instance.report_run_canceled(built.instance.get_run_by_id(run.run_id))
+    assert built.settle() == []
+    built.reload()
+    assert built.settle() == []
+    built.land("03", "v2")
+    assert built.runs_of(built.settle(), "student_labels") == ["03"]
+
+
+@pytest.mark.parametrize("asset", ["raw_shards", "student_labels", "proxy_tokens", "cluster_counts", "recipe"])
+def test_what_a_kill_cut_off_is_made_at_the_next_start(built, asset):
+    partition = "03" if asset in PER_SNAPSHOT else None
+    if asset == "proxy_tokens":
+        built.code["proxy_tokens"] = "2"
+    built.killed.add((asset, partition))
+    before = len(built.made)
+    built.land("03", "v1")
+    for _ in range(3):  # three times, as in an hour with bad luck
+        for _ in range(8):
+            wanted = built.requested()
+            built.execute(wanted)
+            if asset in wanted:
+                break
+        assert (asset, partition) not in built.made[before:]
+        built.reload()
+    built.killed.clear()
+    history = built.settle()
+    assert built.runs_of(history, asset) == [partition or ""]
+    assert built.made.count((asset, partition)) == built.made[:before].count((asset, partition)) + 1
+
+
+def test_what_was_made_and_not_told_is_told(built):
+    built.instance.wipe_assets([dg.AssetKey("page_history")])
+    made = len(built.made)
+    assert built.settle() == [{"page_history": {""}}]
+    assert len(built.made) == made
+
+
+def test_a_warning_holds_nothing_back_and_a_critical_failure_only_what_needs_it(built):
+    built.warned.add("03")
+    built.unsound.add("04")
+    built.land("03", "v1")
+    built.land("04", "v1")
+    history = built.settle()
+    assert built.runs_of(history, "student_labels") == ["03"]
+    assert built.runs_of(history, "recipe") == [""]
