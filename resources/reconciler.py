@@ -16,12 +16,9 @@ import dagster as dg
 
 from gem_assets.asked import read_asked
 from gem_assets.corpus.landing import SUCCESS, list_snapshots
-from gem_assets.corpus.ownership import dangling_texts
-from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.lineage.artifacts import Artifact
 from gem_assets.lineage.identity import digest
 from gem_assets.lineage.manifest import stage_name
-from gem_assets.lineage.takedown import unapplied
 from gem_assets.plan import Reason, differences
 from gem_assets.reconcile import SNAPSHOT_ASSETS, Asked, Item, Look, Node, NoPast, Place, launches, reconcile
 from gem_assets.settings import SETTINGS_FILE, Settings, load_settings
@@ -276,6 +273,10 @@ class Reconciler:
 
     def _gone(self, current: Artifact | None, snapshot: str) -> Look:
         """Say what is known of a snapshot whose crawl files are not there."""
+        from gem_assets.corpus.ownership import dangling_texts
+        from gem_assets.corpus.shards import DUPLICATES_FILE
+        from gem_assets.lineage.takedown import unapplied
+
         folder = self.settings.landing / snapshot
         way_out = f"{folder} has no {SUCCESS}: land the snapshot again (gem land … --snapshot {snapshot})"
         if current is None:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
 from resources.settings import SettingsResource
+from resources.store import StoreResource
 
 FINGERPRINT_PREFIX = 16
 
@@ -26,6 +27,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, settings: SettingsResour
     from gem_assets.corpus.landing import fingerprint, list_snapshots
 
     conf = settings.load()
+    ingested = StoreResource(root=str(conf.data_root)).artifacts.partitions("raw_shards")
     reported: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
     registered = set(snapshots.get_partition_keys(dynamic_partitions_store=context.instance))
     seen: dict[str, str] = {}
@@ -60,11 +62,12 @@ def landing_sensor(context: dg.SensorEvaluationContext, settings: SettingsResour
                 tags={"dagster/data_version": version},
             )
         )
-    new = sorted(set(seen) - registered)
+    # what was ingested stays a partition, though its crawl files moved away or somebody deleted it in the UI
+    new = sorted({*seen, *ingested} - registered)
     gone = sorted(set(reported) - set(seen))
     if gone:
         context.log.warning(f"no longer in the landing folder, kept as they were ingested: {', '.join(gone)}")
-    if not events:
+    if not events and not new:
         hint = f"; waiting for _SUCCESS in {', '.join(waiting)}" if waiting else ""
         return dg.SkipReason(f"{len(seen)} complete snapshots, none new or changed{hint}")
     return dg.SensorResult(

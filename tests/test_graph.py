@@ -89,21 +89,6 @@ def test_library_half_never_imports_dagster():
     assert out.stdout.strip().splitlines()[-1] == "[]"
 
 
-def test_a_refit_makes_what_follows_from_the_teacher_and_leaves_documents_and_vectors_alone(defs):
-    from gem_assets.run import TEACHER, with_followers
-
-    chosen = set(with_followers(defs, TEACHER))
-    assert chosen >= {
-        "student_model",
-        "student_labels",
-        "gis_taxonomy",
-        "drift",
-        "domain_inventory",
-        "recipes/balanced",
-    }
-    assert not chosen & {"raw_shards", "embedding_space", "embeddings", "page_history"}
-
-
 @pytest.mark.parametrize(
     "config",
     [

@@ -173,12 +173,13 @@ def test_a_name_that_is_no_asset_is_refused_with_those_that_come_close(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_progress_after_a_failure_does_not_say_done(tmp_path):
+def test_what_cannot_be_made_is_said_and_progress_does_not_say_done(tmp_path):
     told = []
     names = ["recipes/lexical", "recipes/entropy"]
     summary = materialize_everything(load_settings(tmp_path), lambda *args: told.append(args), only=names)
-    assert [step.asset for step in summary.failed] == ["recipes/entropy"]
-    assert told == [(0, 2, "recipes/entropy"), (0, 2, "1 failed")]
+    assert [step.asset for step in summary.failed] == ["recipes/entropy", "recipes/lexical"]
+    assert "proxy_tokens has not been materialized" in summary.failed[0].error
+    assert told == [(0, 0, "2 failed")]
 
 
 def test_a_text_that_another_snapshot_kept_is_taken_up_in_the_run_that_loses_it(tmp_path):

@@ -11,7 +11,6 @@ from gem_assets.lineage.certificate import read_certificate, request_takedown
 from gem_assets.lineage.takedown import BLOCKED_BY, blocklist_input, stale_snapshots
 from resources import Stage, StoreResource
 from sensors.takedown import takedown_sensor
-from tests.sensors.graph import World
 
 
 @pytest.fixture
@@ -52,20 +51,6 @@ def take_down(store: StoreResource, what: str):
 
 def tick(instance, store, cursor=None):
     return takedown_sensor(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"store": store}))
-
-
-def test_automation_asks_for_the_snapshot_that_a_request_concerns(instance, store):
-    world = World(instance, root=store.root)
-    world.land("s1", "v1")
-    world.land("s2", "v1")
-    world.settle()
-    assert world.requested() == {}
-    take_down(store, "https://s1.example/page")
-    assert world.requested()["raw_shards"] == {"s1"}
-    # it is a level: what was not done yet is asked for again
-    assert world.requested()["raw_shards"] == {"s1"}
-    commit(store, "s1", 0, tuple(sorted(stale_snapshots(store.root)["s1"])))
-    assert "raw_shards" not in world.requested()
 
 
 def test_a_request_that_concerns_nothing_makes_nothing_stale(store):
