@@ -102,5 +102,7 @@ automation = dg.AutomationConditionSensorDefinition(
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=2,
     use_user_code_server=True,
+    # a backfill is looked at every half minute, and until then the next ticks ask for the same again
+    emit_backfills=False,
     description="Requests what is not what it would be made from now; see gem plan.",
 )
