@@ -359,9 +359,7 @@ def launches(nodes: Sequence[Node], snapshots: Sequence[str], items: Mapping[Pla
     return list(chosen.values())
 
 
-def _parents(
-    graph: Mapping[str, Node], node: Node, partition: str | None, snapshots: Sequence[str]
-) -> Iterable[Place]:
+def _parents(graph: Mapping[str, Node], node: Node, partition: str | None, snapshots: Sequence[str]) -> Iterable[Place]:
     for name in node.parents:
         if name not in graph:
             continue
