@@ -7,6 +7,7 @@ them). All rules are linear in the length of the text.
 
 import re
 import unicodedata
+from functools import cache
 from hashlib import blake2b
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 DIGEST_BYTES = 16
 
 _ODD_NEWLINES = re.compile(r"\r\n?|[\x0b\x0c\u2028\u2029]")
+# more combining marks in a row than any text has: UAX 15 counts on 30
+_RUN = 32
 _C1 = re.compile(r"[\x80-\x9f]")
 # UTF-8 whose bytes were read as Latin-1, one character
 _BYTES_OF_UTF8 = re.compile(r"[\xc2-\xdf][\x80-\x9f]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
@@ -44,6 +47,8 @@ def clean_text(text: str) -> str:
     text = _ODD_NEWLINES.sub("\n", text)
     text = _INVISIBLE.sub("", text)
     # last, because taking out an invisible character can put a mark beside its letter
+    if not ascii_only and _marks(2).search(text[:: _RUN // 2]):
+        text = _marks(_RUN).sub(_in_order, text)
     if not ascii_only and not unicodedata.is_normalized("NFC", text):
         text = unicodedata.normalize("NFC", text)
     if _TRAILING.search(text):
@@ -51,6 +56,20 @@ def clean_text(text: str) -> str:
         text = "\n".join([line.rstrip() for line in text.split("\n")])
     text = _MANY_EMPTY_LINES.sub("\n\n\n", text)
     return text.strip("\n").rstrip()
+
+
+@cache
+def _marks(least: int) -> re.Pattern[str]:
+    """Return a pattern for runs of combining marks."""
+    chars = (char for char in map(chr, range(0x300, 0x1F000)) if not 0xD800 <= ord(char) < 0xE000)
+    marks = "".join(char for char in chars if all(map(unicodedata.combining, unicodedata.normalize("NFD", char))))
+    return re.compile(f"[{re.escape(marks)}]{{{least},}}")
+
+
+def _in_order(run: re.Match[str]) -> str:
+    # normalisation sorts a run by insertion, which takes an hour for a few megabytes; sorted runs it only reads
+    parts = "".join(unicodedata.normalize("NFD", char) for char in run.group())
+    return "".join(sorted(parts, key=unicodedata.combining))
 
 
 def _without_c1(text: str) -> str:

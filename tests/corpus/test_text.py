@@ -55,6 +55,21 @@ def test_blank_runs_are_linear():
     assert clean_text(" " * 2_000_000 + "x\t\ny") == " " * 2_000_000 + "x\ny"
 
 
+MARKS = "\u0301\u0327\u0316\u0344\u0f73\u05b0\u0345\u0340"
+
+
+@given(st.text("e\u00e9\u1ea1 \ud55c" + MARKS, max_size=120), st.text(MARKS, min_size=31, max_size=90))
+def test_long_runs_of_marks_are_normalised_like_short_ones(text, run):
+    dirty = f"e{run}{text}"
+    assert clean_text(dirty) == unicodedata.normalize("NFC", dirty).rstrip()
+
+
+def test_runs_of_marks_are_linear():
+    # left to the normalisation, a run of this length would take an hour
+    text = "a" + "\u0301\u0327" * 500_000
+    assert len(clean_text(text)) > 900_000
+
+
 @given(TEXTS)
 def test_digest_ignores_case_and_blanks(text):
     digest = content_digest(clean_text(text))
