@@ -22,7 +22,7 @@ from gem_assets.corpus.records import Damaged
 
 BASE_CPU_S: Final = 3
 """Seconds of processor time for any page; a page of 50 kB takes 2 ms."""
-BYTES_PER_CPU_S: Final = 1 << 20
+BYTES_PER_CPU_S: Final = 1 << 18
 """One more second for as many bytes of the page."""
 MEMORY_BYTES: Final = 3 << 30
 """Address space of the helper."""
