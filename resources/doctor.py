@@ -5,12 +5,18 @@ killed writers), sets torn table versions aside and rewrites torn pointers. Noth
 deleted. What a repair cannot mend says which asset to materialize; a stage then finds its result missing and makes it
 again, identical by construction.
 
+What ``gem lineage --verify`` checks of one mixture is checked here of everything in force, by the same code
+(``lineage.walk.verify``).
+
 Cost: quick, one pass over the key and vector columns of each table and the sizes of files; ``deep`` also hashes every
-file and every row (about 1 GB/s and 0.3 million rows a second a core).
+file, landed ones too, and every row of the pinned and the newest versions (about 1 GB/s and 0.3 million rows a second a
+core), accounts for every audit again and builds every index of ``gem trace`` again.
 """
 
+import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +26,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places
 from gem_assets.lineage.artifacts import Artifact, Entry
 from gem_assets.lineage.blocklist import BLOCKLIST_NAME, BlocklistError
 from gem_assets.lineage.certificate import checked_requests, read_certificate
 from gem_assets.lineage.durable import is_abandoned
 from gem_assets.lineage.manifest import stage_name
+from gem_assets.lineage.purged import PURGES_NAME, PurgedError, Purges
 from gem_assets.lineage.rows import RowDigest
-from gem_assets.lineage.walk import check_files
+from gem_assets.lineage.trace import trace_index_folder
+from gem_assets.lineage.trace_index import TraceIndex
+from gem_assets.lineage.walk import everything, verify
 from resources.lance import LanceTables
 from resources.lance_files import manifests, orphan_files, torn_version
 from resources.lance_source import SPOOL_PREFIX, key_column, own_columns
@@ -78,17 +88,19 @@ def examine(
     store
         The data root.
     deep
-        Also hash every file and every row.
+        Also hash every file and every row, and recompute audits and caches.
     versions
         How many of the newest versions of each table have to be readable.
     fingerprint
         Content digest of a landed snapshot; given, landed bytes are compared with what was ingested.
     """
     tables = LanceTables(store.tables.uri, read_only=True)
-    found = [*_artifacts(store, deep), *_torn_tables(store)]
+    found = [*_artifacts(store), *_torn_tables(store)]
     for table in tables.tables():
         found.extend(_table(tables, table, versions))
-    found.extend(_rows_and_manifests(store, tables, deep))
+    found.extend(_rows_and_manifests(store, tables))
+    found.extend(_verified(store, tables, found, deep=deep))
+    found.extend(_caches(store, tables) if deep else ())
     found.extend(_coverage(store, tables))
     found.extend(_landing(store, fingerprint))
     found.extend(_left_behind(store))
@@ -97,7 +109,7 @@ def examine(
     return sorted(found, key=lambda f: (order.index(f.severity), f.kind, f.where))
 
 
-def repair(store: StoreResource, *, older_than_s: float = 600.0) -> list[str]:
+def repair(store: StoreResource, *, older_than_s: float = 600.0, deep: bool = False) -> list[str]:
     """Remove what killed writers left, set torn table versions aside, rewrite torn pointers.
 
     Parameters
@@ -106,6 +118,8 @@ def repair(store: StoreResource, *, older_than_s: float = 600.0) -> list[str]:
         The data root.
     older_than_s
         Age from which table files that no version names are removed.
+    deep
+        Also build the indexes of ``gem trace`` again, and remove those that differ.
 
     Returns
     -------
@@ -122,10 +136,16 @@ def repair(store: StoreResource, *, older_than_s: float = 600.0) -> list[str]:
         if entry is None or not whole or _pointer_is_behind(store, entry, current):
             artifacts.make_current(current)
             done.append(f"pointer of {stage_name(asset, partition)} set to identity {current.identity[:12]}")
+        elif artifacts.rolled_back(asset, partition) is not None:
+            artifacts.follow_history(asset, partition)
+            done.append(f"pointer of {stage_name(asset, partition)} set to what its HISTORY ends with")
     done.extend(f"removed artifacts/{key}" for key in artifacts.collect_orphans())
-    for path in _abandoned_folders(store):
-        shutil.rmtree(path, ignore_errors=True)
+    for path in [*_abandoned_folders(store), *_abandoned_files(store)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         done.append(f"removed {path}")
+    for finding in _caches(store, LanceTables(store.tables.uri, read_only=True)) if deep else ():
+        shutil.rmtree(finding.where)
+        done.append(f"removed {finding.where}")
     tables = store.tables
     for folder in _table_folders(store):
         before = set(manifests(folder))
@@ -136,14 +156,84 @@ def repair(store: StoreResource, *, older_than_s: float = 600.0) -> list[str]:
 
 
 def repair_and_examine(
-    store: StoreResource, look: Callable[[StoreResource], list[Finding]]
+    store: StoreResource, look: Callable[[StoreResource], list[Finding]], *, deep: bool = False
 ) -> tuple[list[str], list[Finding]]:
     """Repair, then look; returns what was done and what is still to be said."""
-    done = repair(store)
+    done = repair(store, deep=deep)
     return done, look(store)
 
 
-def _artifacts(store: StoreResource, deep: bool) -> Iterator[Finding]:
+def _verified(store: StoreResource, tables: LanceTables, said: Sequence[Finding], *, deep: bool) -> Iterator[Finding]:
+    """Everything that verification finds and nothing above has said of the same artifact."""
+    local = deep and "://" not in store.root and store.landing.is_dir()
+    faults = verify(
+        store.artifacts, everything(store.artifacts), landing=store.landing if local else None, tables=tables, deep=deep
+    )
+    known = {(_ALIKE.get(one.kind, one.kind), one.where) for one in said}
+    for fault in faults:
+        kind, where = _KINDS.get(fault.kind, fault.kind), fault.where.partition("@")[0]
+        if (_ALIKE.get(kind, kind), where) in known:
+            continue
+        known.add((_ALIKE.get(kind, kind), where))
+        landed = fault.kind.startswith("landing_")
+        pointer = fault.kind == "pointer_changed"
+        yield Finding(
+            kind=kind, severity="warning" if landed else "error", where=where, message=fault.message,
+            remedy=_REMEDIES.get(fault.kind, "Materialize {where} again").format(where=where), repairable=pointer,
+        )  # fmt: skip
+    try:
+        lines, requests = Purges(store.root).lines, store.blocklist.requests() if store.blocklist is not None else []
+    except BlocklistError:
+        return  # said with the takedowns
+    except PurgedError as error:
+        yield Finding(
+            kind="purges_damaged", severity="error", where=PURGES_NAME, message=str(error),
+            remedy="Restore it from a backup: it says what was deleted on whose request",
+        )  # fmt: skip
+        return
+    asked = {request.id for request in requests}
+    for line in lines:
+        unknown = sorted(set(line.requests) - asked)
+        if unknown:
+            yield Finding(
+                kind="purge_unasked", severity="error", where=PURGES_NAME,
+                message=f"{', '.join(unknown)} is not on the blocklist, but things are said to be {line}",
+                remedy="Restore the blocklist or the list of purges from a backup",
+            )  # fmt: skip
+
+
+_KINDS = {"table_changed": "rows_differ", "table_missing": "rows_unreadable"}
+#: A torn artifact is missing: one finding says it.
+_ALIKE = {"artifact_torn": "artifact_missing", "pointer_behind": "pointer_changed"}
+_REMEDIES = {
+    "audit_mismatch": "It was made or edited by something else; delete its folder and materialize {where} again",
+    "file_changed": "Delete the folder of the artifact and materialize {where} again",
+    "file_extra": "Delete it, or find out who put it there",
+    "landing_changed": "If nobody changed it on purpose, restore the file",
+    "landing_missing": "Put the file back to trace documents down to the crawl files",
+    "pointer_changed": "gem doctor --repair lets CURRENT follow HISTORY",
+}
+
+
+def _caches(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+    """Build every index of ``gem trace`` again and compare; an index that answers otherwise hides or invents."""
+    if "://" in store.root:
+        return
+
+    def scan(labels: Artifact, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        ref = labels.manifest.lance[0]
+        return tables.scan(ref.table, version=ref.version, columns=columns, snapshot=labels.manifest.partition)
+
+    index = TraceIndex(trace_index_folder(Path(store.root)), scan)
+    for folder in index.differing(store.artifacts):
+        yield Finding(
+            kind="cache_differs", severity="error", where=str(folder), repairable=True,
+            message="it is not what the artifact gives; gem trace answered from it",
+            remedy="gem doctor --repair removes it, and it is made again when it is asked for",
+        )  # fmt: skip
+
+
+def _artifacts(store: StoreResource) -> Iterator[Finding]:
     artifacts = store.artifacts
     for asset, partition in _places(store):
         name = stage_name(asset, partition)
@@ -170,17 +260,6 @@ def _artifacts(store: StoreResource, deep: bool) -> Iterator[Finding]:
                 message="its manifest was replaced, and the run that did it was killed before CURRENT said so",
                 remedy="gem doctor --repair writes CURRENT again",
             )  # fmt: skip
-        elif entry.manifest is not None and found.manifest_sha256 != entry.manifest:
-            yield Finding(
-                kind="manifest_changed", severity="error", where=name, remedy=f"Materialize {name} again",
-                message=f"{found.path}/manifest.json was edited after its commit",
-            )  # fmt: skip
-        if deep:
-            for fault in check_files(found, name):
-                yield Finding(
-                    kind=fault.kind, severity="error", where=name, message=fault.message,
-                    remedy=f"Delete {found.path} and materialize {name} again",
-                )  # fmt: skip
 
 
 def _torn_tables(store: StoreResource) -> Iterator[Finding]:
@@ -259,7 +338,7 @@ def _bad_vectors(tables: LanceTables, table: str, snapshot: str, column: str) ->
     return bad, off
 
 
-def _rows_and_manifests(store: StoreResource, tables: LanceTables, deep: bool) -> Iterator[Finding]:
+def _rows_and_manifests(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
     standing: set[tuple[str, str]] = set()
     named: set[str] = set()
     for name, artifact in _current(store):
@@ -272,17 +351,16 @@ def _rows_and_manifests(store: StoreResource, tables: LanceTables, deep: bool) -
             try:
                 rows = tables.count(ref.table, version=ref.version, snapshot=partition)
                 newest = tables.count(ref.table, snapshot=partition)
-                digest = tables.digest(ref.table, version=ref.version, snapshot=partition) if deep else ref.digest
             except (ValueError, OSError, LookupError) as error:
                 yield Finding(
                     kind="rows_unreadable", severity="error", where=name, message=f"{what}: {error}", remedy=again
                 )
                 continue
-            if rows != ref.rows or newest != ref.rows or digest != ref.digest:
+            if rows != ref.rows or newest != ref.rows:
                 yield Finding(
                     kind="rows_differ", severity="error", where=name, remedy=again,
                     message=f"its manifest says {ref.rows} rows in {what}; there are {rows}, {newest} in the newest "
-                    f"version{'' if digest == ref.digest else ', and other ones'}",
+                    "version",
                 )  # fmt: skip
     for table in tables.tables():
         if table not in named:
@@ -377,7 +455,8 @@ def _landing(store: StoreResource, fingerprint: Callable[[Path], str] | None) ->
 
 def _left_behind(store: StoreResource) -> Iterator[Finding]:
     orphans = store.artifacts.collect_orphans(dry_run=True)
-    names = [f"artifacts/{key}" for key in orphans] + [str(path) for path in _abandoned_folders(store)]
+    names = [f"artifacts/{key}" for key in orphans]
+    names += [str(path) for path in [*_abandoned_folders(store), *_abandoned_files(store)]]
     for name in names:
         yield Finding(
             kind="left_behind", severity="info", where=name, message="a killed run left it", repairable=True,
@@ -439,8 +518,23 @@ def _table_folders(store: StoreResource) -> list[Path]:
 
 
 def _abandoned_folders(store: StoreResource) -> list[Path]:
+    """Folders of work under way whose process is dead, also beside exports that were written elsewhere."""
     root = store.tables.folder
     if root is None:
         return []
-    found = [*(root.parent / "scratch").glob(f"{SCRATCH_PREFIX}*"), *root.glob(f"{SPOOL_PREFIX}*")]
+    base = root.parent
+    found = [*(base / "scratch").glob(f"{SCRATCH_PREFIX}*"), *root.glob(f"{SPOOL_PREFIX}*")]
+    found += [*(base / "cache").rglob(".draft-*"), *(base / "audits").glob(".audit-*")]
+    with contextlib.suppress(ValueError):  # a torn record is said where takedowns are looked at
+        found += [path for place in export_places(base) for path in place.glob(".export-*")]
+    found += [*(base / EXPORTS).glob(f"{GRAVE_PREFIX}*"), *(base / RECORDS).glob(f"{DRAFT_PREFIX}*")]
     return sorted(path for path in found if path.is_dir() and is_abandoned(path))
+
+
+def _abandoned_files(store: StoreResource, older_than_s: float = 600.0) -> list[Path]:
+    """Files of writes that were cut off before they got their name."""
+    if store.tables.folder is None:
+        return []
+    oldest = time.time() - older_than_s
+    found = (store.tables.folder.parent / "cache").rglob(".*.tmp")
+    return sorted(path for path in found if path.is_file() and path.stat().st_mtime <= oldest)

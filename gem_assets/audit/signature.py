@@ -8,6 +8,7 @@ could have made all of it anew. Which key to trust is for the reader to know; th
 ``facts.json`` that follows from them. Needs neither the data root nor a network.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gem_assets.audit.domains import count_domains, shares_of
 from gem_assets.audit.facts import FACTS_NAME, SHOWN_DOMAINS, AuditFacts
-from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, AuditReport, account
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME, AuditReport, account
 from gem_assets.lineage.durable import write_atomic
 from gem_assets.lineage.identity import canonical_json, file_digest
-from gem_assets.lineage.manifest import MANIFEST_NAME, ManifestError, read_manifest
+from gem_assets.lineage.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest
+from gem_assets.lineage.purged import Purges
+from gem_assets.lineage.walk import check_files
 
 SIGNATURE_NAME = "signature.json"
 _DOMAIN = b"gem-assets/audit-signature/1\n"
@@ -170,6 +174,27 @@ def verify_pack(folder: Path, trusted: str | None = None) -> Verdict:
     except Exception as error:  # a pack from a stranger: whatever it does to a parquet reader is a fault of the pack
         faults.append(f"its documents cannot be accounted for: {type(error).__name__}: {error}")
     return Verdict(tuple(faults), signature.public_key if signature is not None else None, root)
+
+
+def root_faults(folder: Path, store: ArtifactStore) -> list[str]:
+    """Compare a pack with the data root that it was made from: every manifest as the pack names it.
+
+    An artifact that was edited with all digests of the data root made to fit is still not the one that was signed.
+    """
+    told = json.loads((folder / LINEAGE_NAME).read_bytes())["artifacts"].values()
+    signed = [Manifest.model_validate(one) for one in told] + [read_manifest(folder / MANIFEST_NAME)]
+    purges = Purges(store.root)
+    faults: list[str] = []
+    for manifest in signed:
+        asset, identity, partition = manifest.asset, manifest.identity, manifest.partition
+        found, torn = store.examine(asset, identity, partition)
+        if found is None and purges.of_result(asset, identity, partition) is None:
+            faults.append(f"{manifest.key} {identity[:12]} is not in {store.root}: {'; '.join(torn) or 'gone'}")
+        elif found is not None and found.manifest != manifest:
+            faults.append(f"{manifest.key} {identity[:12]} in {store.root} is not the one that the pack names")
+        elif found is not None:
+            faults.extend(str(fault) for fault in check_files(found, manifest.key))
+    return faults
 
 
 def _new_key(path: Path) -> None:

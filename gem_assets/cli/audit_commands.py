@@ -1,6 +1,7 @@
 """``gem audit``, ``gem verify`` and ``gem prove``: the account of a mixture as one folder, checked and proven."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,12 +85,21 @@ def verify(
     key: Annotated[
         str | None, typer.Option("--key", help="Public key that you trust: 64 hex digits, or a PEM file.")
     ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option("--data-root", help="Also compare a data root with it, artifact by artifact.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Check an audit pack with nothing but the pack: signature, files, Merkle root, totals; exit code 1 on a fault."""
-    from gem_assets.audit.signature import read_public_key, verify_pack
+    from gem_assets.audit.signature import read_public_key, root_faults, verify_pack
 
     found = verify_pack(pack, read_public_key(key) if key is not None else None)
+    if data_root is not None and not found.faults:
+        from gem_assets.lineage.artifacts import ArtifactStore
+        from gem_assets.settings import load_existing
+
+        store = ArtifactStore(load_existing(data_root).data_root)
+        found = replace(found, faults=tuple(root_faults(pack, store)))
     if as_json:
         print_json({"faults": list(found.faults), "public_key": found.public_key, "merkle_root": found.merkle_root})
     else:
@@ -121,6 +131,7 @@ def prove(
     ] = None,
 ) -> None:
     """Prove that a document is in a mixture, or that it is not; verify.py of the audit pack checks the proof."""
+    from gem_assets.audit.config import CODE_VERSION
     from gem_assets.audit.folder import AuditError, audit_of
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.audit import DOCUMENTS_NAME, leaves
@@ -134,6 +145,10 @@ def prove(
     found = audit_of(store, mixture)
     if found is None:
         raise AuditError(f"{mixture.key} has no audit yet; gem audit {mixture.name} makes it")
+    if found.manifest.code_version != CODE_VERSION:
+        raise AuditError(
+            f"the audit of {mixture.key} was written by an earlier release, whose root proves nothing here"
+        )
     doc_id = _document_id(document, found.path / DOCUMENTS_NAME, settings)
     tree = MerkleTree(leaves(found.path / DOCUMENTS_NAME))
     at = tree.find(doc_id)

@@ -19,7 +19,9 @@ def doctor(
         bool,
         typer.Option("--repair", help="Remove what killed runs left, set torn versions aside, rewrite torn pointers."),
     ] = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Also hash every file and every row.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also hash every file and every row, and recompute audits and caches.")
+    ] = False,
     versions: Annotated[int, typer.Option("--versions", help="Newest versions of a table to open.", min=1)] = 5,
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -32,7 +34,7 @@ def doctor(
     settings = load_existing(data_root)
     store = StoreResource(root=str(settings.data_root))
     look = partial(examine, deep=deep, versions=versions, fingerprint=_fingerprint)
-    done, found = repair_and_examine(store, look) if repair else ([], look(store))
+    done, found = repair_and_examine(store, look, deep=deep) if repair else ([], look(store))
     if as_json:
         about = {"repaired": done, "findings": [one.model_dump() for one in found]}
         print_json(about)

@@ -31,12 +31,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.export.ledger import EOS_ID, LEDGER_NAME, run_digest, text_digest
-from gem_assets.lineage.durable import fsync_dir, fsync_tree, make_dirs, write_atomic
+from gem_assets.lineage.durable import fsync_dir, fsync_tree, locked_folder, make_dirs, write_atomic
 from gem_assets.lineage.identity import file_digest
 from gem_assets.lineage.manifest import FileRef
 
 EXPORTS, RECORDS, RECORD_NAME = "exports", "exported", "record.json"
-GRAVE_PREFIX = ".purged-"
+GRAVE_PREFIX, DRAFT_PREFIX = ".purged-", ".record-"
 _CHUNK = 1 << 22
 
 State = Literal["holds", "clean", "not searched", "replaced", "not found", "purged"]
@@ -158,14 +158,16 @@ def register(
         tokenizer=str(tokenizer) if tokenizer is not None else None,
         documents=pq.read_metadata(folder / LEDGER_NAME).num_rows, digest=digest, files=files,
     )  # fmt: skip
-    draft, target = root / RECORDS / f".{name}-{uuid.uuid4().hex}", root / RECORDS / name
-    make_dirs(draft)
-    shutil.copyfile(folder / LEDGER_NAME, draft / LEDGER_NAME)
-    (draft / RECORD_NAME).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    fsync_tree(draft)
-    if target.exists():
-        shutil.rmtree(target)
-    draft.rename(target)
+    target = root / RECORDS / name
+    with locked_folder(root / RECORDS, DRAFT_PREFIX) as draft:
+        filled = draft / "record"
+        filled.mkdir()
+        shutil.copyfile(folder / LEDGER_NAME, filled / LEDGER_NAME)
+        (filled / RECORD_NAME).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        fsync_tree(filled)
+        if target.exists():
+            shutil.rmtree(target)
+        filled.rename(target)
     fsync_dir(target.parent)
     return record
 
@@ -185,6 +187,11 @@ def records(root: Path) -> list[ExportRecord]:
         except ValueError as error:
             raise ValueError(f"{path} is not the record of an export; restore it from a backup: {error}") from error
     return sorted(found, key=lambda one: (one.at, one.id))
+
+
+def export_places(root: Path) -> list[Path]:
+    """Return the folders into which exports were written, sorted."""
+    return sorted({root / EXPORTS, *((root / one.path).parent for one in records(root))})
 
 
 def unregistered(root: Path) -> list[str]:

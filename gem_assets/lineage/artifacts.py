@@ -214,6 +214,24 @@ class ArtifactStore:
         entries = [] if strict else self._entries(_key(asset, partition))
         return entries[-1] if entries else None
 
+    def rolled_back(self, asset: str, partition: str | None = None) -> tuple[Entry, Entry] | None:
+        """Return what CURRENT says and what HISTORY ends with, where they name different results; else None.
+
+        A commit writes HISTORY first, so a kill between the two leaves this, and so does who sets CURRENT back by hand.
+        """
+        pointer, entries = self.pointer(asset, partition, strict=True), self._entries(_key(asset, partition))
+        if pointer is None or not entries or entries[-1].identity == pointer.identity:
+            return None
+        return pointer, entries[-1]
+
+    def follow_history(self, asset: str, partition: str | None = None) -> None:
+        """Set CURRENT to what HISTORY ends with."""
+        where = _key(asset, partition)
+        with self.backend.lock(where):
+            entries = self._entries(where)
+            if entries:
+                self.backend.write(f"{where}/{CURRENT}", f"{entries[-1].line()}\n".encode())
+
     def recorded_manifests(self, asset: str, identity: str, partition: str | None = None) -> set[str]:
         """Return the digests of manifests that were written down for that identity; several where it was replaced."""
         entries = self._entries(_key(asset, partition))

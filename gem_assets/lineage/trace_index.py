@@ -1,8 +1,10 @@
 """Sorted copies of what is looked up: places by document, names and domains; labels and positions by document.
 
 An artifact never changes, so what is sorted from it lies in a cache under its identity, is never stale and may be
-deleted at any time. Each file is parquet in the order of its first column, in row groups of 8192; a look-up reads the
-bounds of the groups from the footer and then one group. The sort is DuckDB's, which spills.
+deleted at any time. ``DIGEST`` beside the files holds their SHA-256: an index that was edited or torn is made again,
+with a warning, when it is first opened; ``differing`` builds all again and finds those whose digest was made to fit.
+Each file is parquet in the order of its first column, in row groups of 8192; a look-up reads the bounds of the groups
+from the footer and then one group. The sort is DuckDB's, which spills.
 
 Cost (``benchmarks.trace``): 230 MB for a million documents with two versions of every label and three orders, built
 once; then some milliseconds a look-up.
@@ -11,6 +13,7 @@ once; then some milliseconds a look-up.
 # pyarrow.compute makes its functions at import
 # pyright: reportAttributeAccessIssue=false
 
+import logging
 import shutil
 import tempfile
 from bisect import bisect_left, bisect_right
@@ -25,14 +28,20 @@ import pyarrow.parquet as pq
 
 from gem_assets.corpus.addresses import add_sql_functions, canonical_host
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE
-from gem_assets.lineage.artifacts import UNPARTITIONED, Artifact
-from gem_assets.lineage.durable import make_dirs
-from gem_assets.lineage.mixtures import part_files
+from gem_assets.lineage.artifacts import UNPARTITIONED, Artifact, ArtifactStore
+from gem_assets.lineage.durable import locked_folder, make_dirs
+from gem_assets.lineage.identity import file_digest
+from gem_assets.lineage.mixtures import LABELS as LABELS_ASSET
+from gem_assets.lineage.mixtures import ORDERS, SHARDS, part_files
+from gem_assets.lineage.purged import PurgedError
 
 if TYPE_CHECKING:
     import duckdb
 
-FORMAT = "3"
+logger = logging.getLogger(__name__)
+
+FORMAT = "4"
+DIGEST = "DIGEST"
 PLACES, NAMES, DOMAINS = "places.parquet", "names.parquet", "domains.parquet"
 LABELS, POSITIONS = "labels.parquet", "positions.parquet"
 GROUP_ROWS = 8192
@@ -119,6 +128,7 @@ class TraceIndex:
     scan: LabelScan
     progress: Progress | None = None
     _open: dict[Path, SortedFile] = field(default_factory=dict[Path, SortedFile])
+    _sound: set[Path] = field(default_factory=set[Path])
 
     def places(self, shards: Artifact) -> SortedFile:
         """Places of a ``raw_shards`` artifact, by the id of the document that stands for each."""
@@ -140,6 +150,24 @@ class TraceIndex:
         """Positions of a training order, by document."""
         return self._file(self._made(order, _write_positions) / POSITIONS)
 
+    def differing(self, store: ArtifactStore) -> Iterator[Path]:
+        """Yield the folders of the cache whose rows are not those that their artifact gives; nothing is changed."""
+        for asset in store.assets():
+            write = (
+                _write_places if asset == SHARDS else self._write_labels if asset == LABELS_ASSET else _write_positions
+            )
+            if asset not in (SHARDS, LABELS_ASSET) and not asset.startswith(ORDERS):
+                continue
+            for partition in store.places(asset):
+                for artifact in store.history(asset, partition):
+                    standing = self._folder(artifact) / artifact.identity[:32]
+                    if standing.is_dir() and not _alike(artifact, write, standing):
+                        yield standing
+
+    def _folder(self, artifact: Artifact) -> Path:
+        manifest = artifact.manifest
+        return self.folder / f"v{FORMAT}" / manifest.asset.replace("/", ".") / (manifest.partition or UNPARTITIONED)
+
     def _places(self, shards: Artifact) -> Path:
         return self._made(shards, _write_places)
 
@@ -150,17 +178,24 @@ class TraceIndex:
 
     def _made(self, artifact: Artifact, write: Callable[[Artifact, Path], None]) -> Path:
         manifest = artifact.manifest
-        parent = self.folder / f"v{FORMAT}" / manifest.asset.replace("/", ".") / (manifest.partition or UNPARTITIONED)
+        parent = self._folder(artifact)
         target = parent / manifest.identity[:32]
-        if target.is_dir():
+        if target in self._sound and target.is_dir():
             return target
+        self._sound.add(target)
+        if target.is_dir():
+            if (target / DIGEST).is_file() and (target / DIGEST).read_text(encoding="utf-8") == _digest(target):
+                return target
+            logger.warning("%s is not what was written; it is made again", target)
+            shutil.rmtree(target)
         make_dirs(parent)
         if self.progress is not None:
             self.progress(f"Indexing {manifest.key}", 0, 1)
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".draft-") as draft:
-            filled = Path(draft) / "index"
+        with locked_folder(parent, ".draft-") as draft:
+            filled = draft / "index"
             filled.mkdir()
             write(artifact, filled)
+            (filled / DIGEST).write_text(_digest(filled), encoding="utf-8")
             try:
                 filled.rename(target)
             except OSError:
@@ -179,6 +214,30 @@ class TraceIndex:
         with _database(out) as database:
             database.register("labels", pa.RecordBatchReader.from_batches(schema, batches))
             _write(database, "SELECT * FROM labels ORDER BY doc_id", out / LABELS)
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 of every file of an index, by name."""
+    files = sorted(folder.glob("*.parquet"))
+    return "".join(f"{file_digest(path)}  {path.name}\n" for path in files)
+
+
+def _alike(artifact: Artifact, write: Callable[[Artifact, Path], None], standing: Path) -> bool:
+    """Build an index again, aside, and compare its rows with those that stand there."""
+    with tempfile.TemporaryDirectory(prefix="gem-index-") as aside:
+        made = Path(aside)
+        try:
+            write(artifact, made)
+        except PurgedError:
+            return True  # nothing is left that it could be compared with
+        for path in made.glob("*.parquet"):
+            other = standing / path.name
+            try:
+                if not pq.read_table(path).equals(pq.read_table(other)):
+                    return False
+            except (OSError, pa.ArrowException):
+                return False
+    return True
 
 
 def host_key(host: str) -> str:

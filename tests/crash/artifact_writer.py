@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.identity import digest
+from gem_assets.lineage.identity import identity as identity_of
 from tests.crash.power import record_fsync
 
 _STEPS = {
@@ -27,12 +27,12 @@ _STEPS = {
 
 
 def commit(store: ArtifactStore, text: str) -> str:
-    identity = digest({"text": text})
+    identity = identity_of(stage="a", config={"text": text}, code_version="1", inputs={})
     with store.write("a", identity) as draft:
         (draft.path / "sub").mkdir()
         (draft.path / "sub" / "x.txt").write_text(text)
         (draft.path / "y.txt").write_text(text * 2)
-        draft.counts = {"rows": len(text)}
+        draft.config, draft.counts = {"text": text}, {"rows": len(text)}
     return identity
 
 

@@ -7,7 +7,7 @@ import pytest
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.identity import file_digest, identity
 from gem_assets.lineage.manifest import FileRef, InputRef, LanceRef, input_versions, stage_name
-from gem_assets.lineage.walk import verify, walk
+from gem_assets.lineage.walk import everything, verify, walk
 
 
 class Tables:
@@ -210,15 +210,38 @@ def test_a_real_root_is_verified_down_to_its_raw_files_manifests_and_table_versi
     columns = made.tables.read(labels.table, version=labels.version)
     swapped = columns.set_column(columns.schema.get_field_index("n_tokens"), "n_tokens", columns.column("n_bytes"))
     newer = made.tables.replace_snapshot(labels.table, swapped, "2026-01").version
+    # what is in force is pinned to the sound version, and others read the newest one
+    newest_differs = {("table_changed", "student_labels[2026-01]")}
+    assert faults() == newest_differs
     files = manifests(Path(made.tables.path(labels.table)))
     sound = files[labels.version].read_bytes()
     files[labels.version].write_bytes(files[newer].read_bytes())
     # Lance itself sees that the file holds another version
-    assert faults() == {("table_missing", "student_labels[2026-01]")}
+    assert faults() == newest_differs | {("table_missing", "student_labels[2026-01]")}
     files[labels.version].write_bytes(sound)
+    made.tables.replace_snapshot(labels.table, columns, "2026-01")
     assert faults() == set()
 
     # a table made anew has other rows under the same number, and nothing but the digest tells
     shutil.rmtree(made.tables.path(labels.table))
     assert made.tables.replace_snapshot(labels.table, swapped, "2026-01").version == labels.version
     assert faults() == {("table_changed", "student_labels[2026-01]")}
+
+
+def test_a_pointer_that_was_set_back_is_found(store, landing):
+    pointer = file_of(store, "teacher", None, "out.bin").parents[1] / "CURRENT"
+    old, inputs = pointer.read_bytes(), store.current("teacher").manifest.inputs
+    make(store, "teacher", None, inputs, config={"k": 2})
+    pointer.write_bytes(old)
+    assert check(store, landing) == [("pointer_changed", "teacher")]
+    store.follow_history("teacher")
+    assert check(store, landing) == []
+
+
+def test_everything_in_force_is_one_lineage(store, landing):
+    found = everything(store)
+    assert {key.split("@")[0] for key in found.nodes} == {"raw_shards[s1]", "space", "vectors[s1]", "teacher"}
+    file_of(store, "vectors", "s1", "out.bin").write_bytes(b"other")
+    quick = verify(store, found, landing=landing, deep=False)
+    deep = verify(store, found, landing=landing, tables=Tables())
+    assert (quick, [fault.kind for fault in deep]) == ([], ["file_changed"])
