@@ -93,15 +93,17 @@ def parse_response(block: bytes, limit: int) -> Response:
         if match is None:
             raise Damaged("damaged_http", "no HTTP status line")
         gap = _GAP.search(block, match.end())
-        if gap is None:
+        if gap is None and not block.endswith(b"\n"):
             raise Damaged("damaged_http", "the HTTP header has no end")
+        # some responses without a body lack the empty line too
+        head_end, body_start = gap.span() if gap is not None else (len(block), len(block))
         status = int(match.group(1))
         interim = (100 <= status < 200 and status != 101) or b"onnection established" in match.group(2)
-        if not (interim and _STATUS.match(block, gap.end())):
+        if not (interim and _STATUS.match(block, body_start)):
             break
-        start = gap.end()
-    headers = _headers(block[match.end() : gap.start()])
-    body, cut = block[gap.end() :], False
+        start = body_start
+    headers = _headers(block[match.end() : head_end])
+    body, cut = block[body_start:], False
     if "chunked" in headers.get("transfer-encoding", "").lower():
         body, cut = _unchunk(body)
     body, broken = _decode(body, headers, limit)

@@ -19,6 +19,7 @@ from gem_assets.corpus.jsonl import read_jsonl
 from gem_assets.corpus.parquet import read_parquet
 from gem_assets.corpus.plain import HTML_SUFFIXES, TEXT_SUFFIXES, read_plain
 from gem_assets.corpus.records import Damaged, Item, Quarantined, is_fault
+from gem_assets.corpus.sniff import is_binary_body
 from gem_assets.corpus.streams import is_binary, open_stream, read_up_to
 from gem_assets.corpus.unsupported import unsupported
 from gem_assets.corpus.warc import read_warc
@@ -99,6 +100,8 @@ def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> tuple[str, D
         return "", Damaged("unsupported_compression", f"parquet inside {codec}: decompress it, as its columns are")
     if not head and damage is not None:
         return "", damage
+    if kind == "plain" and is_binary_body(head):
+        return "", Damaged("unknown_format", "a PDF, picture, archive or program, whatever its name says")
     if kind == "jsonl" and is_binary(head[:512].replace(b"\0", b"")) and not _JSON_START.search(head):
         return "", Damaged("unknown_format", "binary data, neither a format nor a compression that we know")
     detail = "set its suffix to .warc, .arc, .parquet, .jsonl, .txt, .md or .html, or remove it"

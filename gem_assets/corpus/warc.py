@@ -7,6 +7,7 @@ lines. Whatever is wrong with a record is that record's row, and reading goes on
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -53,6 +54,8 @@ def read_warc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator
         Name of the file in the rows.
     """
     tape = Tape(open_stream(source, config, relative), config.max_record_bytes, WARC)
+    if tape.peek(len(BOM_UTF8)) == BOM_UTF8:
+        tape.skip(len(BOM_UTF8))
     # a stretch without records is one row, and none where its cause has a row already
     told = found = False
     while True:

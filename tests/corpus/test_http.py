@@ -282,6 +282,12 @@ def test_an_interim_response_alone_is_what_there_is():
     assert parse_response(http(b"HTTP/1.1 404 Not Found\r\n\r\nquoted"), LIMIT).status == 200
 
 
+def test_a_response_of_a_header_only():
+    got = parse_response(b"HTTP/1.1 301 Moved\r\nLocation: /x\r\n", LIMIT)
+    assert (got.status, got.body) == (301, b"")
+    assert parse_response(b"HTTP/1.1 204 No Content\r\n\r\n", LIMIT).body == b""
+
+
 @pytest.mark.parametrize("gap", [b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\r\n\n"])
 def test_the_first_empty_line_ends_the_header(gap):
     line_end = b"\r\n" if gap.startswith(b"\r") else b"\n"

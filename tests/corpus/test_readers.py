@@ -247,6 +247,8 @@ class TestParquet:
         ("empty.parquet", b"", "empty_file"),
         ("data.xyz", b"\x00\x01\x02 what is this", "unknown_format"),
         ("image.png", b"\x89PNG\r\n", "unknown_format"),
+        ("paper.html", b"%PDF-1.4\n1 0 obj << /Type /Page >> endobj", "unknown_format"),
+        ("picture.txt", b"\x89PNG\r\n\x1a\n", "unknown_format"),
         ("packed.gz", gzip.compress(b"\x00\x01", mtime=0), "unknown_format"),
         ("latin.txt", "caf\xe9".encode("latin-1"), "invalid_utf8"),
     ],

@@ -5,6 +5,7 @@ import pytest
 import zstandard
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.description import skipped_kinds
 from gem_assets.corpus.records import SKIP_KINDS, Quarantined
 from gem_assets.corpus.warc import KNOWN_TYPES
 from tests.corpus.making import (
@@ -218,6 +219,20 @@ def test_versions_and_line_ends(tmp_path, version, nl, end, pack):
     found = items(save(tmp_path, b"".join(map(pack, records)), "crawl.warc"))
     assert [d.text.strip() for d in documents(found)] == [prose(i) for i in range(3)]
     assert quarantined(found) == []
+
+
+def test_what_stands_before_the_first_record(tmp_path):
+    for before, rows in ((b"\xef\xbb\xbf", 0), (b"\r\n\n", 0), (b"junk\n", 1)):
+        found = items(save(tmp_path, before + response(prose(1)), "crawl.warc"))
+        assert len(documents(found)) == 1
+        assert len(quarantined(found)) == rows
+
+
+def test_skipped_records_are_shown_by_kind():
+    assert skipped_kinds({"binary_body": 2, "request": 5}) == [
+        {"kind": "request", "records": 5, "what": SKIP_KINDS["request"]},
+        {"kind": "binary_body", "records": 2, "what": SKIP_KINDS["binary_body"]},
+    ]
 
 
 def test_field_names_and_folded_lines(tmp_path):
