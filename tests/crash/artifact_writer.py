@@ -26,8 +26,13 @@ _STEPS = {
 }
 
 
+def identity_for(text: str) -> str:
+    """Identity of what :func:`commit` commits."""
+    return identity_of(stage="a", config={"text": text}, code_version="1", inputs={})
+
+
 def commit(store: ArtifactStore, text: str) -> str:
-    identity = identity_of(stage="a", config={"text": text}, code_version="1", inputs={})
+    identity = identity_for(text)
     with store.write("a", identity) as draft:
         (draft.path / "sub").mkdir()
         (draft.path / "sub" / "x.txt").write_text(text)

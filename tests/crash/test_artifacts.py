@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.identity import digest
-from tests.crash.artifact_writer import commit
+from tests.crash.artifact_writer import commit, identity_for
 from tests.crash.power import cut
 
 pytestmark = pytest.mark.crash
-ONE, TWO = digest({"text": "one"}), digest({"text": "two"})
+ONE, TWO = identity_for("one"), identity_for("two")
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from resources import StoreResource
 from resources.doctor import examine
 from resources.lance import LanceTables
 from resources.lance_files import orphan_files
-from tests.crash.artifact_writer import commit
+from tests.crash.artifact_writer import commit, identity_for
 from tests.resources.tables import rows
 
 pytestmark = pytest.mark.crash
@@ -75,7 +75,7 @@ def test_disk_that_is_full_to_the_last_byte_refuses_the_commit_and_keeps_the_old
     filler.unlink()
     assert store.current("a").identity == one
     commit(store, "two")
-    assert [x.identity for x in store.history("a")] == [one, digest({"text": "two"})]
+    assert [x.identity for x in store.history("a")] == [one, identity_for("two")]
     ledger.record("full disk (3 MB tmpfs), artifact commit")
 
 
@@ -102,16 +102,15 @@ _UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
 from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.identity import digest
 from resources.lance import LanceTables
-from tests.crash.artifact_writer import commit
+from tests.crash.artifact_writer import commit, identity_for
 from tests.resources.tables import rows
 if os.geteuid() == 0:
     os.setegid(65534)
     os.seteuid(65534)
 root = Path(sys.argv[1])
 store, tables = ArtifactStore(root), LanceTables(root / "tables")
-print(store.current("a").identity == digest({"text": "one"}), tables.snapshots("t"), tables.read("t").num_rows)
+print(store.current("a").identity == identity_for("one"), tables.snapshots("t"), tables.read("t").num_rows)
 for write in (lambda: commit(store, "two"), lambda: tables.replace_snapshot("t", rows("s2", 3), "s2")):
     try:
         write()
