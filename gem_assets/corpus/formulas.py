@@ -10,9 +10,9 @@ from typing import Final, cast
 
 from resiliparse.parse.html import ELEMENT, DOMContext, ElementNode, HTMLTree, traverse_dom
 
-_SPECIAL: Final = re.compile(
-    r"<(?:math|ruby|summary|mjx-container)\b|katex|MathJax|math/(?:tex|mml)|mwe-math|latex|mimetex|mathtex|class=.?tex\b",
-    re.I,
+_SIGNS: Final = (
+    *("<math", "<ruby", "<summary", "<mjx-", "katex", "mathjax", "math/tex", "math/mml", "mwe-math"),
+    *("latex", "mimetex", "mathtex", "codecogs", "tex=", 'class="tex', "class='tex", "class=tex", 'class="math'),
 )
 _DRAWN: Final = frozenset(
     {
@@ -27,7 +27,8 @@ _STYLE: Final = re.compile(r"\{\\(?:displaystyle|textstyle)\s*(.*)\}", re.S)
 
 def plain_formulas(html: str) -> str:
     """Return the page with its formulas and ruby as text; a page without any as it is."""
-    if not _SPECIAL.search(html):
+    lower = html.lower()
+    if not any(sign in lower for sign in _SIGNS):
         return html
     tree = HTMLTree.parse(html)
     scripts = "math/tex" in html or "math/mml" in html

@@ -33,6 +33,7 @@ _MARKS: Final = re.compile(f"([{_OPEN}{_CLOSE}])")
 _LINK_START: Final = re.compile(r"<a\s[^<>]*+>", re.I)
 _LINK_END: Final = re.compile(r"</a\s*>", re.I)
 _NO_WORD: Final = re.compile(r"[\W_]+")
+_ITEM: Final = re.compile("\\s*(?:\N{BULLET}|[0-9]+[.]) |[^\t]*\\S\t+\\S")
 _SEPARATORS: Final = "|\N{BULLET}\N{MIDDLE DOT}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 _MENUS: Final = ["nav", "footer", "[role=navigation]", "[role=contentinfo]", "[role=search]"]
 
@@ -47,6 +48,10 @@ class _Line:
     @property
     def running(self) -> bool:
         return len(self.text) >= RUNNING_TEXT and self.linked < 0.5 and "\N{COPYRIGHT SIGN}" not in self.text
+
+    @property
+    def item(self) -> bool:
+        return self.linked < LINKED and _ITEM.match(self.text) is not None
 
     @property
     def menu(self) -> bool:
@@ -111,6 +116,13 @@ def _complete(lines: list[_Line]) -> None:
     """Mark the lines to keep: main content, what lies between, and running text."""
     first = next((i for i, line in enumerate(lines) if line.main), 0)
     last = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].main), -1)
+    while 0 < first <= last and lines[first - 1].item:
+        first -= 1
+    # a heading may stand between the text and its list
+    while 0 <= last < len(lines) - 1 and (
+        lines[last + 1].item or (last + 2 < len(lines) and _heads(lines[last + 1 : last + 3]))
+    ):
+        last += 1
     for i, line in enumerate(lines):
         line.kept = line.main or line.running or (first - 1 <= i <= last and not line.menu)
     start = 0
@@ -123,3 +135,7 @@ def _complete(lines: list[_Line]) -> None:
             for line in run:
                 line.kept = False
         start = max(end, start + 1)
+
+
+def _heads(lines: list[_Line]) -> bool:
+    return lines[0].linked < LINKED and not lines[0].menu and lines[1].item

@@ -123,3 +123,21 @@ def test_judged_pages_of_the_crawl_files(shared_corpora):
     assert min(recall for _, recall in ours) > 0.9
     for at in (0, 1):
         assert fmean(pair[at] for pair in ours) > fmean(pair[at] for pair in bare)
+
+
+ITEMS = [f"item {i} {prose(i + 40, 3)}" for i in range(6)]
+TITLED = f"<h1>Title</h1><p>{prose(1)}</p><p>{prose(2)}</p>"
+
+
+@pytest.mark.parametrize("kind", ["<ul>{}</ul>", "<ol>{}</ol>"])
+@pytest.mark.parametrize("item", ["<li>{}</li>", "<li><a href=/x>{}</a> and more of it, since last May</li>"])
+@pytest.mark.parametrize(
+    "order",
+    [TITLED + "{}", TITLED + "<h2>What you need</h2>{}", f"<h1>Title</h1>{{}}<p>{prose(1)}</p><p>{prose(2)}</p>"],
+)
+@pytest.mark.parametrize("around", ["{}", "<main>{}</main>", "<div class=content><section>{}</section></div>"])
+def test_lists_of_short_items_belong_to_the_text_beside_them(kind, item, order, around):
+    html = body(around.format(order.format(kind.format("".join(map(item.format, ITEMS))))))
+    text = html_to_text(html)
+    assert [entry for entry in ITEMS if entry not in text] == []
+    assert "Shop" not in text
