@@ -28,6 +28,7 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]+)", re.I)
 _QUOTED_OR_COMMA = re.compile(r'"[^"]*"|,')
 _TYPE_END = re.compile(r"[;,\s]")
 _MOST_CODINGS: Final = 8
+_LONGEST_LENGTH: Final = 18
 _PLAIN_CODINGS: Final = frozenset(
     {"", "identity", "none", "null", "binary", "7bit", "8bit", "text", "plain", "html", "chunked", "utf_8", "default"}
 )
@@ -103,8 +104,11 @@ def parse_response(block: bytes, limit: int) -> Response:
             break
         start = body_start
     headers = _headers(block[match.end() : head_end])
-    body, cut = block[body_start:], False
+    body = block[body_start:]
+    declared = headers.get("content-length", "").partition(",")[0]
+    cut = declared.isascii() and declared.isdigit() and len(declared) <= _LONGEST_LENGTH and len(body) < int(declared)
     if "chunked" in headers.get("transfer-encoding", "").lower():
+        # a length beside chunks does not count
         body, cut = _unchunk(body)
     body, broken = _decode(body, headers, limit)
     if len(body) > limit:

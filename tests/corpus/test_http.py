@@ -282,6 +282,24 @@ def test_an_interim_response_alone_is_what_there_is():
     assert parse_response(http(b"HTTP/1.1 404 Not Found\r\n\r\nquoted"), LIMIT).status == 200
 
 
+@pytest.mark.parametrize(
+    ("length", "cut"),
+    [
+        ("2", False),
+        ("1", False),
+        ("3", True),
+        ("3, 3", True),
+        ("x", False),
+        ("-1", False),
+        ("9" * 5000, False),
+        ("²", False),
+    ],
+)
+def test_a_body_shorter_than_its_header_says(length, cut):
+    got = parse_response(http(b"ab", f"Content-Length: {length}"), LIMIT)
+    assert (got.body, got.cut) == (b"ab", cut)
+
+
 def test_a_response_of_a_header_only():
     got = parse_response(b"HTTP/1.1 301 Moved\r\nLocation: /x\r\n", LIMIT)
     assert (got.status, got.body) == (301, b"")

@@ -13,7 +13,7 @@ MESSY = {
     "warcio-example-bad-non-chunked.warc.gz": (1, [], 5),
     "warcio-example-trunc.warc": (1, ["damaged_warc"], 4),
     "warcio-example-digest.warc": (0, [], 4),
-    "warcio-example-wrong-chunks.warc.gz": (1, [], 1),
+    "warcio-example-wrong-chunks.warc.gz": (1, [], 2),
     "warcio-space-in-target-uri.warc.gz": (0, [], 2),
     "warcio-bad.arc": (1, ["damaged_arc"] * 3, 0),
     "iipc-multiple-headers.warc": (1, [], 0),
