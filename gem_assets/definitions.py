@@ -13,6 +13,7 @@ for _category in (dg.BetaWarning, dg.PreviewWarning):
 
 from gem_assets.assets import ALL_ASSETS  # noqa: E402
 from gem_assets.checks import ALL_CHECKS  # noqa: E402
+from gem_assets.secrets import clean_environment, hide_in_logs  # noqa: E402
 from gem_assets.settings import resolve_data_root  # noqa: E402
 from resources import EngineResource, SettingsResource, StoreResource  # noqa: E402
 from sensors import automation, drift_sensor, landing_sensor, takedown_sensor, with_policy  # noqa: E402
@@ -41,4 +42,6 @@ def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
     return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=type(resource).__doc__)
 
 
+clean_environment()
+hide_in_logs()
 defs = code_location()

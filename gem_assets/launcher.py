@@ -39,6 +39,7 @@ from gem_assets.dagster_home import (
     write_workspace,
 )
 from gem_assets.page_server import PAGES_URL_VARIABLE, PageServer
+from gem_assets.secrets import redact
 from gem_assets.server_log import LineFilter, plain
 from gem_assets.settings import Settings
 from gem_assets.web_guard import HOSTS_VARIABLE, allowed_hosts, is_loopback
@@ -234,7 +235,7 @@ class DevServer:
         lines = LineFilter()
         try:
             for raw in process.stdout or ():
-                line = plain(raw.rstrip("\n"))
+                line = redact(plain(raw.rstrip("\n")))
                 handler.emit(logging.LogRecord("gem", logging.INFO, "", 0, line, (), None))
                 self._tail.append(line)
                 shown = lines.show(line)

@@ -22,6 +22,7 @@ from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.proxy.config import ProxyConfig
+from gem_assets.secrets import is_secret, redact
 from gem_assets.sphere.config import TeacherConfig
 from gem_assets.sphere.report_config import ClusterReportConfig
 from gem_assets.student.config import LabelConfig, StudentConfig
@@ -198,8 +199,17 @@ def load_settings(data_root: str | Path | None = None) -> Settings:
         return Settings(**arguments).model_copy(update={"data_root": root})
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc']))} = {item['input']!r}: {item['msg']}" for item in error.errors()
+            f"{'.'.join(map(str, item['loc']))}{_shown(item)}: {item['msg']}" for item in error.errors()
         )
+        # without the cause: its text quotes every value
         raise SettingsError(
-            f"Invalid settings ({problems}). Change {path} or the GEM_<SECTION>__<KEY> environment variable."
-        ) from error
+            redact(f"Invalid settings ({problems}). Change {path} or the GEM_<SECTION>__<KEY> environment variable.")
+        ) from None
+
+
+def _shown(item: Any) -> str:
+    """Quote a value, unless nobody knows what it is for or it can be told that it is a secret."""
+    names = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden" or any(map(is_secret, names)) or "@" in str(item["input"]):
+        return ""
+    return f" = {item['input']!r}"

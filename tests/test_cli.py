@@ -304,11 +304,12 @@ def test_debug_may_stand_anywhere():
     assert os.environ.pop(DEBUG_VARIABLE) == "1"
 
 
-def test_debug_lets_the_error_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_debug_shows_the_trace_of_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(DEBUG_VARIABLE, "1")
     result = CliRunner().invoke(app, ["land", str(tmp_path / "none"), "--snapshot", "s"])
-    assert result.exception is not None
-    assert not isinstance(result.exception, SystemExit)
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.output
+    assert "Error: " in result.output
 
 
 def test_errors_are_described_by_where_they_come_from():

@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from rich.text import Text
 
 from gem_assets.lineage.identity import finite
 from gem_assets.printable import READABLE, printable
+from gem_assets.secrets import clean_environment, hide_in_logs, redact
 
 P = ParamSpec("P")
 
@@ -272,11 +274,13 @@ class _LineReport:
 
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what a command raises into a message and an exit code; with ``--debug`` let it through."""
+    """Turn what a command raises into a message and an exit code; with ``--debug`` the full trace comes before it."""
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            clean_environment()
+            hide_in_logs()
             command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
@@ -285,7 +289,7 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(130) from interrupt
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE):
-                raise
+                error_console().print_lines(redact("".join(traceback.format_exception(error))))
             print_error(describe(error))
             raise typer.Exit(1) from error
 
@@ -296,7 +300,7 @@ def print_error(message: str, kind: str = "Error") -> None:
     """Print what is wrong to standard error."""
     out = error_console()
     out.print(f"{kind}: ", style="bold red", end="")
-    out.print_lines(message)
+    out.print_lines(redact(message))
 
 
 def describe(error: Exception) -> str:

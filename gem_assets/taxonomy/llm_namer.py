@@ -23,6 +23,7 @@ import httpx
 
 from gem_assets.lineage.durable import make_dirs, write_atomic
 from gem_assets.lineage.identity import canonical_json
+from gem_assets.secrets import HIDDEN, SecretError, check_secret, redact
 from gem_assets.taxonomy.config import NAMER_KEY_VARIABLE, NamerConfig
 from gem_assets.taxonomy.naming import clean
 
@@ -109,7 +110,12 @@ class LlmNamer:
         """Name the clusters in order; failures warn and give ``None``."""
         names: list[ClusterName | None] = []
         failures = 0
-        with httpx.Client(timeout=self.config.timeout_s, headers=self._headers()) as client:
+        try:
+            headers = self._headers()
+        except SecretError as error:
+            warnings.warn(f"all clusters keep their plain names: {error}", NamerWarning, stacklevel=2)
+            return [self._cached(brief) for brief in briefs]
+        with httpx.Client(timeout=self.config.timeout_s, headers=headers) as client:
             for brief in briefs:
                 known = self._cached(brief)
                 if known is not None or failures >= FAILURES_IN_A_ROW:
@@ -123,7 +129,7 @@ class LlmNamer:
                     left_alone = "; asking no further" if failures >= FAILURES_IN_A_ROW else ""
                     warnings.warn(
                         f"{brief.label} keeps its plain name: {self.config.base_url} "
-                        f"({self.config.model}) gave none: {type(error).__name__}: {error}{left_alone}",
+                        f"({self.config.model}) gave none: {_reason(error)}{left_alone}",
                         NamerWarning,
                         stacklevel=2,
                     )
@@ -134,7 +140,7 @@ class LlmNamer:
         return names
 
     def _headers(self) -> dict[str, str]:
-        key = os.environ.get(NAMER_KEY_VARIABLE, "")
+        key = check_secret(NAMER_KEY_VARIABLE, os.environ.get(NAMER_KEY_VARIABLE, ""))
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _messages(self, brief: ClusterBrief) -> list[dict[str, str]]:
@@ -157,7 +163,10 @@ class LlmNamer:
             },
         )
         response.raise_for_status()
-        return parse_answer(response.json())
+        answer = parse_answer(response.json())
+        if HIDDEN in redact(f"{answer.name}\n{answer.description}"):
+            raise ValueError("the answer repeats a secret of this machine")
+        return answer
 
     def _path(self, brief: ClusterBrief) -> Path | None:
         if self.cache is None:
@@ -188,6 +197,17 @@ class LlmNamer:
         write_atomic(path, f"{text}\n".encode())
 
 
+def _reason(error: Exception) -> str:
+    """Say why there is no name, without a word of what the endpoint sent: it may send back what it was sent."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return f"status {error.response.status_code}"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return "the response is not JSON"
+    if isinstance(error, httpx.ConnectError | ValueError):
+        return f"{type(error).__name__}: {redact(str(error))}"
+    return type(error).__name__
+
+
 def parse_answer(body: Any) -> ClusterName:
     """Read name and description out of a chat-completions response.
 
@@ -207,7 +227,7 @@ def parse_answer(body: Any) -> ClusterName:
         raise ValueError("the message is not text")
     start, end = content.find("{"), content.rfind("}")
     if start < 0 or end < start:
-        raise ValueError(f"no JSON object in the answer {content[:80]!r}")
+        raise ValueError("no JSON object in the answer")
     return _checked(json.loads(content[start : end + 1]))
 
 
@@ -216,7 +236,7 @@ def _checked(answer: Any) -> ClusterName:
         raise ValueError("the answer is not a JSON object")
     name, description = answer.get("name"), answer.get("description", "")
     if not isinstance(name, str) or not clean(name):
-        raise ValueError(f"the answer holds no usable name: {str(answer)[:80]!r}")
+        raise ValueError("the answer holds no usable name")
     if not isinstance(description, str):
         description = ""
     line = " ".join("".join(c for c in description if c.isprintable() or c.isspace()).split())
