@@ -6,6 +6,7 @@ not touch the other. It names it, with what differs, so that a person can decide
 Cost: one pass over the addresses of all shards, and only where an entry may have such neighbours.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -19,7 +20,6 @@ from gem_assets.printable import printable
 
 MOST_NEAR = 10
 _DEFAULTS = ("index.html", "index.htm", "index.php", "default.aspx")
-_SAME_SITE = "another page of the site"
 
 
 class Near(BaseModel):
@@ -45,6 +45,8 @@ class Near(BaseModel):
 class NearMisses:
     """Collects the neighbours of some entries from the places of all shards.
 
+    Each place costs the same, however many entries there are.
+
     Parameters
     ----------
     entries
@@ -55,24 +57,34 @@ class NearMisses:
 
     def __init__(self, entries: Iterable[BlockEntry], found: Iterable[str] = ()) -> None:
         self._found = frozenset(found)
-        self._by_site: dict[str, list[tuple[BlockEntry, Address]]] = {}
+        self._hosts: dict[str, Counter[str]] = {}
+        self._pages: dict[tuple[str, str], list[tuple[BlockEntry, Address]]] = {}
         self._names: list[BlockEntry] = []
+        self._names_as_hosts: dict[str, list[BlockEntry]] = {}
+        self._by_source: dict[str, list[tuple[BlockEntry, str]]] = {}
         self._digests: dict[str, BlockEntry] = {}
-        self._counts: dict[tuple[str, str, str], int] = {}
+        self._counts: dict[str, Counter[tuple[str, str]]] = {}
         for entry in entries:
-            if entry.kind in ("url", "prefix", "domain"):
-                host = entry.value if entry.kind == "domain" else read_address(entry.value).host
-                address = Address(f"https://{host}/", host) if entry.kind == "domain" else read_address(entry.value)
-                if host and (entry.kind == "url" or entry.id not in self._found):
-                    self._by_site.setdefault(_site(host), []).append((entry, address))
-            elif entry.id not in self._found:
-                if entry.kind == "source":
-                    self._names.append(entry)
-                else:
-                    self._digests[entry.value] = entry
+            if entry.kind == "url" or entry.id not in self._found:
+                self._add(entry)
 
     def __bool__(self) -> bool:
-        return bool(self._by_site or self._names or self._digests)
+        return bool(self._hosts or self._names or self._digests)
+
+    def _add(self, entry: BlockEntry) -> None:
+        if entry.kind in ("doc_id", "content"):
+            self._digests[entry.value] = entry
+            return
+        host = _host_of_entry(entry)
+        if entry.kind == "source":
+            self._names.append(entry)
+            if host is not None:
+                self._names_as_hosts.setdefault(host, []).append(entry)
+        elif host is not None:
+            self._hosts.setdefault(_site(host), Counter())
+            if entry.kind != "domain":
+                asked = read_address(entry.value)
+                self._pages.setdefault((_site(host), _loose_path(asked)), []).append((entry, asked))
 
     def see(self, doc_id: str, content_digest: str, url: str | None, source: str | None) -> None:
         """Look at one place."""
@@ -80,59 +92,76 @@ class NearMisses:
             entry = self._digests.get(value)
             if entry is not None and entry.kind != kind:
                 self._count(entry, f"{kind}:{value}", "the kind of digest")
-        for place in {url, source} - {None}:
-            address = read_address(str(place))
-            for entry, asked in self._by_site.get(_site(address.host), ()) if address.host else ():
-                if place == url or (url is None and entry.kind != "domain"):
-                    self._compare(entry, asked, address)
-        for entry in self._names:
-            self._compare_names(entry, url, source)
+        address = read_address(url) if url is not None else None
+        if source is not None and self._names:
+            for entry, differs in self._names_like(source):
+                self._count(entry, f"source:{source}", differs)
+        if (address is None or address.host is None) and source is not None:
+            address = read_address(source)
+        if address is None or address.host is None:
+            return
+        for entry in self._names_as_hosts.get(address.host, ()):
+            self._count(entry, f"domain:{address.host}", "it is the host of addresses")
+        site = _site(address.host)
+        if site in self._hosts:
+            self._hosts[site][address.host] += 1
+            self._see_page(site, address)
 
     def of(self, entry: BlockEntry) -> tuple[Near, ...]:
         """Return the neighbours of an entry, those that differ in least first, ``MOST_NEAR`` at most."""
-        own = [
-            Near(what=what, differs=differs, documents=count)
-            for (name, what, differs), count in self._counts.items()
-            if name == entry.id
-        ]
-        closer = [one for one in own if one.differs != _SAME_SITE]
-        chosen = closer or own
-        return tuple(sorted(chosen, key=lambda one: (one.differs.count(","), one.differs, one.what))[:MOST_NEAR])
+        own = self._counts.get(entry.id) or self._of_site(entry)
+        found = [Near(what=what, differs=differs, documents=count) for (what, differs), count in own.items()]
+        return tuple(sorted(found, key=lambda one: (one.differs.count(","), one.differs, one.what))[:MOST_NEAR])
+
+    def _of_site(self, entry: BlockEntry) -> Counter[tuple[str, str]]:
+        asked = _host_of_entry(entry)
+        found: Counter[tuple[str, str]] = Counter()
+        if asked is None or entry.kind == "source" or entry.id in self._found:
+            return found
+        for host, count in self._hosts.get(_site(asked), Counter[str]()).items():
+            # a domain that was not found has nothing below it
+            differs = _hosts_differ(asked, host) if entry.kind == "domain" else "another page of the site"
+            found[f"domain:{host}", differs] += count
+        return found
 
     def _count(self, entry: BlockEntry, what: str, differs: str) -> None:
-        key = entry.id, printable(what), differs
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._counts.setdefault(entry.id, Counter())[printable(what), differs] += 1
 
-    def _compare(self, entry: BlockEntry, asked: Address, seen: Address) -> None:
-        if entry.kind == "domain":
-            if seen.host != asked.host and not str(seen.host).endswith(f".{asked.host}"):
-                self._count(entry, f"domain:{seen.host}", _hosts_differ(str(asked.host), str(seen.host)))
-            return
-        if seen.key == asked.key:
-            return
-        differs = list(_differences(asked, seen))
-        if None not in differs:
-            self._count(entry, seen.key, ", ".join(str(one) for one in differs))
-        elif entry.id in self._found:
-            return
-        elif seen.key.startswith(asked.key.rstrip("/") + "/"):
-            self._count(entry, f"prefix:{asked.key}", "it is below that address")
-        else:
-            self._count(entry, f"domain:{seen.host}", _SAME_SITE)
+    def _see_page(self, site: str, seen: Address) -> None:
+        path = _loose_path(seen)
+        for entry, asked in self._pages.get((site, path), ()):
+            if seen.key != asked.key:
+                self._count(entry, seen.key, ", ".join(_differences(asked, seen)) or "spelling")
+        while path:
+            path = path.rpartition("/")[0]
+            for entry, asked in self._pages.get((site, path), ()):
+                if entry.id not in self._found and asked.host == seen.host and not asked.key.endswith("/"):
+                    self._count(entry, f"prefix:{asked.key}", "it is below that address")
 
-    def _compare_names(self, entry: BlockEntry, url: str | None, source: str | None) -> None:
-        if source is not None and source_form(source) != entry.value:
-            one, other = _letters(source), _letters(entry.value)
-            if one == other:
-                self._count(entry, f"source:{source}", "spelling")
-            elif min(len(one), len(other)) > 2 and (one in other or other in one):
-                self._count(entry, f"source:{source}", "a part of the name")
-        if url is not None and _host(entry.value) is not None and read_address(url).host == _host(entry.value):
-            self._count(entry, f"domain:{_host(entry.value)}", "it is the host of addresses")
+    def _names_like(self, source: str) -> list[tuple[BlockEntry, str]]:
+        if source not in self._by_source:
+            name, found = _letters(source), self._by_source.setdefault(source, [])
+            for entry in self._names:
+                other = _letters(entry.value)
+                if source_form(source) == entry.value:
+                    continue
+                if name == other:
+                    found.append((entry, "spelling"))
+                elif min(len(name), len(other)) > 2 and (name in other or other in name):
+                    found.append((entry, "a part of the name"))
+        return self._by_source[source]
 
 
-def _differences(asked: Address, seen: Address) -> Iterator[str | None]:
-    """Yield in what two addresses differ; None where that is more than a spelling."""
+def _host_of_entry(entry: BlockEntry) -> str | None:
+    return entry.compared if entry.kind == "domain" else read_address(entry.value).host
+
+
+def _loose_path(address: Address) -> str:
+    return _decoded(_without_default(_parts(address)[2])).casefold()
+
+
+def _differences(asked: Address, seen: Address) -> Iterator[str]:
+    """Yield in what two addresses with the same loose path differ."""
     (scheme, place, path, query), (other_scheme, other_place, other_path, other_query) = map(_parts, (asked, seen))
     if scheme != other_scheme:
         yield "scheme"
@@ -153,12 +182,9 @@ def _parts(address: Address) -> tuple[str, str, str, str]:
     return scheme, place, path, query
 
 
-def _paths_differ(path: str, other: str) -> Iterator[str | None]:
+def _paths_differ(path: str, other: str) -> Iterator[str]:
     bare, other_bare = _without_default(path), _without_default(other)
     text, other_text = _decoded(bare), _decoded(other_bare)
-    if text.casefold() != other_text.casefold():
-        yield None
-        return
     if (bare, other_bare) != (path.rstrip("/"), other.rstrip("/")):
         yield "name of the index page"
     elif path.endswith("/") != other.endswith("/"):
@@ -200,10 +226,6 @@ def _site(host: str) -> str:
 
 def _registrable(host: str) -> str:
     return host if is_number(host) else suffixes().privatesuffix(host) or host
-
-
-def _host(name: str) -> str | None:
-    return read_address(name).host
 
 
 def _letters(name: str) -> str:

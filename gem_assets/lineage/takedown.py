@@ -232,16 +232,14 @@ def new_request(
 
 
 def unapplied(artifact: Artifact, entries: Sequence[BlockEntry]) -> frozenset[str]:
-    """Return the ids of the entries that concern a committed snapshot and were not applied to it.
+    """Return the ids of the entries that concern rows which a committed snapshot still holds.
 
     Entries that it names and that are no longer on the list count too: what they kept out may come back.
     """
-    applied = applied_entries(artifact)
-    fresh = Matcher(entry for entry in entries if entry.id not in applied)
-    if fresh.entries:
-        for batch in _rows(artifact, MATCHED):
-            fresh(batch)
-    return frozenset(fresh.hits | (applied - {entry.id for entry in entries}))
+    matcher = Matcher(entries)
+    for batch in _rows(artifact, MATCHED) if entries else ():
+        matcher(batch)
+    return frozenset(matcher.hits | (applied_entries(artifact) - {entry.id for entry in entries}))
 
 
 def applied_entries(artifact: Artifact) -> set[str]:
