@@ -76,14 +76,21 @@ def takedown(
         error_console().print("All of it is on the blocklist already.")
     if apply and not dry_run:
         _apply(settings, quiet=as_json)
+    shown = [made] if made is not None else []
     if made is None or (apply and not dry_run):
         wanted = {entry.id for entry in entries}
-        requests = Blocklist(settings.data_root).requests()
-        listed = [one for one in requests if wanted & {entry.id for entry in one.all_entries}]
-        request = next((one for one in listed if made is not None and one.id == made.request), listed[-1])
-        made = issue(store.artifacts, store.tables, request, write=not dry_run)
-    _show(made, settings, as_json=as_json)
-    if _not_found(made) or (apply and not dry_run and made.state == "pending"):
+        shown = [
+            issue(store.artifacts, store.tables, one, write=not dry_run)
+            for one in Blocklist(settings.data_root).requests()
+            if (one.id == made.request if made is not None else wanted & {entry.id for entry in one.all_entries})
+        ]
+    if as_json:
+        found = [one.model_dump(mode="json") for one in shown]
+        print_json(found[0] if len(found) == 1 else found)
+    else:
+        for one in shown:
+            _show(one, settings)
+    if any(_not_found(one) or (apply and not dry_run and one.state == "pending") for one in shown):
         raise typer.Exit(1)
 
 
@@ -111,7 +118,7 @@ def certificate(
         console().print("Nothing was asked to be taken down.")
     else:
         for one in found:
-            _show(one, settings, as_json=False)
+            _show(one, settings)
     if any(one.state == "pending" or _not_found(one) for one in found):
         raise typer.Exit(1)
 
@@ -199,10 +206,7 @@ def _apply(settings: "Settings", *, quiet: bool) -> None:
         )
 
 
-def _show(one: "Certificate", settings: "Settings", *, as_json: bool) -> None:
-    if as_json:
-        print_json(one)
-        return
+def _show(one: "Certificate", settings: "Settings") -> None:
     out = console()
     out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}", markup=False)
     for asked in one.asked:
@@ -239,7 +243,7 @@ def _show_asked(asked: "Asked", out: Console) -> None:
 
 
 def _not_found(one: "Certificate") -> bool:
-    return any(not asked.documents and not asked.kept_out_of for asked in one.asked)
+    return one.state != "complete" and any(not asked.documents and not asked.kept_out_of for asked in one.asked)
 
 
 def _show_lists(one: "Certificate", out: Console) -> None:

@@ -94,3 +94,16 @@ def test_a_damaged_list_is_said_by_every_command_that_needs_it(root):
         assert "blocklist" in done.output
         assert "backup" in " ".join(done.output.split())
         assert "not foreseen" not in done.output
+
+
+def test_asking_again_shows_every_request_that_it_was_part_of(root):
+    for entry in ("https://holder.example/rights", "other.example"):
+        assert gem(root, "takedown", entry).exit_code == 0
+    again = gem(root, "takedown", "other.example", "holder.example/rights")
+    assert again.exit_code == 0
+    assert "on the blocklist already" in again.stderr
+    assert again.stdout.count("Request ") == 2
+    listed = gem(root, "takedown", "other.example", "holder.example/rights", "--json")
+    assert [one["entries"] for one in json.loads(listed.stdout)] == [
+        ["url:https://holder.example/rights"], ["domain:other.example"],
+    ]  # fmt: skip
