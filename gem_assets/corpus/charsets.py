@@ -11,7 +11,7 @@ import codecs
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
@@ -55,6 +55,7 @@ _LAST: Final = (
     *("windows-1252", "windows-1251", "koi8-u", "windows-1256", "windows-1253", "windows-1255"),
     *("shift_jis", "euc-jp", "gb18030", "big5", "euc-kr", "windows-874"),
 )
+_PAIRS: Final = frozenset({"gb18030", "big5hkscs", "cp932", "euc_jp", "cp949"})
 _SCANNED: Final = 4096
 _SAMPLE: Final = 1 << 16
 _GLANCE: Final = 256
@@ -103,7 +104,7 @@ def decode_bytes(data: bytes, charset: str | None, *, is_html: bool) -> str:
         Whether the bytes may declare their encoding themselves.
     """
     if data.isascii() and (b"~{" in data or b"+" in data):
-        declared = next(_codecs(data, charset, is_html=is_html), "ascii")
+        declared = next(_codecs(_labels(data, charset, is_html=is_html)), "ascii")
         if declared in ("hz", "utf-7"):
             return _decode(data, declared)
     text = decode_unmistakable(data)
@@ -145,22 +146,28 @@ def decode_unmistakable(data: bytes) -> str | None:
 
 def _decode_declared(data: bytes, charset: str | None, *, is_html: bool) -> str:
     best, fewest = None, 1.0
-    for codec in _codecs(data, charset, is_html=is_html):
-        text = _decode(data, codec)
-        bad = _badness(text)
-        # valid sequences of UTF-8 are no chance, so a page that says so may hold as many bad bytes
-        if bad <= (0.7 if codec == "utf-8" else _MOST_BAD):
-            return text
-        if bad < fewest:
-            best, fewest = text, bad
+    for labels in (_labels(data, charset, is_html=is_html), _LAST):
+        for codec in _codecs(labels):
+            text = _decode(data, codec)
+            bad = _badness(text)
+            # valid sequences of UTF-8 are no chance, so a page that says so may hold as many bad bytes
+            if bad <= (0.7 if codec == "utf-8" else _MOST_BAD):
+                return text
+            # nor are bytes that are pairs throughout, however strange the words of a table or a list
+            if codec in _PAIRS and "\ufffd" not in text:
+                bad = _MOST_BAD
+            if bad < fewest:
+                best, fewest = text, bad
+        if best is not None and fewest <= _MOST_BAD:
+            return best
     return best if best is not None else data.decode("cp1252", "replace")
 
 
-def _codecs(data: bytes, charset: str | None, *, is_html: bool) -> Iterator[str]:
-    """Yield the codecs to try, once each, the one with most authority first."""
+def _codecs(labels: Iterable[str]) -> Iterator[str]:
+    """Yield the codecs of the labels, once each."""
     seen: set[str] = set()
-    for found in _labels(data, charset, is_html=is_html):
-        codec = _codec(found)
+    for label in labels:
+        codec = _codec(label)
         if codec is not None and codec.startswith(("utf-16", "utf-32")):
             # the bytes would have shown it
             codec = "utf-8"
@@ -182,7 +189,6 @@ def _labels(data: bytes, charset: str | None, *, is_html: bool) -> Iterator[str]
         return
     bare = _TAGS.sub(b" ", data[: 4 * _SAMPLE]) if is_html else data
     yield detect_encoding(bare, html5_compatible=False) or "windows-1252"
-    yield from _LAST
 
 
 def _codec(label: str) -> str | None:
@@ -233,7 +239,11 @@ def _plausible(text: str, beyond: int) -> bool:
 
     runs = _LATIN_RUNS.findall(text)
     # letters with accents stand between letters without
-    if len(set("".join(runs))) >= _FEW and sum(map(len, runs)) > 0.6 * max(found(_LATIN_SIGNS), 0.5 * beyond):
+    if (
+        len(set("".join(runs))) >= _FEW
+        and beyond >= 3 * _FEW
+        and sum(map(len, runs)) > 0.6 * max(found(_LATIN_SIGNS), 0.5 * beyond)
+    ):
         return False
     # another alphabet was read as Greek or Cyrillic: capitals inside words, letters of two scripts in one word
     if len(_CAPITAL_INSIDE.findall(text)) > 0.1 * beyond or len(_TWO_SCRIPTS.findall(text)) > 0.4 * beyond:

@@ -241,3 +241,25 @@ def test_text_files_say_what_they_are(tmp_path):
         assert [item.text for item in documents(items(tmp_path / "a.txt"))] == [text]
     (tmp_path / "a.html").write_bytes(page(text, "koi8-r", "<meta charset=koi8-r>"))
     assert [item.text.strip() for item in documents(items(tmp_path / "a.html"))] == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (
+            "产品型号 规格 价格 联系电话 地址 邮编 传真 公司 工厂 轴承 齿轮 螺栓 电机 水泵 阀门 轴承 齿轮 螺栓 电机",
+            "gbk",
+        ),
+        ("丐丑专且世丘丙业丛东丝丞丢两" * 4, "gbk"),
+        ("電話 地址 傳真 產品 公司 價格 型號 軸承 齒輪 螺栓 馬達 閥門", "big5"),
+        ("株式会社 東京都 電話番号 住所 営業時間 定休日 駐車場 料金 予約 地図", "euc_jp"),
+        ("ａｂｃ ﾃｽﾄ ﾃﾞｰﾀ ｼｽﾃﾑ ｺﾝﾋﾟｭｰﾀ", "shift_jis"),
+        ("전화 주소 제품 가격 베어링 모터 펌프 밸브 볼트", "euc_kr"),
+        ("ВСЕ ЗАГОЛОВКИ НАПИСАНЫ ПРОПИСНЫМИ БУКВАМИ", "windows-1251"),
+        ("Þórður á Ísafirði sagði: það er köld nótt við höfnina", "iso-8859-1"),
+        ("Pääsiäisyö, ääntä öisin, hääyöaie", "iso-8859-1"),
+        ("§§ 12 ½ ¼ °C ±5 «Été» ÄÖÜ", "iso-8859-1"),
+    ],
+)
+def test_a_right_declaration_of_strange_words_stands(text, encoding):
+    assert decode_bytes(text.encode(encoding), encoding, is_html=False) == text
