@@ -1,7 +1,7 @@
 """Account for a mixture again, from its order and its documents, and compare with what its audit states."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -38,14 +38,15 @@ def audit_faults(node: Node, lineage: Lineage) -> Iterator[str]:
         # an audit of an earlier release has another tree; gem audit makes it anew
         return
     shards = [one for one in _below(order, lineage) if one.manifest.asset == SHARDS]
-    files = [path for one in shards for path in part_files(one.artifact)]
+    by_snapshot = {str(one.manifest.partition): part_files(one.artifact) for one in shards}
+    files = [path for paths in by_snapshot.values() for path in paths]
     try:
         yield from _document_faults(documents, part_files(order.artifact), files)
         found = account(documents)
         stated = AuditReport.model_validate_json((folder / AUDIT_NAME).read_bytes())
         yield from (f"{AUDIT_NAME} states another {name}" for name in _differing(stated, found))
         if (folder / FACTS_NAME).is_file():
-            yield from _fact_faults(node, order, lineage, files)
+            yield from _fact_faults(node, order, lineage, by_snapshot)
     except (ValueError, OSError, duckdb.Error) as error:
         yield f"it cannot be recomputed: {error}"
 
@@ -86,7 +87,7 @@ def _document_faults(documents: Path, order: list[Path], shards: list[Path]) -> 
             yield f"{wrong[0]} documents are described otherwise than in the shards, {wrong[1]} among them"
 
 
-def _fact_faults(node: Node, order: Node, lineage: Lineage, shards: list[Path]) -> Iterator[str]:
+def _fact_faults(node: Node, order: Node, lineage: Lineage, shards: Mapping[str, Sequence[Path]]) -> Iterator[str]:
     recipe = next((key for key in order.inputs if key.startswith(RECIPES) and key in lineage.nodes), None)
     if recipe is None or lineage.faults or lineage.purged:
         # facts state counts of every snapshot below; without all of them there is nothing to compare with
