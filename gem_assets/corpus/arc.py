@@ -37,9 +37,10 @@ def parse_header(line: bytes) -> _Header | None:
     if len(line) > _LONGEST_URL or len(fields) < 5 or not fields[0]:
         return None
     last = len(fields) - 1
-    for at in range(2, last - 1):
+    gap = max((at for at, value in enumerate(fields) if not value), default=0)
+    for at in range(max(gap + 1, 2), last - 1):
         # address, IP, date, media type, ..., length
-        if _DATE.fullmatch(fields[at]) and fields[at - 1] and all(fields[at + 1 :]):
+        if _DATE.fullmatch(fields[at]) and fields[at - 1]:
             return _Header(b" ".join(fields[: at - 1]), fields[at], fields[at + 1], fields[last])
     return None
 

@@ -123,13 +123,13 @@ def _headers(head: bytes) -> dict[str, str]:
     values: list[str] = []
     for line in head.split(b"\n")[1:]:
         if line[:1] in (b" ", b"\t") and values:
-            values[-1] += " " + line.strip().decode("latin-1")
+            values.append(" " + line.strip().decode("latin-1"))
             continue
         name, colon, value = line.partition(b":")
         if colon:
             values = fields.setdefault(name.strip().lower().decode("latin-1"), [])
-            values.append(value.strip().decode("latin-1"))
-    return {name: ",".join(values) for name, values in fields.items()}
+            values += ["," if values else "", value.strip().decode("latin-1")]
+    return {name: "".join(values) for name, values in fields.items()}
 
 
 def _unchunk(body: bytes) -> tuple[bytes, bool]:

@@ -90,18 +90,18 @@ def _read_header(tape: Tape) -> _Header | None:
     if not _VERSION.match(line):
         tape.skip(size)
         return None
-    lines: list[bytes] = []
+    lines: list[list[bytes]] = []
     while line := tape.line(size):
         if _VERSION.match(line) or size > LONGEST_HEADER:
             break
         size += len(line)
         if not line.strip(b"\r\n"):
             tape.skip(size)
-            return _parse(lines)
+            return _parse([b" ".join(parts) for parts in lines])
         if line[:1] in (b" ", b"\t") and lines:
-            lines[-1] += b" " + line.strip()
+            lines[-1].append(line.strip())
         else:
-            lines.append(line.strip())
+            lines.append([line.strip()])
     tape.skip(size)
     return None
 

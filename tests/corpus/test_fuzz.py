@@ -1,7 +1,9 @@
 """Readers never raise and never hang, whatever the bytes are."""
 
+import contextlib
 import gzip
 import random
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,14 +12,12 @@ from hypothesis import strategies as st
 from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.fragments import FileJob, extract_file
 from gem_assets.corpus.html import html_to_text
-from gem_assets.corpus.records import Quarantined
+from gem_assets.corpus.http import parse_response
+from gem_assets.corpus.records import Damaged, Quarantined
 from gem_assets.corpus.schema import FILTER_REASONS
 from tests.corpus import fuzzing
 from tests.corpus.fuzzing import ARC, CONFIG, LINES, WARC, complaint
-from tests.corpus.making import (
-    documents,
-    items,
-)
+from tests.corpus.making import documents, items, page, prose
 
 SEEDS = {name: data for group in fuzzing.SEEDS.values() for name, data in group.items()}
 
@@ -73,12 +73,14 @@ PIECES = {
     "headers without end": ("a.warc", b"WARC/1.0\r\nWARC-Type: x\r\n"),
     "versions": ("a.warc", b"WARC/1.0\r\n"),
     "fields": ("a.warc", b"WARC/1.0\r\n" + b"A: b\r\n" * 50),
+    "folded lines": ("a.warc", b"WARC/1.0\r\nWARC-Type: x\r\n" + b" x\r\n" * 5000),
     "line ends": ("a.warc", b"\r\n"),
     "ARC line ends": ("a.arc", b"\n"),
     "ARC blanks": ("a.arc", b" \n"),
     "ARC lines": ("a.arc", b"a b c\n"),
     "ARC overlapping headers": ("a.arc", b"http://a/ 1.1.1.1 20200101000000 text/html 90000\n"),
     "ARC schemes": ("a.arc", b"http://a "),
+    "ARC dates and a gap": ("a.arc", b"20200101000000 " * 4000 + b" 1\n"),
     "ARC dates": ("a.arc", b"20200101000000 "),
     "gzip magics": ("a.jsonl.gz", b"\x1f\x8b\x08\x00\x00"),
     "empty members": ("a.warc.gz", gzip.compress(b"")),
@@ -100,6 +102,34 @@ def test_cost_grows_with_the_file(tmp_path, what):
     short = seconds(tmp_path / "case", name, start + piece * few)
     # quadratic cost would be 64 times as much
     assert seconds(tmp_path / "case", name, start + piece * few * 8) < 8 * 3 * short + 0.1
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b" x\r\n",
+        b"A: b\r\n",
+        b"A:\r\n",
+        b"Content-Type: text/html\r\n",
+        b"Content-Encoding: gzip\r\n",
+        b"\r",
+        b'"',
+        b",",
+    ],
+)
+def test_cost_of_http_headers_grows_with_them(piece):
+    def took(times):
+        block = b"HTTP/1.1 200 OK\r\nContent-Type: " + piece * times + b"\r\n\r\n" + page(prose(1))
+        costs: list[float] = []
+        for _ in range(3):
+            begin = time.process_time()
+            with contextlib.suppress(Damaged):
+                parse_response(block, 1 << 30)
+            costs.append(time.process_time() - begin)
+        return min(costs)
+
+    few = 60_000 // len(piece)
+    assert took(few * 8) < 8 * 3 * took(few) + 0.1
 
 
 @given(st.sampled_from(["warc", "arc", "jsonl"]), st.randoms(use_true_random=False))
