@@ -135,6 +135,8 @@ def write_workspace(home: Path, module: str = DEFINITIONS_MODULE) -> Path:
         "load_from:\n"
         "  - python_module:\n"
         f"      module_name: {module}\n"
+        # else it is where `gem dev` was started, and a torch.py there would be imported for torch
+        f"      working_directory: {json.dumps(str(Path(__file__).resolve().parent.parent))}\n"
         f"      location_name: {LOCATION_NAME}\n",
         encoding="utf-8",
     )

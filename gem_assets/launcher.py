@@ -204,6 +204,7 @@ class DevServer:
             "DAGSTER_DISABLE_TELEMETRY": "1",
             HOSTS_VARIABLE: " ".join(sorted(allowed_hosts(self.host, self.allow_hosts))),
             "PYTHONUNBUFFERED": "1",
+            "PYTHONSAFEPATH": "1",  # nothing is imported from the folder in which the command was given
         }
         if self.pages is not None:
             environment[PAGES_URL_VARIABLE] = self.pages.url

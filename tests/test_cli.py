@@ -358,3 +358,20 @@ def test_constraints_pin_every_dependency_to_a_public_version():
     wanted = [*project["dependencies"], *extras["cpu"], *extras["dev"], *extras["postgres"], *extras["ray"]]
     names = {re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-") for requirement in wanted}
     assert names - pinned == set()
+
+
+def test_short_help_version_completion_and_groups(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = gem("-h")
+    assert code == 0
+    for words in ("Start here", "See what there is", "Account for it", "Keep it in order", "--install-completion"):
+        assert words in out
+    assert re.fullmatch(r"gem-assets \d+\.\d+\.\d+\n", gem("--version")[1])
+    assert gem("swarm", "import", "-h")[0] == 0
+    assert json.loads(gem("version", "--json")[1])["gem-assets"]
+
+
+def test_the_server_imports_nothing_from_where_it_is_started(tmp_path: Path):
+    from gem_assets.dagster_home import write_workspace
+
+    written = write_workspace(tmp_path).read_text()
+    assert f'working_directory: "{Path(gem_assets.__file__).resolve().parent.parent}"' in written

@@ -1,5 +1,6 @@
 """The commands of ``gem``."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -16,16 +17,42 @@ from gem_assets.cli.console import (
     writable_streams,
 )
 
+#: Headings of ``gem --help``.
+START = "Start here"
+LOOK = "See what there is"
+MIXTURES = "Choose and hand over a mixture"
+EVIDENCE = "Account for it"
+UPKEEP = "Keep it in order"
+
 app = typer.Typer(
     name="gem",
     help="Crawl snapshots in, a balanced and named taxonomy and audited training mixtures out.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Start with [bold]gem demo[/], then look at it with [bold]gem dev --data-root gem-demo[/]. "
     "Any command takes --debug to show the full trace of an error.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as version_of
+
+        console().print(f"gem-assets {version_of('gem-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """Crawl snapshots in, a balanced and named taxonomy and audited training mixtures out."""
+
 
 DataRoot = Annotated[
     Path | None,
@@ -36,9 +63,10 @@ DataRoot = Annotated[
         file_okay=False,
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 @friendly
 def demo(
     data_root: Annotated[
@@ -53,14 +81,14 @@ def demo(
     run_demo(data_root, fresh=fresh, small=small, out=console())
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 @friendly
 def dev(
     data_root: DataRoot = None,
     port: Annotated[int, typer.Option("--port", "-p", help="Port of the web interface.", min=1, max=65535)] = 3000,
     host: Annotated[
         str,
-        typer.Option("--host", "-h", help="Address to listen on. The interface has no password: keep it on loopback."),
+        typer.Option("--host", help="Address to listen on. The interface has no password: keep it on loopback."),
     ] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None,
@@ -106,7 +134,7 @@ def dev(
     serve(server, echo)
 
 
-@app.command("land")
+@app.command("land", rich_help_panel=START)
 @friendly
 def land_files(
     sources: Annotated[
@@ -123,6 +151,7 @@ def land_files(
         bool, typer.Option("--hardlink", help="Make hard links: the same, on one file system, and names may go.")
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a snapshot that has landed already.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Put crawl files into the landing folder; `_SUCCESS` is written last."""
     from gem_assets.cli.status import size_text
@@ -133,7 +162,7 @@ def land_files(
         raise typer.BadParameter("choose one of --copy, --link and --hardlink")
     mode: LandingMode = "link" if link else "hardlink" if hardlink else "copy"
     landing_root = load_settings(data_root).landing
-    with progress_report() as report:
+    with progress_report(quiet=as_json) as report:
         landed = land(
             sources,
             landing_root,
@@ -142,15 +171,19 @@ def land_files(
             replace=replace,
             progress=lambda done, total, _: report(f"Landing {snapshot}", done, total),
         )
+    if as_json:
+        told = {"snapshot": landed.name, "files": landed.n_files, "bytes": landed.n_bytes, "path": str(landed.path)}
+        print_json(told)
+        return
     files = f"{landed.n_files:,} file{'s' if landed.n_files != 1 else ''}"
     console().print(f"Landed {landed.name}: {files}, {size_text(landed.n_bytes)}, in {landed.path}", soft_wrap=True)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 @friendly
 def status(
     data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the snapshots, assets and recipes of a data root."""
     from gem_assets.cli.status import collect_status, print_status
@@ -163,20 +196,21 @@ def status(
         print_status(found, console())
 
 
-@app.command()
-def version() -> None:
+@app.command(rich_help_panel=LOOK)
+def version(as_json: AsJson = False) -> None:
     """Print the versions of this package and of what decides its results."""
     import importlib.metadata
     import platform
 
-    out = console()
-    out.print(f"gem-assets {importlib.metadata.version('gem-assets')}")
-    out.print(f"python {platform.python_version()}")
+    found = {"gem-assets": importlib.metadata.version("gem-assets"), "python": platform.python_version()}
     for name in ("dagster", "lancedb", "pylance", "torch", "faiss-cpu", "faiss-gpu", "numpy", "great-expectations"):
-        try:
-            out.print(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    if as_json:
+        print_json(found)
+        return
+    for name, number in found.items():
+        console().print(f"{name} {number}")
 
 
 def main() -> None:

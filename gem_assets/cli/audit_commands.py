@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import EVIDENCE, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gem_assets.settings import Settings
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def audit(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="NAME, NAME@IDENTITY or NAME~N.")],
@@ -76,7 +76,7 @@ def audit(
         )
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def verify(
     pack: Annotated[
@@ -120,7 +120,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def prove(
     document: Annotated[str, typer.Argument(metavar="DOCUMENT", help="Document id, or the address of one document.")],

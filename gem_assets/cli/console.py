@@ -19,7 +19,7 @@ import typer
 from pydantic import BaseModel
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -218,35 +218,124 @@ def quiet_stderr(log: Path) -> Generator[None]:
 
 
 @contextmanager
-def progress_of_log(log: Path, every_s: float = 1.0) -> Generator[None]:
-    """Print what a run's log says of its progress (``swarm: 3 of 48 proxies, about 90 s left``) while it is written."""
+def run_steps(log: Path, *, quiet: bool = False, every_s: float = 1.0) -> Generator["StepReport"]:
+    """Show a run of the graph: one line for each finished step, and in between how far a long one is.
+
+    What else the run writes to standard error goes into its log. While a step runs, Dagster takes standard output and
+    standard error for its own, so the lines go to a copy of them.
+
+    Parameters
+    ----------
+    log
+        Of the run; what it says of its progress (``swarm: 3 of 48 proxies, about 90 s left``) is shown.
+    quiet
+        For commands that print JSON: show the steps on standard error.
+    every_s
+        How often to look.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()
     # taken here: by the time the thread looks, the run may have written already
     start = log.stat().st_size
     over = threading.Event()
+    with _own_stream(2 if quiet else 1) as out, quiet_stderr(log), _step_bars(out) as bars:
+        report = StepReport(out, bars)
 
-    def follow() -> None:
-        with log.open(encoding="utf-8", errors="replace") as lines:
-            lines.seek(start)
-            rest, last = "", False
-            while not last:
-                last = over.wait(every_s)
-                *whole, rest = (rest + lines.read()).split("\n")
-                for found in map(_PROGRESS.search, whole):
-                    if found is not None:
-                        console().print(f"  {found[1]}", soft_wrap=True)
+        def follow() -> None:
+            with log.open(encoding="utf-8", errors="replace") as lines:
+                lines.seek(start)
+                rest, last = "", False
+                while not last:
+                    last = over.wait(every_s)
+                    *whole, rest = (rest + lines.read()).split("\n")
+                    for found in map(_PROGRESS.search, whole):
+                        if found is not None:
+                            report.heard(found[1], found[2])
+                    report.still_there()
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield report
+        finally:
+            over.set()
+            thread.join()
+
+
+def summary_line(ran: int, stood: int, seconds: float) -> str:
+    """Say at the end of a run what it did."""
+    was = f", and {stood} that were up to date" if stood else ""
+    return f"{ran} step{'s' * (ran != 1)} in {seconds:.0f} s{was}."
+
+
+_PROGRESS = re.compile(r" - INFO - .* - (\S+: (?:[\w ]+: )?(?:step )?(\d+ of \d+)\b.*)$")
+_SILENCE_S = 20.0
+
+
+class StepReport:
+    """Told which step of a run begins; prints the one before it with the time that it took."""
+
+    def __init__(self, out: Terminal, bars: Progress) -> None:
+        self._out, self._bars = out, bars
+        self._task = bars.add_task("starting", total=None)
+        self._running: tuple[str, float] | None = None
+        self._last, self._said = "", time.monotonic()
+
+    def __call__(self, done: int, total: int, what: str, /) -> None:
+        """Take note that ``what`` begins, after ``done`` of ``total`` steps."""
+        self._finish()
+        self._running = None if done >= total else (what, time.monotonic())
+        self._bars.update(self._task, completed=done, total=total, description=what)
+
+    def heard(self, line: str, place: str) -> None:
+        """Show what the run says of itself, but not twice the same place in other words."""
+        if place != self._last:
+            self._say(line)
+        self._last = place
+
+    def still_there(self) -> None:
+        """Say after a while of silence what is running."""
+        if self._running is not None and time.monotonic() - self._said >= _SILENCE_S:
+            name, since = self._running
+            self._say(f"{name}: running for {time.monotonic() - since:.0f} s")
+
+    def _finish(self) -> None:
+        if self._running is not None:
+            name, since = self._running
+            self._say(f"{name:<36} {time.monotonic() - since:6.1f} s")
+
+    def _say(self, line: str) -> None:
+        self._said = time.monotonic()
+        self._out.print(f"  {line}")
+
+
+def _step_bars(out: Terminal) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    return Progress(
+        *columns,
+        TimeElapsedColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal or out.is_dumb_terminal,
+        # rich must leave both alone: Dagster takes them while a step runs
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+@contextmanager
+def _own_stream(number: int) -> Generator[Terminal]:
+    """Give a console on a copy of standard output (1) or standard error (2)."""
+    stream = sys.stdout if number == 1 else sys.stderr
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-_PROGRESS = re.compile(r" - INFO - .* - (\S+: (?:[\w ]+: )?\d+ of \d+\b.*|\S+: step \d+ of \d+\b.*)$")
+        real = stream.fileno() == number
+    except (OSError, ValueError, AttributeError):
+        real = False
+    if not real:
+        yield on_file(stream)
+        return
+    with os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors=READABLE, buffering=1) as copy:
+        yield on_file(copy)
 
 
 class _BarReport:

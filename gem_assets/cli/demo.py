@@ -2,25 +2,18 @@
 
 import contextlib
 import json
-import os
 import shutil
-import sys
 import time
-from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from gem_assets.cli.console import on_file, progress_report, quiet_stderr
+from gem_assets.cli.console import Terminal, progress_report, run_steps
 from gem_assets.dagster_home import running_server
-from gem_assets.settings import Settings, load_settings
+from gem_assets.settings import load_settings
 
 if TYPE_CHECKING:  # slow to import: each is loaded where it is used, after the first line has been printed
     from gem_assets.demo.landing import DemoSources
-    from gem_assets.run import RunSummary
 
 MARKER = "demo.json"
 LOG = Path("logs", "demo.log")
@@ -35,7 +28,7 @@ class DemoFailedError(RuntimeError):
     """A step of the graph failed; the message names it."""
 
 
-def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Console) -> None:
+def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Terminal) -> None:
     """Run the demo in a folder of its own and print its summary.
 
     Raises
@@ -59,8 +52,10 @@ def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Console) -> None
         out.print("The demo's snapshots are there already; each step keeps what is up to date (--fresh starts over)")
     out.print("Running the asset graph")
     log = settings.dagster_home / LOG
-    with quiet_stderr(log):
-        summary = _run(settings)
+    with run_steps(log) as report:
+        from gem_assets.run import materialize_everything
+
+        summary = materialize_everything(settings, report)
         from gem_assets.cli.summary import print_summary
     print_summary(settings, made, summary, seconds=time.monotonic() - started, log=log, out=out)
     if summary.failed:
@@ -122,46 +117,3 @@ def _record(root: Path, sources: "DemoSources", *, small: bool) -> dict[str, Any
     record = json.loads(json.dumps(record, default=str))
     (root / MARKER).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return record
-
-
-def _run(settings: Settings) -> "RunSummary":
-    with _own_stdout() as out:
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        # rich must leave standard error alone: it goes into the log
-        bars = Progress(
-            *columns,
-            TimeElapsedColumn(),
-            console=out,
-            transient=True,
-            disable=not out.is_terminal,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        with bars:
-            task = bars.add_task("starting", total=None)
-            running: list[tuple[str, float]] = []
-
-            def step(done: int, total: int, what: str) -> None:
-                if running:
-                    name, since = running.pop()
-                    out.print(f"  {name:<36} {time.monotonic() - since:6.1f} s", markup=False)
-                running.append((what, time.monotonic()))
-                bars.update(task, completed=done, total=total, description=what)
-
-            from gem_assets.run import materialize_everything
-
-            return materialize_everything(settings, step)
-
-
-@contextlib.contextmanager
-def _own_stdout() -> Generator[Console]:
-    """Give a console on a copy of standard output: Dagster redirects the original while a step runs."""
-    try:
-        real = sys.stdout.fileno() == 1
-    except (OSError, ValueError):
-        real = False
-    if not real:
-        yield on_file(None)
-        return
-    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as copy:
-        yield on_file(copy)

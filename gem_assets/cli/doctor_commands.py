@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import UPKEEP, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
-@app.command()
+@app.command(rich_help_panel=UPKEEP)
 @friendly
 def doctor(
     repair: Annotated[

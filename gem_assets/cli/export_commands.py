@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import MIXTURES, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, plain_table, print_error, print_json
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gem_assets.lineage.mixtures import Mixture
 
 
-@app.command()
+@app.command(rich_help_panel=MIXTURES)
 @friendly
 def export(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="NAME, NAME@IDENTITY or NAME~N.")],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import EVIDENCE, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json, progress_report
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 AsHtml = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained page.", dir_okay=False)]
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def trace(
     query: Annotated[str, typer.Argument(help="URL, document id, content digest, domain or source.")],
@@ -49,7 +49,7 @@ def trace(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def diff(
     before: Annotated[str, typer.Argument(metavar="BEFORE", help="NAME, NAME@IDENTITY or NAME~N.")],
@@ -82,7 +82,7 @@ def diff(
         print_diff(found, console())
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def lineage(
     asset: Annotated[

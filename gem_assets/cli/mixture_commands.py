@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, print_json, progress_of_log, progress_report, quiet_stderr
+from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app
+from gem_assets.cli.console import console, friendly, print_json, run_steps, summary_line
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
     from gem_assets.run import RunSummary
 
 swarm_app = typer.Typer(help="Proxy runs: train them, or bring those of others.", no_args_is_help=True)
-app.add_typer(swarm_app, name="swarm")
+app.add_typer(swarm_app, name="swarm", rich_help_panel=MIXTURES)
 
 
 _AGGREGATE = re.compile(r'("(?:[^"]|"")*"|[^=",]+)=(.+)', re.DOTALL)
@@ -31,13 +31,13 @@ class MixtureArgumentError(ValueError):
     """A recipe that cannot be confirmed, or a file that cannot be written; the message says what can be asked for."""
 
 
-@app.command("recipes")
+@app.command("recipes", rich_help_panel=MIXTURES)
 @friendly
 def recipes(
     data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    page: Annotated[
-        Path | None, typer.Option("--page", help="Also write the comparison as one self-contained HTML file.")
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Also write a self-contained page.", dir_okay=False)
     ] = None,
 ) -> None:
     """Compare the recipes of a data root: laws, predictions, confirmations, and which one to use."""
@@ -47,10 +47,10 @@ def recipes(
     from gem_assets.settings import load_existing
 
     found = gather_recipes(ArtifactStore(load_existing(data_root).data_root))
-    if page is not None:
+    if html is not None:
         from gem_assets.report.mixture_pages import comparison_page
 
-        page.write_text(comparison_page(found.comparison, found.recipes), encoding="utf-8")
+        html.write_text(comparison_page(found.comparison, found.recipes), encoding="utf-8")
     if as_json:
         content = {
             "recipes": found.comparison.rows,
@@ -64,19 +64,20 @@ def recipes(
     print_recipes(found.comparison, out)
     for name in found.left_out:
         out.print(f"{name} is of another taxonomy and left out; materialize it again")
-    if page is not None:
-        out.print(f"Page  {page}", soft_wrap=True)
+    if html is not None:
+        out.print(f"Page  {html}", soft_wrap=True)
 
 
-@app.command("confirm")
+@app.command("confirm", rich_help_panel=MIXTURES)
 @friendly
 def confirm_recipe(
     strategy: Annotated[str, typer.Argument(help="Learned recipe to put to the test: learned, lexical, regmix ...")],
     data_root: DataRoot = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
     from gem_assets.mixing.heuristics import STRATEGIES
-    from gem_assets.mixing.learned import LEARNED_STRATEGIES
+    from gem_assets.mixing.learned import CLIMB, LAW_STRATEGIES, LEARNED_STRATEGIES
     from gem_assets.mixing.methods.agent_recipe import DATA_MIXING_AGENT
     from gem_assets.mixing.methods.continual_recipes import CRITICAL_RATIO
     from gem_assets.mixing.methods.recipes import END_UPSAMPLING, METHOD_STRATEGIES
@@ -93,15 +94,17 @@ def confirm_recipe(
         elif strategy in STRATEGIES:
             why = f"{strategy} is a rule that nothing was learned for, and has no claim to confirm"
         raise MixtureArgumentError(f"{why}; there are {', '.join(known)}")
-    _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"])
-    recipes(data_root=data_root)
+    if strategy in (*LAW_STRATEGIES, CLIMB, *SEARCH_STRATEGIES):
+        _need_swarm(data_root, strategy)
+    _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"], quiet=as_json)
+    recipes(data_root=data_root, as_json=as_json)
 
 
 @swarm_app.command("run")
 @friendly
-def run_proxies(data_root: DataRoot = None) -> None:
+def run_proxies(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Train the proxies that are missing in the swarm of the current clusters."""
-    _materialize(data_root, ["proxy_swarm"])
+    _materialize(data_root, ["proxy_swarm"], quiet=as_json)
     from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.mixing.grow import describe_swarm
     from gem_assets.settings import load_existing
@@ -109,7 +112,11 @@ def run_proxies(data_root: DataRoot = None) -> None:
     made = ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm")
     if made is None:
         raise MixtureStepError("proxy_swarm ran and left no result; see the run's log")
-    for name, value in describe_swarm(made.path).figures.items():
+    figures = describe_swarm(made.path).figures
+    if as_json:
+        print_json(figures)
+        return
+    for name, value in figures.items():
         console().print(f"{name}: {value}")
 
 
@@ -133,6 +140,7 @@ def import_table(
             help='Domains that must be there, in the order wanted: a,b,c. Quote a name that holds a comma: "a,b",c.',
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read a published swarm (RegMix or Olmix layout), check every row, and write it as one table."""
     from gem_assets.mixing.swarm import import_swarm
@@ -150,6 +158,11 @@ def import_table(
         on_fault=modes[on_fault],
     )
     table.write(out)
+    if as_json:
+        counts = {"runs": len(table.runs), "domains": len(table.domains), "targets": len(table.targets)}
+        faults = {"flagged": [str(f) for f in table.faults], "left_out": [str(f) for f in table.dropped]}
+        print_json({"table": str(out), **counts, **faults})
+        return
     console().print(
         f"{len(table.runs)} runs, {len(table.domains)} domains, {len(table.targets)} targets in {out}",
         soft_wrap=True,
@@ -176,16 +189,27 @@ def _names(text: str, option: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-def _materialize(data_root: Path | None, assets: list[str]) -> None:
+def _need_swarm(data_root: Path | None, strategy: str) -> None:
+    """Refuse at once what would fail at the end of a run."""
+    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.settings import load_existing
+
+    if ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm") is None:
+        raise MixtureStepError(f"{strategy} is learned from a swarm of proxies, and there is none yet: gem swarm run")
+
+
+def _materialize(data_root: Path | None, assets: list[str], *, quiet: bool = False) -> None:
     from gem_assets.run import materialize_everything
     from gem_assets.settings import load_existing
 
     settings = load_existing(data_root)
     log = settings.dagster_home / LOG
-    with progress_report() as report, progress_of_log(log), quiet_stderr(log):
-        summary: RunSummary = materialize_everything(
-            settings, lambda done, total, _: report("Mixtures", done, total), only=assets, also=assets
-        )
+    with run_steps(log, quiet=quiet) as report:
+        summary: RunSummary = materialize_everything(settings, report, only=assets, also=assets)
     if summary.failed:
         step = summary.failed[0]
         raise MixtureStepError(f"{step.asset} failed: {step.error}. The full log is in {log}")
+    if not quiet:
+        console().print(
+            f"{summary_line(len(summary.steps), len(summary.standing), summary.seconds)} The log is in {log}"
+        )

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly, print_json, progress_report, quiet_stderr
+from gem_assets.cli.app import LOOK, UPKEEP, DataRoot, app
+from gem_assets.cli.console import console, friendly, print_json, progress_report, run_steps, summary_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 @friendly
 def plan(
     sources: Annotated[
@@ -40,7 +40,7 @@ def plan(
     print_plan(found, console())
 
 
-@app.command()
+@app.command(rich_help_panel=UPKEEP)
 @friendly
 def refit(data_root: DataRoot = None) -> None:
     """Refit the teacher on all snapshots, anchored on the last one, and everything that follows from it.
@@ -57,8 +57,8 @@ def refit(data_root: DataRoot = None) -> None:
         raise NothingToRefitError(f"nothing has been ingested in {settings.data_root} yet: land a snapshot first")
     before = artifacts.current(TEACHER)
     log = settings.dagster_home / "logs" / "refit.log"
-    with progress_report() as report, quiet_stderr(log):
-        summary = refit_everything(settings, lambda done, total, _: report("Refitting", done, total))
+    with run_steps(log) as report:
+        summary = refit_everything(settings, report)
     for step in summary.failed:
         where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
         out.print(f"{where} failed: {step.error}. The full log is in {log}", soft_wrap=True)
@@ -67,8 +67,7 @@ def refit(data_root: DataRoot = None) -> None:
         _print_refit(artifacts, before, after, out)
     if summary.failed:
         raise typer.Exit(1)
-    steps = f"{len(summary.steps)} step{'s' * (len(summary.steps) != 1)}"
-    out.print(f"{steps} in {summary.seconds:.0f} s; the log is in {log}", soft_wrap=True)
+    out.print(f"{summary_line(len(summary.steps), len(summary.standing), summary.seconds)} The log is in {log}")
 
 
 class NothingToRefitError(RuntimeError):

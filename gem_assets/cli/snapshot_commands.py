@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
-from gem_assets.cli.console import console, friendly
+from gem_assets.cli.app import UPKEEP, AsJson, DataRoot, app
+from gem_assets.cli.console import console, friendly, print_json
 
 
-@app.command()
+@app.command(rich_help_panel=UPKEEP)
 @friendly
 def remove(
     snapshot: Annotated[str, typer.Argument(help="Name of a snapshot that is no longer in the landing folder.")],
@@ -16,6 +16,7 @@ def remove(
     force: Annotated[
         bool, typer.Option("--force", help="Even if another snapshot loses texts that it left to this one.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove a snapshot: its documents leave shards, vectors, labels and every mixture made from now on."""
     from gem_assets.abandoned import cancel_abandoned_runs, work_under_way
@@ -37,6 +38,9 @@ def remove(
                 f"{busy} is under way and may read {snapshot}: wait for it to end, or stop it, then remove the snapshot"
             )
         done = remove_snapshot(StoreResource(root=str(settings.data_root)), snapshot, instance=instance, force=force)
+    if as_json:
+        print_json({"snapshot": snapshot, "documents": done.documents, "rows": done.rows, "read_again": done.borrowers})
+        return
     out = console()
     rows = ", ".join(f"{count:,} rows of {table}" for table, count in done.rows.items()) or "no table rows"
     out.print(f"Removed {snapshot}: {done.documents:,} documents, {rows}", soft_wrap=True)

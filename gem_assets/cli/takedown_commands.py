@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import EVIDENCE, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _FOLLOWING = {
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def takedown(
     items: Annotated[
@@ -94,7 +94,7 @@ def takedown(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def certificate(
     request: Annotated[str | None, typer.Argument(help="Id of a request; all of them by default.")] = None,
@@ -123,7 +123,7 @@ def certificate(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=EVIDENCE)
 @friendly
 def purge(
     request: Annotated[str | None, typer.Argument(help="Id of a request; all of them by default.")] = None,

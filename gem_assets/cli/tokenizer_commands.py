@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import MIXTURES, DataRoot, app
 from gem_assets.cli.console import console, friendly, plain_table, print_json
 
 
-@app.command("tokenizer-mixture")
+@app.command("tokenizer-mixture", rich_help_panel=MIXTURES)
 @friendly
 def tokenizer_mixture(
     tokenizer: Annotated[Path, typer.Argument(help="tokenizer.json of a byte-level BPE.", exists=True, dir_okay=False)],

@@ -1,11 +1,13 @@
 import json
+import re
+import time
 
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from gem_assets.cli import app
-from gem_assets.cli.console import progress_of_log
+from gem_assets.cli.console import run_steps
 
 runner = CliRunner()
 RATIOS = "index,law,code\n0,0.5,0.5\n1,0.25,0.75\n2,0.9,0.3\n"
@@ -123,12 +125,36 @@ def test_a_step_that_fails_is_named_with_its_log(tmp_path):
     assert "Mixtures:" not in result.stdout
 
 
-def test_progress_of_a_run_is_taken_from_its_log(tmp_path, capsys):
+def test_progress_of_a_run_is_taken_from_its_log_and_said_once(tmp_path, capsys):
     log = tmp_path / "logs" / "run.log"
-    with progress_of_log(log, every_s=0.01), log.open("a") as lines:
+    with run_steps(log, every_s=0.01) as report, log.open("a") as lines:
+        report(0, 1, "proxy_swarm")
         lines.write("2026 - dagster - INFO - job - 1 - proxy_swarm - proxy_swarm: 3 of 14 proxies, about 9 s left\n")
+        lines.write("2026 - dagster - INFO - job - 1 - proxy_swarm - swarm: 3 of 14, 2 a second, 9 s left\n")
         lines.write("2026 - dagster - DEBUG - job - 1 - proxy_swarm - STEP_START - Started execution of step\n")
-    assert capsys.readouterr().out == "  proxy_swarm: 3 of 14 proxies, about 9 s left\n"
+        lines.flush()
+        time.sleep(0.1)
+        report(1, 1, "done")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "  proxy_swarm: 3 of 14 proxies, about 9 s left"
+    assert re.fullmatch(r"  proxy_swarm +\d+\.\d s", said[1])
+    assert len(said) == 2
+
+
+def test_a_long_step_is_never_silent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("gem_assets.cli.console._SILENCE_S", 0.02)
+    with run_steps(tmp_path / "run.log", every_s=0.01) as report:
+        report(0, 1, "recipe_confirmation/lexical")
+        time.sleep(0.2)
+    assert "recipe_confirmation/lexical: running for 0 s" in capsys.readouterr().out
+
+
+def test_a_learned_recipe_without_a_swarm_names_the_command_before_it_runs(tmp_path):
+    (tmp_path / "landing").mkdir()
+    result = runner.invoke(app, ["confirm", "regmix", "--data-root", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "there is none yet: gem swarm run" in result.stderr
+    assert not (tmp_path / "dagster").exists()
 
 
 def test_recipes_stand_side_by_side(tmp_path):
@@ -140,7 +166,7 @@ def test_recipes_stand_side_by_side(tmp_path):
         with store.write(f"recipes/{recipe.strategy}", recipe.identity) as draft:
             recipe.write(draft.path / "recipe.json")
     page = tmp_path / "page.html"
-    told = runner.invoke(app, ["recipes", "--data-root", str(tmp_path), "--page", str(page)])
+    told = runner.invoke(app, ["recipes", "--data-root", str(tmp_path), "--html", str(page)])
     assert told.exit_code == 0, told.stderr
     assert "Use proportional" in told.stdout
     assert "learned" in told.stdout

@@ -155,20 +155,13 @@ def test_on_a_terminal_noise_does_not_break_the_bars(tmp_path: Path):
     program = """
 import sys, time
 from pathlib import Path
-from gem_assets import run
-from gem_assets.cli import demo
-from gem_assets.cli.console import quiet_stderr
-from gem_assets.settings import load_settings
-def materialize(settings, progress):
+from gem_assets.cli.console import run_steps
+with run_steps(Path("demo.log")) as progress:
     progress(0, 2, "raw_shards [2026-01]")
     sys.stderr.write("dagster - DEBUG - noise\\n")
     print("printed by a library")
     time.sleep(0.3)
     progress(1, 2, "student_model")
-    return run.RunSummary((), 1.0)
-run.materialize_everything = materialize
-with quiet_stderr(Path("demo.log")):
-    demo._run(load_settings("."))
 """
     main, terminal = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
