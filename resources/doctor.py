@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.embedding.config import LEFT_OUT_NAME
 from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places
 from gem_assets.lineage.artifacts import Artifact, Entry
 from gem_assets.lineage.blocklist import BLOCKLIST_NAME, BlocklistError
@@ -407,6 +408,9 @@ def _coverage(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
             try:
                 for batch in tables.scan(made.manifest.lance[0].table, columns=["doc_id"], snapshot=snapshot):
                     running.update(batch)
+                if (left_out := made.path / LEFT_OUT_NAME).is_file():
+                    for batch in pq.read_table(left_out, columns=["doc_id"]).to_batches():
+                        running.update(batch)
             except (ValueError, OSError, LookupError):
                 continue  # said by the comparison of rows and manifests
             if running.rows != expected[0] or (running.rows and running.hexdigest() != expected[1]):

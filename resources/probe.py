@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 
@@ -33,6 +33,8 @@ class _Asked(Exception):  # noqa: N818  it is no error: it carries the answer ou
 
 class ProbeStore(StoreResource):
     """A store that ends the run of an asset where it would begin to compute, and writes nothing."""
+
+    only_asks: ClassVar[bool] = True
 
     def looked_up(self, stage: object) -> None:
         """Carry the stage out."""

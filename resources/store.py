@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 import pyarrow as pa
@@ -50,6 +50,9 @@ class StoreResource(dg.ConfigurableResource):
     ``root`` is an absolute folder, or a URL for artifacts and tables on object storage; landing, scratch and cache
     always lie on a local disk.
     """
+
+    only_asks: ClassVar[bool] = False
+    """Whether assets are only asked what they would make, so that nothing must be fetched."""
 
     root: str
 

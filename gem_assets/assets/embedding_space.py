@@ -1,10 +1,16 @@
 """``embedding_space``: the fitted text-to-vector map."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
 from gem_assets.embedding.config import CODE_VERSION
+from gem_assets.lineage.manifest import InputRef
 from resources import SettingsResource, Stage, StoreResource
+
+if TYPE_CHECKING:
+    from gem_assets.embedding.config import EmbeddingConfig
 
 
 @dg.asset(
@@ -25,12 +31,13 @@ def embedding_space(
 
     conf = settings.load().embedding
     inputs = store.inputs("raw_shards")
+    encoder = encoder_input(store, conf)
     stage = Stage(
         store,
         "embedding_space",
         config=conf,
         code_version=CODE_VERSION,
-        inputs=inputs,
+        inputs=[*inputs, *encoder],
         libraries=("numpy", "scipy", "scikit-learn", "numba"),
         seed=conf.seed,
     )
@@ -49,3 +56,20 @@ def embedding_space(
             "snapshots": len(inputs),
         }
     )
+
+
+def encoder_input(store: StoreResource, conf: "EmbeddingConfig") -> list[InputRef]:
+    """Pin a trained encoder by its content: one that was replaced under its name is another one.
+
+    Where it is no longer on this machine, the one that the space in force was made from is taken for the same: the
+    space holds a copy.
+    """
+    if conf.method != "sentence-transformers":
+        return []
+    from gem_assets.embedding.encoder_files import encoder_version
+
+    version = encoder_version(conf, store.cache("encoders"), fetch=not store.only_asks)
+    if version is not None:
+        return [InputRef(asset="encoder", data_version=version)]
+    current = store.artifacts.current("embedding_space")
+    return [ref for ref in current.manifest.inputs if ref.asset == "encoder"] if current is not None else []

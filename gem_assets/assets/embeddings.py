@@ -4,8 +4,8 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
-from gem_assets.embedding.config import CODE_VERSION
-from resources import EngineResource, Stage, StoreResource
+from gem_assets.embedding.config import CODE_VERSION, LEFT_OUT_NAME
+from resources import EngineResource, SettingsResource, Stage, StoreResource
 
 
 @dg.asset(
@@ -18,10 +18,15 @@ from resources import EngineResource, Stage, StoreResource
     code_version=CODE_VERSION,
     pool="lance_embeddings",
     description="Unit vectors of one snapshot, encoded shard by shard and committed to LanceDB in one atomic "
-    "replacement of the snapshot. The table is named after the embedding space, so spaces never mix.",
+    "replacement of the snapshot. The table is named after the embedding space, so spaces never mix. Documents "
+    "for which the encoder gives no finite direction are left out and named in `left_out.parquet`.",
 )
-def embeddings(context: dg.AssetExecutionContext, store: StoreResource, engine: EngineResource) -> dg.MaterializeResult:
-    from gem_assets.embedding.encode import encode_shards, vector_schema
+def embeddings(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    import pyarrow.parquet as pq
+
+    from gem_assets.embedding.encode import encode_shards, left_out_documents, vector_schema
     from gem_assets.scratch import read_scratch
 
     snapshot = context.partition_key
@@ -42,15 +47,21 @@ def embeddings(context: dg.AssetExecutionContext, store: StoreResource, engine: 
             files = encode_shards(
                 store.shards([shards])[snapshot], store.artifact(space).path, scratch, engine.shard_map
             )
+            documents = store.artifact(shards).manifest.counts["kept"]
+            left_out = left_out_documents(files, documents, settings.load().embedding.most_without_vector)
             rows = read_scratch(files, vector_schema(dimension))
             commit = store.tables.replace_snapshot(table, rows, snapshot, allow_empty=True)
             draft.lance = [commit.ref]
             draft.counts = {"documents": commit.rows, "dimension": dimension}
+            if left_out.num_rows:
+                pq.write_table(left_out, draft.path / LEFT_OUT_NAME)
+                draft.counts["without_vector"] = left_out.num_rows
     counts = stage.artifact.manifest.counts
     return stage.result(
         {
             "dagster/row_count": counts["documents"],
             "dimension": counts["dimension"],
+            "documents_without_vector": counts.get("without_vector", 0),
             "table": table,
             "table_version": stage.artifact.manifest.lance[0].version,
         }

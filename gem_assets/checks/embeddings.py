@@ -11,7 +11,7 @@ from resources import StoreResource
     asset="embeddings",
     partitions_def=snapshots,
     blocking=True,
-    description="Every document has exactly one vector, finite and of unit length.",
+    description="Every document has exactly one vector, finite and of unit length; or is named as left out.",
 )
 def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe
@@ -25,18 +25,19 @@ def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResourc
     scan = store.table_scan([vectors])(["doc_id", "vector"])
     frame = vector_frame(thinned(scan, documents, VALIDATED_ROWS))
     held = store.tables.count(str(vectors.lance_table), version=vectors.lance_version, snapshot=snapshot)
-    frame["rows_missing"] = documents - held
+    without = store.artifact(vectors).manifest.counts.get("without_vector", 0)
+    frame["rows_missing"] = documents - held - without
     return validate_frame(
         frame,
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=min(documents, 1)),
+            gxe.ExpectTableRowCountToBeBetween(min_value=min(documents - without, 1)),
             gxe.ExpectColumnValuesToBeInSet(column="rows_missing", value_set=[0]),
             gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
             gxe.ExpectColumnValuesToBeBetween(column="norm", min_value=0.999, max_value=1.001),
             gxe.ExpectColumnValuesToBeInSet(column="finite", value_set=[True]),
         ],
         "embeddings",
-        {"documents": documents},
+        {"documents": documents, "without_vector": without},
     )
 
 

@@ -5,6 +5,8 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CODE_VERSION = "1"
+LEFT_OUT_NAME = "left_out.parquet"
+"""Documents of a snapshot that have no vector, in the artifact of their embeddings."""
 
 
 class EmbeddingConfig(BaseModel):
@@ -79,6 +81,14 @@ class EmbeddingConfig(BaseModel):
     )
     device: str | None = Field(
         default=None, description="sentence-transformers: torch device; null takes a GPU when there"
+    )
+    most_without_vector: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        exclude=True,
+        description="sentence-transformers: largest share of a snapshot's documents that are left out because the "
+        "encoder gives vectors that are not finite for them; beyond it the snapshot fails",
     )
     seed: int = Field(default=0, ge=0, description="seed of the randomised SVD and of the fit sample")
 

@@ -31,7 +31,10 @@ class Embedder(Protocol):
         ...
 
     def transform(self, texts: Texts) -> NDArray[np.float32]:
-        """Unit rows, shape (n, dimension), in the order of the texts; nulls read as empty."""
+        """Unit rows, shape (n, dimension), in the order of the texts; nulls read as empty.
+
+        A trained encoder may fail on a text: its row is NaN or zero then; see :func:`has_direction`.
+        """
         ...
 
     def save(self, directory: Path) -> None:
@@ -53,6 +56,11 @@ class Embedded:
 
     vectors: NDArray[np.float32]
     unknown: NDArray[np.bool_]
+
+
+def has_direction(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell which rows (n, d) of :meth:`Embedder.transform` are unit vectors, and neither NaN nor zero; shape (n,)."""
+    return np.logical_and(np.isfinite(vectors).all(axis=1), vectors.any(axis=1))
 
 
 def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Embedder:

@@ -64,7 +64,10 @@ class SentenceEmbedder:
         return cls(config, model)
 
     def transform(self, texts: Texts) -> NDArray[np.float32]:
-        """Unit rows, shape (n, dimension); nulls read as empty."""
+        """Unit rows, shape (n, dimension); nulls read as empty.
+
+        The row is NaN where the encoder gives a component that is not finite, and zero where it gives zeros.
+        """
         chunked = as_large_strings(texts)
         out = np.empty((len(chunked), self.dimension), np.float32)
         for lo in range(0, len(chunked), _WINDOW):
@@ -82,9 +85,11 @@ class SentenceEmbedder:
                         show_progress_bar=False,
                     )
                 out[lo + np.array(batch)] = vectors.float().cpu().numpy()
-        norms = np.linalg.norm(out, axis=1, keepdims=True)
-        out /= np.maximum(norms, np.float32(1e-30))
-        out[norms[:, 0] == 0] = np.eye(1, self.dimension, dtype=np.float32)[0]
+        # in double precision: the square of a large component is not finite in single
+        norms = np.sqrt(np.einsum("ij,ij->i", out, out, dtype=np.float64))
+        failed = ~np.isfinite(norms)
+        out /= np.where(failed | (norms == 0), 1, norms)[:, None].astype(np.float32)
+        out[failed] = np.nan
         return out
 
     def save(self, directory: Path) -> None:

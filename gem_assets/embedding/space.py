@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import fit_embedder
+from gem_assets.embedding.embedder import fit_embedder, has_direction
 from gem_assets.sampling import sample_documents
 
 REPORT_NAME = "report.json"
@@ -62,7 +62,7 @@ def fit_space(
     Raises
     ------
     ValueError
-        When there is no document to fit on.
+        When there is no document to fit on, or the encoder fails on every one of them.
     """
     sample = sample_documents(shards, config.fit_documents, seed=config.seed, columns=["text"])
     if sample.num_rows == 0:
@@ -70,7 +70,13 @@ def fit_space(
     texts = sample.column("text")
     embedder = fit_embedder(texts, config, progress)
     probe = embedder.transform(texts.slice(0, PROBE_ROWS))
+    probe = probe[has_direction(probe)]
     n = len(probe)
+    if n == 0:
+        raise ValueError(
+            "the encoder gives no usable vector for any document of the sample: they are NaN, infinite or zero; "
+            "choose another one (embedding.model)"
+        )
     # (|Σx|² − n) / (n² − n) is the mean over pairs i ≠ j of x_i·x_j for unit rows
     mean_cosine = float((np.square(probe.sum(axis=0, dtype=np.float64)).sum() - n) / max(n * n - n, 1))
     embedder.save(out)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gem_assets.embedding.embedder import Embedder
+from gem_assets.embedding.embedder import Embedder, has_direction
 from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.student.labeller import StudentPrediction
 
@@ -83,7 +83,15 @@ def escalate(
     mask[rows] = True
     if len(rows) == 0:
         return Escalated(prediction, mask, 0)
-    teacher = np.asarray(predict(embedder.transform(chunked.take(pa.array(rows))))).astype(np.int16)
+    vectors = embedder.transform(chunked.take(pa.array(rows)))
+    usable = has_direction(vectors)
+    if not usable.all():
+        # the teacher knows nothing of a text without a direction: the student's label stays
+        mask[rows[~usable]] = False
+        vectors, rows = vectors[usable], rows[usable]
+    if len(rows) == 0:
+        return Escalated(prediction, mask, 0)
+    teacher = np.asarray(predict(vectors)).astype(np.int16)
     cluster, confidence = prediction.cluster.copy(), prediction.confidence.copy()
     margins = prediction.margin.copy()
     changed = int((teacher != cluster[rows]).sum())
