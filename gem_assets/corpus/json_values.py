@@ -16,6 +16,8 @@ from gem_assets.corpus.records import Damaged
 from gem_assets.corpus.streams import ByteStream
 
 _READ: Final = 1 << 18
+_FIRST_TRY: Final = 1 << 14
+_DEEP: Final = 500
 _BETWEEN: Final = re.compile(r"[\s,\ufeff]*+")
 _BEGINNING: Final = re.compile(r'\{\s*+"(?:[^"\\]|\\.)*+"')
 # an error this close to the end of the buffer may be a token that the buffer cuts
@@ -99,8 +101,8 @@ def read_values(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:
             reader.skip()
             in_array = False
             continue
-        beginning = reader.beginning() if sign == "{" else None
-        opening = opening or beginning
+        if sign == "{" and opening is None:
+            opening = reader.beginning()
         if sign != "{" and opening is None:
             yield Row(number, 0, damage=Damaged("json_shape", _what(sign, in_array=in_array)))
             return
@@ -180,27 +182,33 @@ class _Values:
 
     def decode(self) -> tuple[Any, int, Damaged | None]:
         """Return the value here, its bytes, and what is wrong with it; go behind it if nothing is."""
+        size = _FIRST_TRY
         while True:
-            held = len(self._text) - self._at
+            # an error counts the lines before it, so its text must not be much longer than the value
+            text = self._text[self._at : self._at + size]
+            whole = self.ended and self._at + size >= len(self._text)
             try:
-                value, end = self._decoder.raw_decode(self._text, self._at)
-                raw = self._text[self._at : end].encode("utf-8")
+                value, end = self._decoder.raw_decode(text)
+                raw = text[:end].encode("utf-8")
             except UnicodeEncodeError:
                 return None, 0, Damaged("invalid_utf8", "bytes that are not UTF-8 in a row")
             except json.JSONDecodeError as error:
-                cut = error.msg.startswith("Unterminated") or error.pos >= len(self._text) - _LONGEST_TOKEN
-                if not cut:
-                    return None, 0, Damaged("damaged_json", f"JSONDecodeError at character {error.pos - self._at}")
-                if self.ended:
-                    return None, held, Damaged("truncated_json", "the file ends inside a row")
-                if held > self._limit:
-                    return None, held, Damaged("too_large", f"a row above max_record_bytes, which is {self._limit}")
-                self._grow(held)
+                if not error.msg.startswith("Unterminated") and error.pos < len(text) - _LONGEST_TOKEN:
+                    return None, 0, Damaged("damaged_json", f"JSONDecodeError at character {error.pos}")
+                if whole:
+                    return None, len(text), Damaged("truncated_json", "the file ends inside a row")
+                if len(text) > self._limit:
+                    return None, len(text), Damaged("too_large", f"above max_record_bytes, which is {self._limit}")
+                size *= 4
+                if not self.ended and self._at + size > len(self._text):
+                    self._grow(size)
                 continue
             except (ValueError, RecursionError) as error:
+                # what is nested too deep is that many characters long at least, and no row begins inside it
+                self._at += _DEEP if isinstance(error, RecursionError) else 0
                 return None, 0, Damaged("damaged_json", type(error).__name__)
             # a row that is not taken is looked behind from its last character
-            self._at = end - 1 if len(raw) > self._limit else end
+            self._at += end - 1 if len(raw) > self._limit else end
             if len(raw) > self._limit:
                 detail = f"{len(raw)} bytes, max_record_bytes is {self._limit}"
                 return None, len(raw), Damaged("too_large", detail)

@@ -53,13 +53,14 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
 
 
 def _first_lines(stream: ByteStream, config: CorpusConfig) -> bytes:
-    head = read_up_to(stream, BLOCK)
-    while b"\n" not in head and stream.resume():
-        head = read_up_to(stream, BLOCK)
+    blocks = [read_up_to(stream, BLOCK)]
     # one long line says nothing before its end
-    while b"\n" not in head and len(head) < config.max_record_bytes and (more := stream.read(BLOCK)):
-        head += more
-    return head.removeprefix(_BOM)
+    while b"\n" not in blocks[-1] and BLOCK * len(blocks) < config.max_record_bytes:
+        block = read_up_to(stream, BLOCK)
+        if not block and not stream.resume():
+            break
+        blocks.append(block)
+    return b"".join(blocks).removeprefix(_BOM)
 
 
 def _lines(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gem_assets.corpus import json_values
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.records import Quarantined
 from tests.corpus.making import documents, items, jsonl, prose, quarantined
