@@ -151,6 +151,44 @@ def test_the_last_of_two_equal_keys_counts_as_everywhere(tmp_path):
     assert row.text == "second"
 
 
+COSTLY = {
+    "damaged rows": b'{"a":1 x',
+    "damaged rows in an array": b'{"a":1 x},',
+    "strings that end nowhere": b'{"a":"x{"a":"',
+    "nesting without end": b'{"a":' * 2000 + b"\n",
+    "commas": b",",
+    "brackets": b"[",
+}
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+def test_the_decoder_is_asked_in_proportion_to_the_bytes(tmp_path, monkeypatch, kind):
+    read = 0
+
+    class Counting(json.JSONDecoder):
+        def raw_decode(self, s, idx=0):
+            nonlocal read
+            try:
+                value, end = super().raw_decode(s, idx)
+            except json.JSONDecodeError as error:
+                read += error.pos
+                raise
+            except RecursionError:
+                read += 5000
+                raise
+            read += end
+            return value, end
+
+    monkeypatch.setattr(json_values.json, "JSONDecoder", Counting)
+    asked = []
+    for n in (50_000, 200_000):
+        read = 0
+        found(tmp_path, b'[{"a":1},' + COSTLY[kind] * (n // len(COSTLY[kind])))
+        asked.append(read)
+    assert asked[1] <= 5 * asked[0] + 10_000
+    assert asked[1] <= 30 * 200_000
+
+
 @given(
     st.binary(max_size=300), st.sampled_from([b"[", b"{", b'[{"text"', b'{"text": "', b"[\n{", b"\xef\xbb\xbf[", b""])
 )
