@@ -118,15 +118,16 @@ def _between_dollars(tex: str, *, display: bool) -> str:
     return f"{mark}{tex.strip()}{mark}"
 
 
+_DEEP: Final = 100
 _BETWEEN: Final = {"msup": "^", "msub": "_", "mfrac": "/", "munder": "_", "mover": "^"}
 
 
-def _glyphs(node: ElementNode) -> str:
-    if node.type != ELEMENT:
+def _glyphs(node: ElementNode, depth: int = 0) -> str:
+    if node.type != ELEMENT or depth == _DEEP:
         return "".join((node.text or "").split())
     if node.tag in ("annotation", "annotation-xml"):
         return ""
-    parts = [part for child in _children(node) if (part := _glyphs(child))]
+    parts = [part for child in _children(node) if (part := _glyphs(child, depth + 1))]
     if node.tag in ("msubsup", "munderover") and len(parts) == 3:
         return f"{parts[0]}_{parts[1]}^{parts[2]}"
     if node.tag in ("mtr", "mtext"):

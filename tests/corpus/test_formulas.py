@@ -100,3 +100,7 @@ def test_code_beside_a_formula_keeps_its_lines():
     )
     assert "def f():\n    return  1\n\n    # end" in text
     assert "Call f()." in text
+
+
+def test_deep_formulas_keep_their_text():
+    assert "x" in line_with("<math>" + "<mrow>" * 400 + "<mi>x</mi>" + "</mrow>" * 400 + "</math>")

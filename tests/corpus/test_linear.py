@@ -1,0 +1,74 @@
+"""What a text costs grows with its length, whatever it is made of."""
+
+import time
+
+import pytest
+
+from gem_assets.corpus.charsets import decode_bytes
+from gem_assets.corpus.formulas import plain_formulas
+from gem_assets.corpus.html import nesting_depth
+from gem_assets.corpus.text import clean_text, content_digest
+from gem_assets.corpus.tokens import estimate_tokens
+from gem_assets.corpus.words import find_words
+
+SEEDS = {
+    "marks": "\u0301\u0327",
+    "marks of one class": "\u0301",
+    "letters with many marks": "z" + "\u0301\u0316\u0334" * 20,
+    "jamo": "\u1100\u1161\u11a8",
+    "joiners": "\U0001f468\u200d",
+    "blanks": " ",
+    "lines": "\n",
+    "next lines": "\x85",
+    "one word": "x",
+    "digits": "1",
+    "controls": "\x92",
+    "bytes of UTF-8": "\xe2\x80",
+    "HZ": "~{",
+    "UTF-7": "+A",
+    "escapes": "\x1b$B\x1b(",
+    "tags": "<",
+    "comments": "<!--",
+    "meta": "<meta charset",
+    "declarations": '<?xml encoding="',
+    "quotes": '<a href="',
+    "depth": "<div></b>",
+    "formatting": "<b><i></b>",
+    "formulas": "<math>",
+    "ruby": "<ruby>a<rt>",
+}
+
+
+def _decode(text: str) -> object:
+    data = text.encode()
+    return [
+        decode_bytes(raw, label, is_html=True)
+        for raw in (data, data + b"\xff\xfe\xe9")
+        for label in (None, "hz", "utf-7")
+    ]
+
+
+STAGES = {
+    "clean": clean_text,
+    "digest": content_digest,
+    "words": find_words,
+    "tokens": estimate_tokens,
+    "decode": _decode,
+    "depth": nesting_depth,
+    "formulas": plain_formulas,
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("kind", SEEDS)
+def test_eight_times_the_text_costs_no_more_than_a_quarter_of_its_square(stage, kind):
+    seed = SEEDS[kind]
+    small, large = seed * (5_000 // len(seed)), seed * (40_000 // len(seed))
+    STAGES[stage](small)
+    costs: list[float] = []
+    for text in (small, large):
+        started = time.process_time()
+        STAGES[stage](text)
+        costs.append(time.process_time() - started)
+    # linear is 8, quadratic 64; what takes no time at all is not measured
+    assert costs[1] < 16 * costs[0] + 0.1
