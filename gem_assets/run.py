@@ -7,10 +7,14 @@ it is making is waited for and not made twice. A failure holds what needs it and
 
 import difflib
 import os
+import shutil
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -218,6 +222,24 @@ def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
             close = difflib.get_close_matches(name, sorted(known), 5)
             meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
             raise UnknownAssetError(f"there is no asset {name!r}; {meant}")
+
+
+@contextmanager
+def open_history(settings: Settings) -> Generator[dg.DagsterInstance]:
+    """Open the Dagster instance of a data root to look at it; of one that cannot be written, a copy that goes away."""
+    home = settings.dagster_home
+    if not home.is_dir() or os.access(home, os.W_OK):
+        with open_instance(settings) as instance:
+            yield instance
+        return
+    with tempfile.TemporaryDirectory(prefix="gem-history-") as folder:
+        copy = settings.model_copy(update={"data_root": Path(folder)})
+        left_out = shutil.ignore_patterns("logs", "storage", "processes", "*.lock")
+        shutil.copytree(home, copy.dagster_home, ignore=left_out, copy_function=shutil.copyfile)
+        for path in (copy.dagster_home, *copy.dagster_home.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)  # a copied folder is as closed as the one it is a copy of
+        with open_instance(copy) as instance:
+            yield instance
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

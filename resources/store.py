@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.blocklist import Blocklist
-from gem_assets.lineage.durable import locked_folder, make_dirs
+from gem_assets.lineage.durable import local_folder, locked_folder, make_dirs
 from gem_assets.lineage.manifest import InputRef, check_partition, stage_name
 from gem_assets.plan import Reason
 from gem_assets.spill import Spill
@@ -242,8 +242,12 @@ class StoreResource(dg.ConfigurableResource):
         )
 
     def _local(self, *parts: str) -> Path:
-        base = Path(tempfile.gettempdir()) / "gem-assets" if "://" in self.root else Path(self.root)
-        folder = base.joinpath(*parts)
+        remote = "://" in self.root
+        folder = (
+            Path(tempfile.gettempdir()).joinpath("gem-assets", *parts)
+            if remote
+            else local_folder(Path(self.root), *parts)
+        )
         make_dirs(folder)
         return folder
 

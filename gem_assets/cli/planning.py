@@ -14,7 +14,7 @@ from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.manifest import stage_name
 from gem_assets.plan import Plan, Rate, Task, work_of
 from gem_assets.reconcile import MOVING, Item
-from gem_assets.run import open_instance
+from gem_assets.run import open_history
 from gem_assets.settings import Settings
 from resources.run_records import observations
 
@@ -151,7 +151,7 @@ def make_plan(
         hypothetical[validate_snapshot_name(snapshot)] = _bytes_of(sources, snapshot, settings)
     elif sources:
         raise NothingToPlanError("files are given without the snapshot that they would be: add --snapshot NAME")
-    with open_instance(settings) as instance:
+    with open_history(settings) as instance:
         return Survey(settings, instance).run(hypothetical, progress)
 
 

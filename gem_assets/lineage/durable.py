@@ -8,10 +8,12 @@ the new one.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import shutil
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Generator
@@ -93,6 +95,28 @@ def make_dirs(path: Path) -> None:
         folder.mkdir(exist_ok=True)
     for created in reversed(missing):
         fsync_dir(created.parent)
+
+
+def local_folder(data_root: Path, *parts: str) -> Path:
+    """Return a folder for caches and scratch: below the data root, or where that cannot be written, of this user's own.
+
+    A copy that may only be read answers questions all the same; what it remembers lies below ``$XDG_CACHE_HOME``
+    (``~/.cache``), or below the temporary folder where that cannot be written either.
+    """
+    wanted = data_root.joinpath(*parts)
+    nearest = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+    if os.access(nearest, os.W_OK | os.X_OK):
+        return wanted
+    mark = hashlib.sha256(os.fsencode(data_root)).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gem-assets"
+    with contextlib.suppress(OSError):
+        home.mkdir(parents=True, exist_ok=True)
+    if not os.access(home, os.W_OK | os.X_OK):
+        home = Path(tempfile.gettempdir()) / f"gem-assets-{os.getuid()}"
+        home.mkdir(mode=0o700, exist_ok=True)
+        if home.lstat().st_uid != os.getuid() or home.is_symlink():
+            raise PermissionError(errno.EPERM, "belongs to another user, so nothing of it is believed", str(home))
+    return home.joinpath(mark, *parts)
 
 
 @contextlib.contextmanager

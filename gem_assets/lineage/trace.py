@@ -26,6 +26,7 @@ from gem_assets.corpus.addresses import canonical_page, canonical_url
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.certificate import CERTIFICATES, read_certificate
 from gem_assets.lineage.certificate import Place as CertifiedPlace
+from gem_assets.lineage.durable import local_folder
 from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
 from gem_assets.lineage.purged import Purges
 from gem_assets.lineage.trace_answer import (
@@ -393,5 +394,5 @@ def _weight(order: Artifact, dup_count: int) -> float:
 
 
 def trace_index_folder(data_root: Path) -> Path:
-    """Return where a data root keeps its sorted files."""
-    return data_root / "cache" / "trace"
+    """Return where the sorted files of a data root are kept."""
+    return local_folder(data_root, "cache", "trace")
