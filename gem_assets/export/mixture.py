@@ -4,6 +4,8 @@ Labels and texts are joined by document id in DuckDB, which spills; each text is
 is whole: an export that is killed leaves none. Every export is put on record (``records``), wherever it is written.
 """
 
+import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ READS_AN_ORDER: Trainer = "nanochat"
 _DRAFT = ".export-"
 _LABEL_COLUMNS = ("doc_id", "cluster")
 _ROWS = 2048
+_SHOWN_BIAS = 5
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def export_mixture(
             out.rmdir()
         filled.rename(out)
     return MixtureExport(
-        report, out, order, tuple(_not_expressed(options, order)), tuple(_counted(mixture, order, tokenizer))
+        report, out, order, tuple(_not_expressed(options, order)), tuple(_counted(mixture, order, tokenizer, report))
     )
 
 
@@ -211,7 +214,7 @@ def _not_expressed(options: OrderingConfig, order: Artifact | None) -> Iterator[
         yield "metadata prefix: documents are written without it"
 
 
-def _counted(mixture: Mixture, order: Artifact | None, tokenizer: Path | None) -> Iterator[str]:
+def _counted(mixture: Mixture, order: Artifact | None, tokenizer: Path | None, report: ExportReport) -> Iterator[str]:
     counted = mixture.recipe.tokenizer
     if tokenizer is None or Path(counted).name == tokenizer.name:
         return
@@ -219,8 +222,16 @@ def _counted(mixture: Mixture, order: Artifact | None, tokenizer: Path | None) -
         f"the recipe's budget and epochs are counted with {counted!r}, this export with {tokenizer.name}; set "
         "corpus.tokenizer to it to have one count"
     )
-    if order is not None:
-        yield (
-            f"the order was drawn by counts of {counted!r}, so its shares by {tokenizer.name} are what they are; "
-            "--no-order draws anew by the latter"
-        )
+    if order is None:
+        return
+    used = [one for one in report.clusters if one.target_share > 0]
+    bias = sorted(((one.implied_share / one.target_share - 1, one.cluster) for one in used), key=lambda b: -abs(b[0]))
+    shown = ", ".join(f"{mixture.cluster_names.get(c, f'cluster {c}')} {part:+.1%}" for part, c in bias[:_SHOWN_BIAS])
+    path = shlex.quote(str(tokenizer.absolute()))
+    yield (
+        f"the order was drawn by counts of {counted!r}, so its shares by {tokenizer.name} are off by cluster: {shown}. "
+        f"To draw one by {tokenizer.name} for this export: gem export {mixture.name} --to {report.trainer} --tokenizer "
+        f"{path} --no-order. To have the training order itself drawn by it: set tokenizer = "
+        f"{json.dumps(str(tokenizer.absolute()))} under [corpus] in gem.toml; the daemon then makes everything "
+        "from the shards on again"
+    )

@@ -116,3 +116,21 @@ def test_an_old_version_is_exported_with_its_own_labels(made: HandMadeRoot, tmp_
         for spec in ("balanced~1", "balanced")
     ]  # fmt: skip
     assert clusters == [{0, 1, 2}, {0}]
+
+
+def test_an_order_drawn_by_another_count_says_the_bias_by_cluster_and_the_command_that_has_none(
+    made: HandMadeRoot, mixture: Mixture, tmp_path: Path
+) -> None:
+    tokenizer = word_tokenizer(tmp_path / "my words.json")
+    by_order = export_mixture(
+        made.store, mixture, made.scan, "nanochat", tmp_path / "a", tokenizer=tokenizer, config=CONFIG
+    )
+    note = by_order.notes[-1]
+    assert f"gem export balanced --to nanochat --tokenizer '{tokenizer}' --no-order" in note
+    worst = max(by_order.report.clusters, key=lambda c: abs(c.implied_share / c.target_share - 1))
+    assert f"off by cluster: topic {worst.cluster} {worst.implied_share / worst.target_share - 1:+.1%}" in note
+    anew = export_mixture(
+        made.store, mixture, made.scan, "nanochat", tmp_path / "b", tokenizer=tokenizer, config=CONFIG, use_order=False
+    )
+    assert anew.report.within_tolerance
+    assert not any("--no-order" in line for line in anew.notes)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gem_assets.lineage.trace_index import SortedFile, host_key
+from gem_assets.lineage.identity import file_digest
+from gem_assets.lineage.trace_index import DIGEST, SortedFile, TraceIndex, host_key
 from tests.lineage.conftest import World
 
 # the fourth is too long for the bounds in a footer
@@ -67,3 +68,19 @@ def test_the_cache_may_be_deleted_and_reads_tables_only_to_fill_itself(world: Wo
     assert asked == [labels.identity] * 2
     assert again.find(before[0]["doc_id"]).to_pylist() == before
     assert [p.name for p in again.path.parent.parent.iterdir()] == [labels.identity[:32]]
+
+
+def test_a_thinned_index_is_made_again_and_one_whose_digest_was_made_to_fit_is_found(world: World, caplog):
+    order = world.made.current("training_order/balanced")
+    sound = world.index.positions(order)
+    rows, path = pq.read_table(sound.path), sound.path
+    for fitting in (False, True):
+        pq.write_table(rows.slice(5), path)
+        if fitting:
+            (path.parent / DIGEST).write_text(f"{file_digest(path)}  {path.name}\n")
+            assert list(world.index.differing(world.made.store)) == [path.parent]
+        else:
+            fresh = TraceIndex(world.index.folder, world.made.scan)
+            assert fresh.positions(order).rows == len(rows)
+            assert "is not what was written" in caplog.text
+            assert list(fresh.differing(world.made.store)) == []

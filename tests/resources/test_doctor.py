@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from pathlib import Path
 
 import lance
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gem_assets.lineage.durable import locked_folder
 from resources import Stage, StoreResource
 from resources.doctor import examine, repair
 from resources.lance_files import manifests
@@ -230,6 +232,44 @@ def test_what_killed_runs_left_is_found_and_removed_and_what_is_in_use_is_not(st
         assert living.exists()
     assert not any(path.exists() for path in [*left, orphan])
     assert kinds(store) == []
+
+
+def test_leftovers_of_killed_exports_audits_and_caches_are_named_and_removed(store):
+    root = Path(store.root)
+    left = [
+        root / "exports" / ".export-dead",
+        root / "exports" / ".purged-dead",
+        root / "exported" / ".record-dead",
+        root / "audits" / ".audit-dead",
+        root / "cache" / "trace" / "v4" / "raw_shards" / "s1" / ".draft-dead",
+    ]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("x")
+    cut, young = (root / "cache" / name for name in (".s1.json.abc.tmp", ".s2.json.abc.tmp"))
+    for path in (cut, young):
+        path.write_text("{")
+    os.utime(cut, (1, 1))
+    with locked_folder(root / "exports", ".export-") as living:
+        found = [f for f in examine(store, fingerprint=fingerprint) if f.kind == "left_behind"]
+        assert sorted(f.where for f in found) == sorted(str(path) for path in [*left, cut])
+        assert all(f.repairable for f in found)
+        assert len(repair(store)) == len(left) + 1
+        assert living.exists()
+    assert young.exists(), "a young file may belong to a writer that is under way"
+    assert not any(path.exists() for path in [*left, cut])
+    assert kinds(store) == []
+
+
+def test_a_pointer_that_was_set_back_is_an_error_and_mended(store):
+    pointer = Path(store.root) / "artifacts" / "raw_shards" / "s1" / "CURRENT"
+    old = pointer.read_bytes()
+    ingest(store, "s1", 4)
+    new = pointer.read_bytes()
+    pointer.write_bytes(old)
+    assert ("pointer_changed", "raw_shards[s1]") in kinds(store)
+    assert [line for line in repair(store) if "HISTORY" in line]
+    assert pointer.read_bytes() == new
 
 
 def test_errors_come_first_and_read_as_sentences(store):
