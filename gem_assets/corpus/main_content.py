@@ -17,7 +17,7 @@ from resiliparse.parse.html import HTMLTree
 
 SHORT_PAGE: Final = 200
 """Characters of main content below which a page is taken whole if that is twice as much."""
-RUNNING_TEXT: Final = 60
+RUNNING_TEXT: Final = 100
 """Characters from which a line that is not a link is taken for running text."""
 LITTLE_TEXT: Final = 300
 """Characters of running text below which a page is a list."""
@@ -75,6 +75,11 @@ def main_text(html: str, tree: HTMLTree) -> str:
     if running < LITTLE_TEXT and mine < LIST_SHARE * whole:
         return "\n".join(line.text for line in lines)
     _complete(written)
+    lost = [line for line in written if not line.kept]
+    if mine < LIST_SHARE * whole and sum(len(line.text) for line in lost) >= MENU_LINE * len(lost):
+        # most of the page would be lost, and its lines are too long for a menu
+        for line in lost:
+            line.kept = not line.menu
     gained = sum(len(line.text) for line in written if line.kept and not line.main)
     if gained < max(GAIN * mine, RUNNING_TEXT):
         return main

@@ -125,6 +125,14 @@ def test_judged_pages_of_the_crawl_files(shared_corpora):
         assert fmean(pair[at] for pair in ours) > fmean(pair[at] for pair in bare)
 
 
+def test_a_long_list_behind_an_introduction_is_kept():
+    titles = [f"Request {i}: {prose(i + 70, 6)}" for i in range(120)]
+    items = "".join(f'<li><a href="/{i}">{title}</a></li>' for i, title in enumerate(titles))
+    text = html_to_text(body(f"<h1>Requests</h1><p>{prose(1)}</p><ul>{items}</ul>"))
+    assert prose(1) in text
+    assert [title for title in titles if title not in text] == []
+
+
 ITEMS = [f"item {i} {prose(i + 40, 3)}" for i in range(6)]
 TITLED = f"<h1>Title</h1><p>{prose(1)}</p><p>{prose(2)}</p>"
 
