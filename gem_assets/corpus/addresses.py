@@ -19,6 +19,9 @@ from typing import Any, Final, NamedTuple
 import can_ada
 from publicsuffixlist import PublicSuffixList
 
+#: Characters of an address that are kept; what is longer is cut where it is read and where it is asked for.
+LONGEST_URL: Final = 8192
+
 _WEB: Final = re.compile(r"(?:https?|ftp):", re.I)
 _BARE: Final = re.compile(r"(?P<host>[^\s/?#\\@:\[\]]+)(?::\d+)?(?:[/?#\\]|\Z)")
 _PARTS: Final = re.compile(r"(?P<scheme>https?|ftp):[/\\]*(?P<place>[^/\\?#]*)(?P<rest>.*)", re.I | re.S)

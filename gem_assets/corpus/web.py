@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from gem_assets.corpus.addresses import LONGEST_URL
 from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.contained import page_text
 from gem_assets.corpus.dates import iso_date
@@ -116,7 +117,7 @@ def clean_url(url: str | None) -> str | None:
     if url.startswith("<") and url.endswith(">"):
         url = url[1:-1]
     url = _BLANKS.sub(lambda m: "%20" * m.group(0).count(" "), url)
-    return url.encode("utf-8", "ignore").decode("utf-8")[:8192] or None
+    return url.encode("utf-8", "ignore").decode("utf-8")[:LONGEST_URL] or None
 
 
 def is_site_file(url: str | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gem_assets.corpus.addresses import canonical_host, canonical_url, is_number, read_address, suffixes
+from gem_assets.corpus.addresses import LONGEST_URL, canonical_host, canonical_url, is_number, read_address, suffixes
 
 Kind = Literal["url", "prefix", "domain", "source", "doc_id", "content"]
 _HEX32 = re.compile(r"[0-9a-f]{32}")
@@ -71,6 +71,10 @@ def parse_entry(text: str) -> BlockEntry:
     if colon and kind in get_args(Kind):
         return _entry(kind, rest.strip())
     if re.search(r"[/\\?#]", text) and read_address(text).host:
+        if text.endswith("/*"):
+            raise BlocklistError(
+                f"{text[:200]!r} means one page: write prefix:{text[:200].rstrip('*')} for all below it"
+            )
         return _entry("url", text)
     if _HEX32.fullmatch(text.lower()):
         raise BlocklistError(f"{text!r} may be a document or a text: write doc_id:{text} or content:{text}")
@@ -80,7 +84,7 @@ def parse_entry(text: str) -> BlockEntry:
 def _entry(kind: str, value: str) -> BlockEntry:
     match kind:
         case "url":
-            address = read_address(value)
+            address = read_address(value[:LONGEST_URL])
             if not address.key or re.search(r"[^\S\t\r\n]", value) or _CONTROL.search(address.key):
                 raise BlocklistError(
                     f"{value[:200]!r} is not an address: it is empty or holds blanks; write %20 for one"

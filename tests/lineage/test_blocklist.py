@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gem_assets.corpus.addresses import read_address
+from gem_assets.corpus.web import clean_url
 from gem_assets.lineage.blocklist import (
     BlockEntry,
     Blocklist,
@@ -61,7 +62,7 @@ def test_what_a_line_means(text, kind, value):
 
 @pytest.mark.parametrize("text", ["", "a b", "url:", "doc_id:12", "c" * 32, "example", "../../etc", "' OR 1=1 --",
                                   "co.uk", "*.com.au", "url:a\x1bb", "source:", "source:a\x00", "prefix:u17",
-                                  "domain:a/b", "https://a.example/x y",
+                                  "domain:a/b", "https://a.example/x y", "a.example/x/*",
                                   "example.org:80", "me@example.org"])  # fmt: skip
 def test_what_is_nothing_is_refused_with_the_ways_to_say_it(text):
     with pytest.raises(BlocklistError):
@@ -357,3 +358,8 @@ def test_two_writers_at_once_lose_nothing_and_readers_see_whole_lists(tmp_path):
         for writer in writers:
             writer.result()
     assert {int(one.id, 16) for one in Blocklist(tmp_path).requests()} == set(range(40))
+
+
+def test_an_address_that_is_too_long_to_be_kept_is_cut_alike_in_request_and_row():
+    long = "https://a.example/" + "x" * 10_000
+    assert Matcher([parse_entry(long)])(place(clean_url(long))).tolist() == [True]
