@@ -128,6 +128,7 @@ def blocked_entries(store: StoreResource) -> list[BlockEntry]:
     if store.blocklist is None:
         return []
     checked_requests(store.artifacts)
+    store.blocklist.adopt()
     return store.blocklist.entries()
 
 

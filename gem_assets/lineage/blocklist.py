@@ -251,6 +251,13 @@ class Blocklist:
             "documents that were taken down could come back. Nothing is ingested until then"
         )
 
+    def adopt(self) -> None:
+        """Begin the chain of a list that is older than it; see :meth:`gem_assets.lineage.chain.ChainedFile.adopt`."""
+        try:
+            self._file.adopt()
+        except ChainError as error:
+            raise self.damaged(str(error)) from error
+
     def append(self, request: BlockRequest) -> None:
         """Add a request durably; on return it is on the disk."""
         try:

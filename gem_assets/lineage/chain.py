@@ -4,14 +4,15 @@ Each line holds the digest of everything before it (``previous``). How far the f
 stands in a second file: its head record. A line is written first and its head second, so a writer that is killed leaves
 at most one line more than the head says; less than the head says was taken away by somebody.
 
-Lines that were written before the chain have no ``previous``. They are adopted once, by the first append, and the head
-record says how many they were and when that was.
+Lines that were written before the chain have no ``previous``. They are adopted once, by the first ingest or append, and
+the head record says how many they were and when that was.
 """
 
 import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -110,6 +111,17 @@ class ChainedFile:
             if head == self._head():
                 return self._checked(data, head)
 
+    def adopt(self) -> None:
+        """Write the head record of a file that is older than the chain; a chained or empty one stays as it is."""
+        if self.head_path.exists() or not self.path.exists():
+            return
+        with self._locked():
+            chain = self.read()
+            if chain.lines and chain.head is None:
+                self._settled(chain)
+                logger.info("%s is older than its chain: its %d lines are adopted as they are", self.path,
+                            len(chain.lines))  # fmt: skip
+
     def append(self, line: Callable[[str], dict[str, Any]]) -> None:
         """Add a line durably; on return it is on the disk.
 
@@ -124,7 +136,7 @@ class ChainedFile:
             When the file is damaged; nothing is written then.
         """
         make_dirs(self.path.parent)
-        with file_lock(self.path.with_name(f".{self.path.name}.lock"), purpose=f"append to {self.path.name}"):
+        with self._locked():
             chain = self.read()
             head = self._settled(chain)
             text = json.dumps({PREVIOUS: head.digest, **line(head.digest)}, ensure_ascii=False).encode()
@@ -138,6 +150,9 @@ class ChainedFile:
             if created:
                 fsync_dir(self.path.parent)
             self._write_head(head.model_copy(update={"lines": head.lines + 1, "digest": _next(head.digest, text)}))
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return file_lock(self.path.with_name(f".{self.path.name}.lock"), purpose=f"append to {self.path.name}")
 
     def _settled(self, chain: Chain) -> Head:
         """Bring the head record to where the file reaches, and write it before anything depends on it."""

@@ -259,3 +259,20 @@ def test_a_blocklist_that_lacks_something_stops_every_ingest(root, damage):
     assert store.input("raw_shards", "2026-01").identity == standing
     assert store.artifacts.partitions("raw_shards") == ["2026-01"]
     assert "blocklist_damaged" in {finding.kind for finding in examine(store)}
+
+
+def test_an_older_blocklist_is_adopted_by_the_next_ingest(root):
+    land_jsonl(root, "2026-01", passages()[:6])
+    ingest(root, "2026-01")
+    take_down(root, "content:" + content_digest(passages()[1]["text"]))
+    listed, head = root / "blocklist.jsonl", root / "blocklist.head.json"
+    line = {key: value for key, value in json.loads(listed.read_bytes()).items() if key not in ("previous", "found")}
+    listed.write_text(json.dumps(line) + "\n")
+    head.unlink()
+    shutil.rmtree(root / "takedowns")
+    assert passages()[1]["text"] not in texts(ingest(root, "2026-01")).values()
+    recorded = json.loads(head.read_text())
+    assert (recorded["lines"], recorded["adopted"]) == (1, 1)
+    listed.write_bytes(b"")
+    with pytest.raises(BlocklistError, match="shortened"):
+        ingest(root, "2026-01")
