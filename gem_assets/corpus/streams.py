@@ -115,9 +115,10 @@ class PlainStream:
         return False
 
     def sample(self, position: int, size: int) -> bytes:
-        """Return bytes from anywhere."""
-        self._source.seek(self._start + position)
-        data = self._source.read(size)
+        """Return bytes from anywhere, none behind the end."""
+        at = self._start + position
+        # file systems refuse positions that no file of theirs can have
+        data = self._source.read(size) if self._source.seek(0, 2) > at and self._source.seek(at) == at else b""
         self._source.seek(self._start + self._position)
         return data
 
