@@ -35,7 +35,19 @@ _LINK_END: Final = re.compile(r"</a\s*>", re.I)
 _NO_WORD: Final = re.compile(r"[\W_]+")
 _ITEM: Final = re.compile("\\s*(?:\N{BULLET}|[0-9]+[.]) |[^\t]*\\S\t+\\S")
 _SEPARATORS: Final = "|\N{BULLET}\N{MIDDLE DOT}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
-_MENUS: Final = ["nav", "footer", "[role=navigation]", "[role=contentinfo]", "[role=search]"]
+_NOTICES: Final = ("cookie", "consent", "gdpr")
+_MENUS: Final = [
+    *(
+        "nav",
+        "footer",
+        "[role=navigation]",
+        "[role=contentinfo]",
+        "[role=search]",
+        "[role=dialog]",
+        "[role=alertdialog]",
+    ),
+    *(f"{tag}[{name}*={word} i]" for tag in ("div", "section") for name in ("class", "id") for word in _NOTICES),
+]
 
 
 @dataclass(slots=True)
