@@ -215,6 +215,7 @@ class DevServer:
         self._process = subprocess.Popen(
             self.command(workspace),
             env=environment,
+            cwd=outside(self.settings.data_root),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -318,6 +319,15 @@ class DevServer:
                 self._lock_handle.truncate(0)
             self._lock_handle.close()
             self._lock_handle = None
+
+
+def outside(data_root: Path) -> Path:
+    """Return the present folder, or the one above the data root where it lies in that.
+
+    Dagster reads a file ``.env`` of the folder that it is started in, and a data root may come from somebody else.
+    """
+    here = Path.cwd()
+    return data_root.resolve().parent if here.resolve().is_relative_to(data_root.resolve()) else here
 
 
 def serve(server: DevServer, echo: Echo = print) -> None:

@@ -17,7 +17,7 @@ from dagster import DagsterInstance
 
 from gem_assets import launcher
 from gem_assets.dagster_home import LaunchError, port_is_free, prepare_home, running_server, write_workspace
-from gem_assets.launcher import DevServer
+from gem_assets.launcher import DevServer, outside
 from gem_assets.page_server import PAGES_URL_VARIABLE, PageServer, artifact_url
 from gem_assets.run import open_instance
 from gem_assets.settings import Settings, load_settings
@@ -164,6 +164,18 @@ def test_the_operators_own_configuration_is_used_as_it_is(settings: Settings, tm
     monkeypatch.setenv("GEM_DAGSTER_YAML", str(tmp_path / "absent.yaml"))
     with pytest.raises(LaunchError, match=r"absent\.yaml"):
         prepare_home(settings)
+
+
+def test_the_server_is_not_started_inside_of_the_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = tmp_path / "root"
+    (root / "landing").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(root)
+    for inside in (root, root / "landing", tmp_path / "link"):
+        monkeypatch.chdir(inside)
+        assert outside(root) == tmp_path
+        assert outside(tmp_path / "link") == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert outside(root) == tmp_path
 
 
 def test_a_home_that_cannot_be_written_is_named_with_the_way_out(settings, monkeypatch):
