@@ -21,7 +21,7 @@ from gem_assets.mixing.design import LEXICAL
 from gem_assets.mixing.propose import divergence
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.proxy.lexical import LABEL
-from gem_assets.report.plots import effective_number
+from gem_assets.report.tables import effective_number
 
 PROPORTIONAL, UNIFORM = RIVALS
 

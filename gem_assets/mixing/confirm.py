@@ -22,7 +22,6 @@ from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.design import baseline_mixtures
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
-from gem_assets.report.swarm_plots import loss_bars
 
 if TYPE_CHECKING:  # torch is imported only where models are trained
     from gem_assets.proxy.swarm import SwarmProgress, SwarmSpec
@@ -219,6 +218,7 @@ def publish_confirmation(
     """
     from gem_assets.mixing.grow import wanted_targets
     from gem_assets.proxy.pool import TokenPool
+    from gem_assets.report.swarm_plots import loss_bars
 
     baselines = baseline_mixtures(supply, config)
     arms = {recipe.strategy: recipe.shares, **{rival: baselines[rival] for rival in RIVALS}}

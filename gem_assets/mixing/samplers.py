@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gamma, qmc
 
 from gem_assets.mixing.propose import Floats
 
@@ -110,6 +109,8 @@ def sample_low_discrepancy(prior: Floats, count: int, *, strength: float = 1.0, 
     """Spread mixtures evenly: scrambled Sobol points, carried to ``Dirichlet(strength · K · q)`` by gamma quantiles."""
     q = _natural(prior)
     active = np.flatnonzero(q > 0)
+    from scipy.stats import gamma, qmc  # most of a second, which a command that reads recipes does not pay
+
     engine = qmc.Sobol(len(active), scramble=True, rng=np.random.default_rng(seed))
     points = np.clip(engine.random(1 << max(0, (count - 1).bit_length()))[:count], 1e-12, 1 - 1e-12)
     weights = gamma.ppf(points, np.maximum(strength * len(active) * q[active], 1e-3))

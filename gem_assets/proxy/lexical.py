@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from scipy.stats import rankdata
 
 from gem_assets.proxy.config import CountConfig
 from gem_assets.proxy.counts import CountsError, DomainCounts, ngram_codes
@@ -216,6 +215,8 @@ def choose_tau(
 
 def mean_spearman(predicted: Floats, observed: Floats) -> float:
     """Mean over columns of Spearman's rank correlation; a constant column counts as 0."""
+    from scipy.stats import rankdata  # most of a second, which a command that reads recipes does not pay
+
     ranks = [rankdata(x, axis=0) - (len(x) + 1) / 2 for x in (predicted, observed)]
     norms = np.sqrt((ranks[0] ** 2).sum(0) * (ranks[1] ** 2).sum(0))
     return float(np.where(norms > 0, (ranks[0] * ranks[1]).sum(0) / np.where(norms > 0, norms, 1.0), 0.0).mean())

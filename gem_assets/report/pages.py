@@ -14,8 +14,7 @@ import numpy as np
 
 from gem_assets.printable import printable
 from gem_assets.report.page_style import CSS
-from gem_assets.report.plots import effective_number
-from gem_assets.report.tables import compact, percent
+from gem_assets.report.tables import compact, effective_number, percent
 from gem_assets.taxonomy.hierarchy import Parent
 from gem_assets.taxonomy.taxonomy import Cluster, Taxonomy
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gem_assets.report import style
 from gem_assets.report.layout import landmark_map, pca_plane, spread_labels
+from gem_assets.report.tables import effective_number
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -47,13 +48,6 @@ class FitRecord(Protocol):
     def claimed(self) -> bool:
         """Whether the objective may not fall here; False while annealing."""
         ...
-
-
-def effective_number(shares: Floats) -> float:
-    """Effective number of clusters, ``exp`` of the entropy of the shares."""
-    positive = np.asarray(shares, np.float64)
-    positive = positive[positive > 0]
-    return float(np.exp(-np.sum(positive * np.log(positive)))) if len(positive) else 0.0
 
 
 def cluster_shares(

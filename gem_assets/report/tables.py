@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from gem_assets.printable import printable
 
@@ -26,6 +28,13 @@ def compact(value: float, unit: str = "") -> str:
         if abs(rounded) >= size:
             return f"{_three_digits(rounded / size)}{letter}{tail}"
     return f"{_three_digits(rounded)}{tail}"
+
+
+def effective_number(shares: NDArray[np.floating[Any]]) -> float:
+    """Effective number of clusters, ``exp`` of the entropy of the shares."""
+    positive = np.asarray(shares, np.float64)
+    positive = positive[positive > 0]
+    return float(np.exp(-np.sum(positive * np.log(positive)))) if len(positive) else 0.0
 
 
 def percent(share: float) -> str:
