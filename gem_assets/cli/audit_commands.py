@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gem_assets.cli.app import EVIDENCE, DataRoot, app
-from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
+from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, run_steps
 
 if TYPE_CHECKING:
-    from gem_assets.cli.console import Report
     from gem_assets.lineage.artifacts import Artifact, ArtifactStore
     from gem_assets.lineage.mixtures import Mixture
     from gem_assets.settings import Settings
@@ -48,8 +47,8 @@ def audit(
     store = ArtifactStore(settings.data_root)
     mixture = find_mixture(store, recipe)
     folder = out or settings.data_root / "audits" / mixture.name
+    found = current_audit(settings, store, mixture, quiet=as_json)
     with progress_report(quiet=as_json) as report:
-        found = current_audit(settings, store, mixture, report)
         files = copy_audit(found, folder, lambda done, total: report("Copying", done, total))
     facts = read_facts(folder)
     public = None
@@ -189,7 +188,9 @@ def _document_id(document: str, documents: Path, settings: "Settings") -> str:
     return ids.pop()
 
 
-def current_audit(settings: "Settings", store: "ArtifactStore", mixture: "Mixture", report: "Report") -> "Artifact":
+def current_audit(
+    settings: "Settings", store: "ArtifactStore", mixture: "Mixture", *, quiet: bool = False
+) -> "Artifact":
     """Return the youngest audit of a mixture.
 
     Where there is none of the current mixture, or one with other statements, the order and the audit are made first.
@@ -208,10 +209,8 @@ def current_audit(settings: "Settings", store: "ArtifactStore", mixture: "Mixtur
         order, audited = ORDERS + mixture.name, AUDITS + mixture.name
         steps = (audited,) if orders_of(store, mixture) else (order, audited)
         log = settings.dagster_home / "logs" / "audit.log"
-        with quiet_stderr(log):
-            summary = materialize_everything(
-                settings, lambda done, total, _: report("Order and audit", done, total), only=steps, also=steps
-            )
+        with run_steps(log, quiet=quiet) as report:
+            summary = materialize_everything(settings, report, only=steps, also=steps)
         for failed in summary.failed:
             raise AuditError(f"{failed.asset} could not be made: {failed.error}. The full log is in {log}")
         found = audit_of(store, mixture)

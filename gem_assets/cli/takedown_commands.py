@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from gem_assets.cli.app import EVIDENCE, DataRoot, app
-from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, quiet_stderr
+from gem_assets.cli.console import console, error_console, friendly, print_json, run_steps
 
 if TYPE_CHECKING:
     from gem_assets.lineage.certificate import Asked, Certificate
@@ -192,10 +192,10 @@ def _apply(settings: "Settings", *, quiet: bool) -> None:
     held = ArtifactStore(settings.data_root).assets()
     made = [name for name in held if name in known and name.split("/")[0] in _FOLLOWING]
     log = settings.dagster_home / "logs" / "takedown.log"
-    with progress_report(quiet=quiet) as report, quiet_stderr(log):
+    with run_steps(log, quiet=quiet) as report:
         summary = materialize_everything(
             settings,
-            lambda done, total, _: report("Taking down", done, total),
+            report,
             only=made,
             also=made,
             keep_fitted=True,
