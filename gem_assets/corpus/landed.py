@@ -25,8 +25,8 @@ from gem_assets.lineage.durable import file_lock, make_dirs, write_atomic
 
 SUCCESS: Final = "_SUCCESS"
 MAX_NAME: Final = 100
-LINKS_FOLDER: Final = "landing-links"
-"""Beside the landing folder: which links of which snapshot may lead out of it."""
+RECORDS_FOLDER: Final = "landing-records"
+"""Beside the landing folder, where no delivery reaches: which links may lead out of a snapshot, and its lock."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
@@ -252,12 +252,13 @@ def open_regular(path: Path) -> BufferedReader:
 
 def landing_lock(landing_root: Path, snapshot: str) -> AbstractContextManager[None]:
     """Keep others from landing or removing a snapshot; raises LockTimeoutError at once when another process does."""
-    return file_lock(landing_root / f".{snapshot}.lock", timeout=0.0, purpose=f"land or remove {snapshot}")
+    path = landing_root.parent / RECORDS_FOLDER / f"{snapshot}.lock"
+    return file_lock(path, timeout=0.0, purpose=f"land or remove {snapshot}")
 
 
 def links_file(snapshot_dir: Path) -> Path:
     """Return where the links of a snapshot are written down that ``gem land`` made."""
-    return snapshot_dir.parent.parent / LINKS_FOLDER / f"{snapshot_dir.name}.json"
+    return snapshot_dir.parent.parent / RECORDS_FOLDER / f"{snapshot_dir.name}.json"
 
 
 def _recorded_links(snapshot_dir: Path) -> dict[str, str]:

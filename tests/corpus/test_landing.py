@@ -426,3 +426,16 @@ class TestFingerprint:
 
     def test_empty_snapshot(self, tmp_path):
         assert len(fingerprint(write(tmp_path / "s", {}))) == 64
+
+
+def test_nothing_that_lies_in_the_landing_folder_is_written_through(tmp_path, sources):
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    root = tmp_path / "landing"
+    root.mkdir()
+    for name in (".s1.lock", "s1.lock", "s2", ".s2.lock"):
+        (root / name).symlink_to(victim)
+    assert land([sources], root, "s1", mode="link").complete
+    with pytest.raises(LandingError, match="is a link"):
+        land([sources], root, "s2", replace=True)
+    assert victim.read_text() == "mine"
