@@ -224,7 +224,8 @@ addresses = st.builds(
 
 
 @given(
-    st.lists(addresses, min_size=1, max_size=12), st.lists(addresses | st.sampled_from(HOSTS), min_size=1, max_size=9)
+    st.lists(addresses, min_size=1, max_size=12),
+    st.lists(addresses.map("url:{}".format) | st.sampled_from(HOSTS), min_size=1, max_size=9),
 )
 def test_rows_are_found_as_if_each_were_compared_with_each_entry(urls, asked):
     entries = [parse_entry(one) for one in asked]
