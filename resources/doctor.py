@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.embedding.config import LEFT_OUT_NAME
-from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places
+from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places, unregistered
 from gem_assets.lineage.artifacts import Artifact, Entry
 from gem_assets.lineage.blocklist import BLOCKLIST_NAME, BlocklistError
 from gem_assets.lineage.certificate import checked_requests, read_certificate
@@ -106,6 +106,7 @@ def examine(
     found.extend(_landing(store, fingerprint))
     found.extend(_left_behind(store))
     found.extend(_takedowns(store))
+    found.extend(_exports(store))
     order = ["error", "warning", "info"]
     return sorted(found, key=lambda f: (order.index(f.severity), f.kind, f.where))
 
@@ -489,6 +490,25 @@ def _takedowns(store: StoreResource) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _exports(store: StoreResource) -> Iterator[Finding]:
+    if "://" in store.root:
+        return
+    try:
+        names = unregistered(Path(store.root))
+    except ValueError as error:
+        yield Finding(
+            kind="record_damaged", severity="error", where=RECORDS, message=str(error),
+            remedy="Without it no takedown knows what that export holds",
+        )  # fmt: skip
+        return
+    for name in names:
+        yield Finding(
+            kind="export_unregistered", severity="info", where=name,
+            message="no record says what it holds, so a takedown searches it by document ids alone",
+            remedy="Export it again with gem export, or delete it",
+        )  # fmt: skip
+
+
 def _places(store: StoreResource) -> Iterator[tuple[str, str | None]]:
     artifacts = store.artifacts
     for asset in artifacts.assets():
@@ -529,7 +549,7 @@ def _abandoned_folders(store: StoreResource) -> list[Path]:
     base = root.parent
     found = [*(base / "scratch").glob(f"{SCRATCH_PREFIX}*"), *root.glob(f"{SPOOL_PREFIX}*")]
     found += [*(base / "cache").rglob(".draft-*"), *(base / "audits").glob(".audit-*")]
-    with contextlib.suppress(ValueError):  # a torn record is said where takedowns are looked at
+    with contextlib.suppress(ValueError):  # a torn record is a finding of its own
         found += [path for place in export_places(base) for path in place.glob(".export-*")]
     found += [*(base / EXPORTS).glob(f"{GRAVE_PREFIX}*"), *(base / RECORDS).glob(f"{DRAFT_PREFIX}*")]
     return sorted(path for path in found if path.is_dir() and is_abandoned(path))

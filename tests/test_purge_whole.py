@@ -221,3 +221,20 @@ def test_a_signed_pack_and_two_proofs_serve_somebody_who_has_no_data_root(world:
     assert "content_digest" in json.loads((tmp_path / "proof.json").read_text())
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
     assert world.gem("prove", "https://nowhere.invalid/", "balanced", code=2).exit_code == 2
+
+
+def test_a_pointer_set_back_to_a_mixture_that_held_it_is_pending_and_a_fault(world: World):
+    folder = world.root / "artifacts" / "recipes.balanced" / "all"
+    now, first = (folder / "CURRENT").read_bytes(), (folder / "HISTORY").read_bytes().splitlines(keepends=True)[0]
+    (folder / "CURRENT").write_bytes(first)
+    try:
+        assert world.certificate()["state"] == "pending"
+        told = json.loads(world.gem("doctor", "--json", code=1).stdout)["findings"]
+        assert ("pointer_changed", "recipes/balanced") in {(one["kind"], one["where"]) for one in told}
+        told = json.loads(world.gem("lineage", "balanced", "--verify", "--json", code=1).stdout)
+        assert "pointer_changed" in {fault["kind"] for fault in told["faults"]}
+        world.gem("doctor", "--repair")
+        assert (folder / "CURRENT").read_bytes() == now
+        assert world.certificate()["state"] == "complete"
+    finally:
+        (folder / "CURRENT").write_bytes(now)

@@ -261,6 +261,17 @@ def test_leftovers_of_killed_exports_audits_and_caches_are_named_and_removed(sto
     assert kinds(store) == []
 
 
+def test_an_export_that_nobody_registered_and_a_torn_record_are_named(store):
+    (Path(store.root) / "exports" / "old").mkdir(parents=True)
+    assert kinds(store) == [("export_unregistered", "exports/old")]
+    record = Path(store.root) / "exported" / "abc" / "record.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{")
+    (found,) = examine(store, fingerprint=fingerprint)
+    assert (found.kind, found.severity) == ("record_damaged", "error")
+    assert str(record) in found.message
+
+
 def test_a_pointer_that_was_set_back_is_an_error_and_mended(store):
     pointer = Path(store.root) / "artifacts" / "raw_shards" / "s1" / "CURRENT"
     old = pointer.read_bytes()
