@@ -68,6 +68,7 @@ from resources.lance_source import (
 
 logger = logging.getLogger(__name__)
 
+_PLAIN = re.compile(r"[A-Za-z0-9._/-]+")
 _NAME = re.compile(r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*")
 
 
@@ -282,7 +283,13 @@ class LanceTables:
                     f"table {table}: tag {name!r} is version {standing} and cannot become {version}; a published "
                     "mixture refers to it. Choose another name"
                 )
-            dataset.tags.create(name, version)
+            if self.folder is None or _PLAIN.fullmatch(str(self.folder)):
+                dataset.tags.create(name, version)
+                return
+            # Lance makes the folder of tags where the path would lie if its escapes as a URL were part of it
+            with tempfile.TemporaryDirectory(prefix="gem-tag-") as plain:
+                (Path(plain) / "db").symlink_to(self.folder.absolute())
+                lance.dataset(f"{plain}/db/{table}.lance", version=version).tags.create(name, version)
 
     def tags(self, table: str) -> dict[str, int]:
         """Return tag to version."""

@@ -29,6 +29,10 @@ def test_a_data_root_of_that_name_holds_all_that_is_written_to_it(tmp_path: Path
     tables = LanceTables(root / "tables")
     for snapshot in ("a", "b"):
         tables.replace_snapshot("t", rows(snapshot, 3), snapshot)
+    tables.pin("t", [1, 2])
+    assert tables.tags("t") == {"pinned-1": 1, "pinned-2": 2}
+    tables.untag("t", [1])
+    assert tables.tags("t") == {"pinned-2": 2}
     tables.delete_snapshot("t", "a")
     assert tables.snapshots("t") == {"b": 3}
     store = ArtifactStore(root)
