@@ -67,6 +67,8 @@ class DevServer:
         Module of the Dagster definitions.
     pages
         Server of the artifacts' pages, started and stopped with this one; the code server is told its address.
+    ui
+        Start the web interface; without it there is the daemon alone.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class DevServer:
         module: str = DEFINITIONS_MODULE,
         pages: PageServer | None = None,
         allow_hosts: Sequence[str] = (),
+        ui: bool = True,
     ) -> None:
         self.settings = settings
         self.home = settings.dagster_home
@@ -87,6 +90,7 @@ class DevServer:
         self.module = module
         self.pages = pages
         self.allow_hosts = tuple(allow_hosts)
+        self.ui = ui
         self._echo = echo
         self._process: subprocess.Popen[str] | None = None
         self._lock_handle: Any = None
@@ -106,8 +110,10 @@ class DevServer:
 
     def command(self, workspace: Path) -> list[str]:
         """Return the command line that is started."""
-        server = [sys.executable, "-W", "ignore", "-m", "gem_assets.web_server", "dev", "--workspace", str(workspace)]
-        return [*server, "--host", self.host, "--port", str(self.port)]
+        python = [sys.executable, "-W", "ignore", "-m", "gem_assets.web_server"]
+        if not self.ui:
+            return [*python, "daemon", "run", "--workspace", str(workspace)]
+        return [*python, "dev", "--workspace", str(workspace), "--host", self.host, "--port", str(self.port)]
 
     def start(self) -> None:
         """Take the home and the port, then start the processes.
@@ -120,7 +126,7 @@ class DevServer:
         prepare_home(self.settings)
         self._take_lock()
         try:
-            if not port_is_free(self.host, self.port):
+            if self.ui and not port_is_free(self.host, self.port):
                 raise LaunchError(
                     f"Port {self.port} on {self.host} is taken by another program. "
                     f"Stop it, or choose another port: gem dev --port {self.port + 1}"
@@ -148,6 +154,8 @@ class DevServer:
         deadline = time.monotonic() + timeout
         while not (stop and stop.is_set()):
             self._raise_if_dead()
+            if not self.ui:
+                return True
             if self._ask("GET", "/server_info") is not None:
                 self._report_load_error()
                 return True
@@ -226,6 +234,7 @@ class DevServer:
             pass_fds=(self._lock_handle.fileno(),),
             preexec_fn=_child_setup,  # noqa: PLW1509  (no thread runs yet)
         )
+        self._write_lock(self._process.pid)
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
@@ -300,7 +309,7 @@ class DevServer:
     def _take_lock(self) -> None:
         path = self.home / LOCK_NAME
         handle = path.open("a+", encoding="utf-8")
-        if not lock_file(handle.fileno()):
+        if not lock_file(handle.fileno()) and not (end_orphans(self.home) and _lock_soon(handle.fileno())):
             handle.close()
             other = running_server(self.home)
             where = f"{other.url}, process {other.pid}" if other is not None else "just ended; try again"
@@ -308,10 +317,15 @@ class DevServer:
                 f"Another `gem dev` already runs on {self.home} ({where}). "
                 "Use it, stop it, or start this one on another --data-root: two daemons on one home would both act."
             )
-        handle.truncate(0)
-        handle.write(json.dumps({"pid": os.getpid(), "url": self.url}))
-        handle.flush()
         self._lock_handle = handle
+        self._write_lock(None)
+
+    def _write_lock(self, group: int | None) -> None:
+        """Say in the lock file who lives here; ``group`` is that of the processes, which outlive a killed launcher."""
+        url = self.url if self.ui else "without a web interface"
+        self._lock_handle.truncate(0)
+        self._lock_handle.write(json.dumps({"pid": os.getpid(), "url": url, "group": group}))
+        self._lock_handle.flush()
 
     def _release_lock(self) -> None:
         if self._lock_handle is not None:
@@ -328,6 +342,35 @@ def outside(data_root: Path) -> Path:
     """
     here = Path.cwd()
     return data_root.resolve().parent if here.resolve().is_relative_to(data_root.resolve()) else here
+
+
+def end_orphans(home: Path) -> bool:
+    """End what a killed launcher left on a home; False when its launcher lives, or is not known.
+
+    Its processes were told to stop when it died, and take seconds for it. Whatever they were doing was cut off already.
+    """
+    try:
+        record = json.loads((home / LOCK_NAME).read_text(encoding="utf-8"))
+        launcher, group = int(record["pid"]), int(record["group"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    with suppress(PermissionError):
+        try:
+            os.kill(launcher, 0)
+        except ProcessLookupError:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+            return True
+    return False
+
+
+def _lock_soon(descriptor: int) -> bool:
+    deadline = time.monotonic() + _STOP_GROUP_S
+    while time.monotonic() < deadline:
+        if lock_file(descriptor):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def serve(server: DevServer, echo: Echo = print) -> None:
@@ -353,8 +396,8 @@ def serve(server: DevServer, echo: Echo = print) -> None:
     try:
         with server:
             if server.wait_ready(stop=stop):
-                echo(f"Dagster is ready at {server.url}")
-                if not is_loopback(server.host):
+                echo(f"Dagster is ready at {server.url}" if server.ui else "The daemon runs, without a web interface")
+                if server.ui and not is_loopback(server.host):
                     echo(_OPEN.format(host=server.host, port=server.port))
                 if server.pages is not None:
                     echo(f"  pages    {server.pages.url} (audits and other pages of results)")

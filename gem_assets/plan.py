@@ -17,12 +17,10 @@ from gem_assets.lineage.manifest import Manifest, input_versions
 
 ReasonKind = Literal[
     "missing", "code", "settings", "library", "snapshots", "inputs", "upstream", "landing", "texts",
-    "takedown", "asked", "untold", "unchecked",
+    "takedown", "untold", "unchecked",
 ]  # fmt: skip
 State = Literal["ready", "waiting", "running", "held", "by_hand"]
-_ALWAYS: frozenset[ReasonKind] = frozenset(
-    {"missing", "code", "inputs", "upstream", "takedown", "asked", "untold", "unchecked"}
-)
+_ALWAYS: frozenset[ReasonKind] = frozenset({"missing", "code", "inputs", "upstream", "takedown", "untold", "unchecked"})
 #: Kinds that the daemon acts on by itself, by policy of the asset.
 AUTOMATIC: Mapping[str, frozenset[ReasonKind]] = {
     "content": _ALWAYS | frozenset[ReasonKind]({"snapshots", "landing", "texts"}),

@@ -25,7 +25,7 @@ from gem_assets.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
 
 if TYPE_CHECKING:
-    from resources.reconciler import Reconciled
+    from resources.reconciler import Reconciled, Reconciler
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ TEACHER = "teacher_clusters"
 MOST_TIMES = 3
 """How often one call makes the same thing from the same inputs, should it never become current."""
 _POLL_S = 1.0
+_TAKEN_OVER_S = 60.0
+"""How long a daemon may be quiet before its part is done here: somebody may have switched its automation off."""
 
 
 def materialize_everything(
@@ -127,6 +129,58 @@ def refit_everything(settings: Settings, progress: Progress | None = None) -> Ru
     return bring_up_to_date(settings, asked, progress)
 
 
+def run_until(
+    settings: Settings,
+    progress: Progress | None = None,
+    *,
+    until: str | None = None,
+    snapshot: str | None = None,
+    strategy: str | None = None,
+) -> RunSummary:
+    """Make what is stale: everything, or one asset with all that it is made from.
+
+    Parameters
+    ----------
+    settings, progress
+        See :func:`materialize_everything`.
+    until
+        The asset.
+    snapshot
+        Of what is made per snapshot, only this one.
+    strategy
+        A mixture whose recipe, training order and audit are made too.
+
+    Raises
+    ------
+    UnknownAssetError
+        When there is no such asset, snapshot or mixture; nothing has run then.
+    """
+    from gem_assets.corpus.landing import SUCCESS
+    from gem_assets.definitions import code_location
+    from gem_assets.lineage.artifacts import ArtifactStore
+
+    if snapshot is not None and not (settings.landing / snapshot / SUCCESS).is_file():
+        known = ArtifactStore(settings.data_root).partitions("raw_shards")
+        if snapshot not in known:
+            raise UnknownAssetError(f"there is no snapshot {snapshot!r}; there are {', '.join(known) or 'none'}")
+    kinds = ("recipes", "training_order", "mixture_audit")
+    named = {f"{kind}/{strategy}" for kind in kinds} if strategy is not None else set[str]()
+    wanted = named | ({until} if until is not None else set())
+    asked = Asked(everything=True, assets=frozenset(wanted), since=time.time())
+    only = None
+    if until is not None:
+        defs = code_location(settings.data_root)
+        _check_names(defs, sorted(wanted))
+        only = _with_ancestors(defs, wanted)
+    return bring_up_to_date(settings, asked, progress, only=only, snapshots=None if snapshot is None else [snapshot])
+
+
+def _with_ancestors(defs: dg.Definitions, assets: set[str]) -> frozenset[str]:
+    graph = defs.resolve_asset_graph()
+    keys = dg.AssetSelection.assets(*(dg.AssetKey(name.split("/")) for name in assets)).upstream().resolve(graph)
+    return frozenset(key.to_user_string() for key in keys)
+
+
 def bring_up_to_date(
     settings: Settings,
     asked: Asked,
@@ -172,21 +226,26 @@ def bring_up_to_date(
             instance.add_dynamic_partitions("snapshot", unknown)
         steps: list[Step] = []
         times: Counter[tuple[Place, str]] = Counter()
+        quiet_since = time.monotonic()
         while True:
+            theirs = _daemons(reconciler, chosen, home) if time.monotonic() - quiet_since < _TAKEN_OVER_S else set()
             found = reconciler.look(chosen, asked=asked, only=only)
-            ready = [item for item in found.items.values() if item.state == "ready"]
+            ready = [item for item in found.items.values() if item.state == "ready" and item.place not in theirs]
             ready = [item for item in ready if times[item.place, item.basis] < MOST_TIMES]
-            left = sum(item.state in MOVING for item in found.items.values())
-            if not ready and not any(item.state == "running" for item in found.items.values()):
+            running = any(item.state == "running" for item in found.items.values())
+            if not ready and not running and not theirs & found.items.keys():
                 break
+            left = sum(item.state in MOVING for item in found.items.values())
             for number, item in enumerate(ready):
                 if progress is not None:
                     progress(len(steps), len(steps) + left - number, item.name)
                 times[item.place, item.basis] += 1
                 key = dg.AssetKey(item.asset.split("/"))
                 steps.append(_materialize(defs, instance, key, item.partition, {PROCESS_TAG: process}))
+            if ready or running:
+                quiet_since = time.monotonic()
             if not ready:
-                time.sleep(_POLL_S)  # a daemon is making what is left
+                time.sleep(_POLL_S)
         failures = {(step.asset, step.snapshot): step for step in steps if not step.succeeded}
         held = [_held(item) for item in found.items.values() if item.place not in failures and _stopped(item, found)]
         standing = [
@@ -198,6 +257,13 @@ def bring_up_to_date(
             failed = len(failures) + len(held)
             progress(len(steps), len(steps), f"{failed} failed" if failed else "done")
     return RunSummary((*steps, *held), time.monotonic() - started, tuple(chosen), tuple(standing))
+
+
+def _daemons(reconciler: "Reconciler", snapshots: Sequence[str], home: Path) -> set[Place]:
+    """Return what a daemon on the same data root makes by itself: that is left to it, so that nothing races."""
+    if running_server(home) is None:
+        return set()
+    return {place for place, item in reconciler.look(snapshots).items.items() if item.state in MOVING}
 
 
 def _stopped(item: Item, found: "Reconciled") -> bool:

@@ -1,8 +1,9 @@
-"""Dagster's development server with :class:`gem_assets.web_guard.WebGuard` in front of its web server.
+"""Dagster's processes as ``gem dev`` starts them.
 
-``python -m gem_assets.web_server dev …`` is ``dagster dev``, which starts its web server as a process of its own; here
-that process is ``python -m gem_assets.web_server serve …``, which is ``dagster-webserver`` behind the guard. Dagster
-offers no place to add a middleware, so one function of each is replaced.
+``python -m gem_assets.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon as processes of
+their own. Here these are ``… serve``, which is ``dagster-webserver`` behind :class:`gem_assets.web_guard.WebGuard`, and
+``… daemon``, which is ``dagster-daemon`` looking at its sensors every second instead of every five. Dagster offers no
+place for either, so one name of each is replaced.
 """
 
 import importlib
@@ -13,8 +14,8 @@ from typing import Any
 from gem_assets.page_server import PAGES_URL_VARIABLE, PageLinks
 from gem_assets.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
 
-_PLAIN = ["-m", "dagster_webserver"]
-_GUARDED = ["-m", "gem_assets.web_server", "serve"]
+_OURS = {"dagster_webserver": "serve", "dagster._daemon": "daemon"}
+_LOOK_EVERY_S = 1
 
 
 def dev(arguments: list[str]) -> None:
@@ -23,8 +24,8 @@ def dev(arguments: list[str]) -> None:
     start = command.open_ipc_subprocess
 
     def guarded(parts: list[str], **options: Any) -> Any:
-        if parts[1:3] == _PLAIN:
-            parts = [parts[0], *_GUARDED, *parts[3:]]
+        if parts[1] == "-m" and parts[2] in _OURS:
+            parts = [parts[0], "-m", "gem_assets.web_server", _OURS[parts[2]], *parts[3:]]
         return start(parts, **options)
 
     command.open_ipc_subprocess = guarded
@@ -49,5 +50,13 @@ def serve(arguments: list[str]) -> None:
     cli.dagster_webserver(args=arguments, prog_name="dagster-webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
 
 
+def daemon(arguments: list[str]) -> None:
+    """Run ``dagster-daemon``; each sensor has its own interval, so a shorter loop only takes waiting away."""
+    sensors: Any = importlib.import_module("dagster._daemon.sensor")
+    sensors.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S
+    cli: Any = importlib.import_module("dagster._daemon.cli")
+    cli.cli(args=arguments, prog_name="dagster-daemon", obj={})
+
+
 if __name__ == "__main__":
-    {"dev": dev, "serve": serve}[sys.argv[1]](sys.argv[2:])
+    {"dev": dev, "serve": serve, "daemon": daemon}[sys.argv[1]](sys.argv[2:])

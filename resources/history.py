@@ -33,6 +33,7 @@ _EVENTS = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     dg.DagsterEventType.PIPELINE_CANCELING,
+    dg.DagsterEventType.PIPELINE_FAILURE,
 }
 
 
@@ -183,10 +184,11 @@ class History:
         run = record.dagster_run
         events = self._events(run.run_id, _EVENTS)
         of_type = dg.DagsterEventType
+        ends = [event for event in events if event.event_type == of_type.STEP_FAILURE]
         failed = {
             self._steps[event.step_key]: _message(event)
-            for event in events
-            if event.event_type == of_type.STEP_FAILURE and event.step_key in self._steps
+            for event in ends
+            if event.step_key in self._steps and not _interrupted(event)
         }
         made = {
             event.asset_key.to_user_string(): event.materialization.metadata.get("identity")
@@ -195,7 +197,9 @@ class History:
         }
         chosen = {asset for asset, _ in self._places(run)}
         canceled = any(event.event_type == of_type.PIPELINE_CANCELING for event in events)
-        cut_off = run.status == dg.DagsterRunStatus.CANCELED and not canceled
+        # a server that is stopped interrupts its runs, which Dagster counts as failed
+        stopped = any(_interrupted(event) for event in events)
+        cut_off = not canceled and (stopped or run.status == dg.DagsterRunStatus.CANCELED)
         # what was made and then failed its check is known by what was made
         basis = {asset: str(identity.value) for asset, identity in made.items() if identity is not None}
         basis |= json.loads(run.tags.get(BASIS_TAG, "{}"))
@@ -273,6 +277,16 @@ def _step_owners(graph: Any) -> Iterator[tuple[str, str]]:
         definition = graph.assets_def_for_key(key)
         if not definition.keys:
             yield definition.op.name, key.asset_key.to_user_string()
+
+
+def _interrupted(event: Any) -> bool:
+    data = event.event_specific_data
+    error = getattr(data, "error", None)
+    while error is not None:
+        if error.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt"):
+            return True
+        error = error.cause
+    return False
 
 
 def _message(event: Any) -> str:

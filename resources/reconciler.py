@@ -14,7 +14,6 @@ from typing import Any
 
 import dagster as dg
 
-from gem_assets.asked import read_asked
 from gem_assets.corpus.landing import SUCCESS, list_snapshots
 from gem_assets.lineage.artifacts import Artifact
 from gem_assets.lineage.identity import digest
@@ -98,7 +97,7 @@ class Reconciler:
         self._settings: tuple[Any, Settings] | None = None
         self._last: tuple[Any, float, Reconciled] | None = None
         self._stamps = Stamps(root)
-        self._asked, self._wishes = Asked(), dict[str, str]()
+        self._asked = Asked()
 
     def serves(self, instance: dg.DagsterInstance) -> bool:
         """Tell whether this looks at the history of an instance; another handle on the same files is taken over."""
@@ -163,7 +162,6 @@ class Reconciler:
         state = (stamps, chosen, self._asked, only, imagined, self.history.version if self.history else None)
         if self._last is not None and self._last[0] == state and moment < self._last[1] and self._local:
             return self._last[2]
-        self._wishes = read_asked(Path(self.root)) if self._local else {}
         nodes = [node for node in self.nodes if only is None or node.asset in only]
         asked_of, total = 0, sum(len(chosen) if node.partitioned else 1 for node in nodes)
 
@@ -264,8 +262,6 @@ class Reconciler:
             raise RuntimeError(f"{stage_name(asset, partition)}: the probe found neither a stage nor what is missing")
         if stage.identity != current.identity:
             reasons = differences(current.manifest, stage.wanted, SNAPSHOT_ASSETS)
-            if reasons and self._wishes.get(asset) == current.identity:
-                reasons = (Reason(kind="asked", text="a person asked for it"), *reasons)
             return Look(True, reasons, "", basis)
         if not self._tables_stand(stage, current):
             return Look(True, (Reason(kind="missing", text="its rows are no longer in their table"),), "", basis)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gem_assets.asked import ASKED
 from gem_assets.lineage.artifacts import CURRENT, UNPARTITIONED
 from gem_assets.reconcile import Place
 from gem_assets.settings import SETTINGS_FILE
@@ -22,7 +21,7 @@ class Stamps:
     Attributes
     ----------
     common
-        Of what every asset reads: settings, blocklist, wishes.
+        Of what every asset reads: settings and blocklist.
     landed
         Of every file of a snapshot's landing folder, by snapshot.
     """
@@ -36,7 +35,7 @@ class Stamps:
     def take(self, landing: Path, snapshots: Sequence[str]) -> Any:
         """Read all stamps; returns something that differs when one of them does."""
         self._pointers = dict(_pointers(self._root / "artifacts"))
-        self.common = tuple(stamp_of(self._root / name) for name in (SETTINGS_FILE, BLOCKLIST, ASKED))
+        self.common = tuple(stamp_of(self._root / name) for name in (SETTINGS_FILE, BLOCKLIST))
         self.landed = {name: _tree(landing / name) for name in snapshots}
         return self.common, self._pointers, self.landed
 

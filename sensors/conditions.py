@@ -100,7 +100,7 @@ automation = dg.AutomationConditionSensorDefinition(
     "automation",
     target=dg.AssetSelection.all(include_sources=True),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=2,
+    minimum_interval_seconds=1,
     use_user_code_server=True,
     # a backfill is looked at every half minute, and until then the next ticks ask for the same again
     emit_backfills=False,

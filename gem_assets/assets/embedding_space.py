@@ -8,6 +8,7 @@ from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, ref
 from gem_assets.embedding.config import CODE_VERSION
 from gem_assets.lineage.manifest import InputRef
 from resources import SettingsResource, Stage, StoreResource
+from resources.store import MissingInputError
 
 if TYPE_CHECKING:
     from gem_assets.embedding.config import EmbeddingConfig
@@ -41,6 +42,12 @@ def embedding_space(
         libraries=("numpy", "scipy", "scikit-learn", "numba"),
         seed=conf.seed,
     )
+    documents = sum(store.artifact(ref).manifest.counts["kept"] for ref in inputs)
+    if store.artifacts.current("embedding_space") is None and documents < conf.fewest_documents:
+        raise MissingInputError(
+            f"embedding_space needs {conf.fewest_documents} documents for embedding.dimension = {conf.dimension} and "
+            f"has {documents}: land more, or set a smaller dimension in gem.toml"
+        )
     if stage.done is None:
         with stage.write() as draft:
             report = fit_space(store.shards(inputs), conf, draft.path, progress=stage.progress(context))

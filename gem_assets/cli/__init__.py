@@ -8,6 +8,7 @@ from gem_assets.cli import (
     lineage_commands,  # noqa: F401  registers its commands
     mixture_commands,  # noqa: F401  registers its commands
     plan_commands,  # noqa: F401  registers its commands
+    run_commands,  # noqa: F401  registers its commands
     snapshot_commands,  # noqa: F401  registers its commands
     takedown_commands,  # noqa: F401  registers its commands
     tokenizer_commands,  # noqa: F401  registers its commands

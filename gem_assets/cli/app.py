@@ -107,6 +107,7 @@ def dev(
             max=65535,
         ),
     ] = None,
+    no_ui: Annotated[bool, typer.Option("--no-ui", help="The daemon alone, without a web interface or pages.")] = False,
     module: Annotated[str | None, typer.Option("--module", hidden=True)] = None,
 ) -> None:
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
@@ -128,9 +129,12 @@ def dev(
         echo=echo,
         module=module or DEFINITIONS_MODULE,
         allow_hosts=allow_host or (),
-        pages=PageServer(settings.data_root, pages_port or DEFAULT_PAGES_PORT + (port == DEFAULT_PAGES_PORT)),
+        pages=None
+        if no_ui
+        else PageServer(settings.data_root, pages_port or DEFAULT_PAGES_PORT + (port == DEFAULT_PAGES_PORT)),
+        ui=not no_ui,
     )
-    echo(f"Starting on {server.url} ...")
+    echo("Starting the daemon ..." if no_ui else f"Starting on {server.url} ...")
     serve(server, echo)
 
 

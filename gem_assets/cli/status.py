@@ -1,8 +1,11 @@
 """What a data root holds: snapshots, assets and recipes, read from the landing folder and the artifact store.
 
-Nothing is computed or changed, no table is opened; a data root of hundreds of snapshots takes well under a second.
+Nothing is computed or changed. What is stale or held comes from the reconciler, as for ``gem plan`` and the daemon.
 """
 
+import contextlib
+import os
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Literal, cast
@@ -15,8 +18,10 @@ from rich.text import Text
 from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import list_snapshots
 from gem_assets.corpus.records import SKIP_KINDS
-from gem_assets.dagster_home import running_server
+from gem_assets.dagster_home import CONFIG_NAME, running_server
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.plan import State
+from gem_assets.reconcile import MOVING, Place
 from gem_assets.settings import Settings
 
 RAW = "raw_shards"
@@ -66,6 +71,26 @@ class AssetStatus(_Frozen):
     counts: dict[str, int] = {}
 
 
+class StaleStatus(_Frozen):
+    """One result that is not current.
+
+    Attributes
+    ----------
+    state, because, way_out, again_at
+        See :class:`gem_assets.reconcile.Item`.
+    holds_up
+        Names of the results that wait for this one while it is held.
+    """
+
+    name: str
+    state: State
+    reasons: list[str]
+    because: str = ""
+    way_out: str = ""
+    again_at: float | None = None
+    holds_up: list[str] = []
+
+
 class Status(_Frozen):
     """All of it."""
 
@@ -74,6 +99,7 @@ class Status(_Frozen):
     snapshots: list[SnapshotStatus]
     assets: list[AssetStatus]
     recipes: list[AssetStatus]
+    stale: list[StaleStatus] = []
 
 
 def collect_status(settings: Settings) -> Status:
@@ -81,13 +107,47 @@ def collect_status(settings: Settings) -> Status:
     store = ArtifactStore(settings.data_root)
     server = running_server(settings.dagster_home)
     assets = [_asset(store, name) for name in store.assets()]
+    snapshots = _snapshots(settings, store)
     return Status(
         data_root=str(settings.data_root),
         server=server.url if server is not None else None,
-        snapshots=_snapshots(settings, store),
+        snapshots=snapshots,
         assets=[asset for asset in assets if not asset.name.startswith(RECIPES)],
         recipes=[asset for asset in assets if asset.name.startswith(RECIPES)],
+        stale=_stale(settings) if snapshots else [],
     )
+
+
+def _stale(settings: Settings) -> list[StaleStatus]:
+    """Ask the reconciler; nothing is written, not even into a history that is not there yet."""
+    from gem_assets.definitions import code_location
+    from gem_assets.run import open_instance
+    from resources.reconciler import Reconciler
+
+    graph = code_location(settings.data_root).resolve_asset_graph()
+    home = settings.dagster_home
+    with contextlib.ExitStack() as stack:
+        writable = (home / CONFIG_NAME).is_file() and os.access(home, os.W_OK)
+        instance = stack.enter_context(open_instance(settings)) if writable else None
+        reconciler = Reconciler(str(settings.data_root), graph, instance, notes=False)
+        items = reconciler.look(reconciler.known()).items
+    behind: dict[Place, list[str]] = {}
+    for item in items.values():
+        if item.behind is not None and item.behind in items:
+            behind.setdefault(item.behind, []).append(item.name)
+    return [
+        StaleStatus(
+            name=item.name,
+            state=item.state,
+            reasons=[reason.text for reason in item.reasons],
+            because=item.because,
+            way_out=item.way_out,
+            again_at=item.again_at,
+            holds_up=behind.get(place, []),
+        )
+        for place, item in items.items()
+        if item.behind not in items
+    ]
 
 
 def _snapshots(settings: Settings, store: ArtifactStore) -> list[SnapshotStatus]:
@@ -140,7 +200,8 @@ def print_status(status: Status, out: Console) -> None:
     if any(snapshot.skipped for snapshot in status.snapshots):
         out.print(Group(skipped_table(status.snapshots), Text()))
     if not status.assets:
-        out.print("Nothing has been built yet. `gem dev` ingests complete snapshots by itself.")
+        out.print("Nothing has been built yet. `gem dev` and `gem run` ingest complete snapshots.")
+        print_stale(status.stale, out)
         return
     table = plain_table("Assets")
     for column in ("asset", "current", "counts"):
@@ -149,6 +210,30 @@ def print_status(status: Status, out: Console) -> None:
         current = asset.identity[:12] if asset.identity else f"{len(asset.partitions or [])} snapshots"
         table.add_row(asset.name, current, counts_text(asset.counts))
     out.print(table)
+
+    print_stale(status.stale, out)
+
+
+def print_stale(stale: list[StaleStatus], out: Console) -> None:
+    """Say what is held, why, and what a person can do; then what would run by itself."""
+    for one in stale:
+        if one.state != "held":
+            continue
+        holds = f"; holds up {', '.join(one.holds_up[:4])}" if one.holds_up else ""
+        holds += f" and {len(one.holds_up) - 4} more" if len(one.holds_up) > 4 else ""
+        out.print(f"Held: {one.name}: {one.because}{holds}", soft_wrap=True)
+        if one.again_at is not None:
+            out.print(
+                f"  tried again at {time.strftime('%H:%M:%S', time.localtime(one.again_at))}; now with: {one.way_out}"
+            )
+        elif one.way_out:
+            out.print(f"  {one.way_out}", soft_wrap=True)
+    moving = sum(one.state in MOVING for one in stale)
+    by_hand = sum(one.state == "by_hand" for one in stale)
+    if moving:
+        out.print(f"{moving} steps are due: `gem dev` and `gem run` make them; see `gem plan`")
+    if by_hand:
+        out.print(f"{by_hand} results differ from the settings or libraries of now: `gem run` makes them anew")
 
 
 def snapshot_table(snapshots: list[SnapshotStatus]) -> Table:

@@ -92,6 +92,13 @@ class EmbeddingConfig(BaseModel):
     )
     seed: int = Field(default=0, ge=0, description="seed of the randomised SVD and of the fit sample")
 
+    @property
+    def fewest_documents(self) -> int:
+        """Documents below which the dimension cannot be fitted; an encoder that comes fitted needs one."""
+        if self.method == "sentence-transformers":
+            return 1
+        return max(self.dimension, self.lsa_dimension) if self.method == "cca+lsa" else self.dimension
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.char_ngrams is not None and not 1 <= self.char_ngrams[0] <= self.char_ngrams[1] <= 8:

@@ -1,0 +1,54 @@
+"""``gem run``: bring a data root up to date in the foreground."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.console import console, friendly, run_steps, summary_line
+from gem_assets.lineage.manifest import stage_name
+
+if TYPE_CHECKING:
+    from gem_assets.run import RunSummary
+
+
+@app.command("run")
+@friendly
+def run_stale(
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="ASSET", help="Only this asset and what it is made from.")
+    ] = None,
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", metavar="NAME", help="Of what is made per snapshot, only this one.")
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", metavar="NAME", help="Also the recipe, training order and audit of this mixture."),
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Make everything that is stale, in the foreground and without a browser.
+
+    Exits with 0 when all that was asked for is current, and with 1 when something failed or is held. Ctrl-C keeps what
+    is finished. Where a `gem dev` lives on the data root, what its daemon makes by itself is left to it and waited for.
+    """
+    from gem_assets.run import run_until
+    from gem_assets.settings import load_existing
+
+    settings = load_existing(data_root)
+    log = settings.dagster_home / "logs" / "run.log"
+    with run_steps(log) as report:
+        summary = run_until(settings, report, until=until, snapshot=snapshot, strategy=strategy)
+    made = sum(step.succeeded for step in summary.steps)
+    line = summary_line(made, len(summary.standing), summary.seconds)
+    console().print(f"{line} The log is in {log}", soft_wrap=True)
+    print_failed(summary)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def print_failed(summary: "RunSummary") -> None:
+    """Say what failed or is held."""
+    for step in summary.failed:
+        verb = "failed" if step.seconds else "is held"
+        console().print(f"{stage_name(step.asset, step.snapshot)} {verb}: {step.error}", soft_wrap=True)
