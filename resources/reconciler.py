@@ -234,18 +234,23 @@ class Reconciler:
     def _fresh(self, place: Place) -> Look:
         asset, partition = place
         current = self._store.artifacts.current(asset, partition)
+        try:
+            return self._compared(asset, partition, current)
+        except Exception as error:  # whatever one asset stumbles over holds that asset, and nothing else
+            logger.debug("%s cannot say what it would be made from", stage_name(asset, partition), exc_info=True)
+            foreseen = type(error).__module__.split(".")[0] in ("gem_assets", "resources", "sensors")
+            text = str(error) if foreseen else f"{type(error).__name__}: {error}"
+            kind = "missing" if current is None else "upstream"
+            return Look(current is not None, (Reason(kind=kind, text=text),), text, digest(text))
+
+    def _compared(self, asset: str, partition: str | None, current: Artifact | None) -> Look:
+        """Compare what there is with what would be made now."""
         by_hand = self._policies[asset].policy == "by_hand" and asset not in self._asked.assets
         if by_hand and not self._shows_taken_down(asset):
             return Look(current is not None)
         if asset == RAW_SHARDS and partition is not None and not self._landed(partition):
             return self._gone(current, partition)
-        try:
-            found = probe(self.graph.get(_key(asset)).assets_def, self.settings, partition)
-        except Exception as error:  # whatever one asset stumbles over holds that asset, and nothing else
-            logger.warning("%s cannot say what it would be made from", asset, exc_info=True)
-            text = f"{type(error).__name__}: {error}"
-            never = () if current is not None else (Reason(kind="missing", text="never made"),)
-            return Look(current is not None, never or (Reason(kind="upstream", text=text),), text, digest(text))
+        found = probe(self.graph.get(_key(asset)).assets_def, self.settings, partition)
         stage = found.stage
         basis = stage.identity if stage is not None else digest(found.missing)
         if by_hand:

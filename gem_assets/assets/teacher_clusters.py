@@ -23,8 +23,6 @@ def teacher_clusters(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import teacher_stage
-    from gem_assets.sampling import sample_rows
-    from gem_assets.sphere.seed_fit import fit_on_sample, load_previous
 
     conf = settings.load().teacher
     space = store.input("embedding_space")
@@ -43,6 +41,10 @@ def teacher_clusters(
 
     stage, before = teacher_stage(store, stage_with)
     if stage.done is None:
+        # torch takes seconds to import, and a plan only asks for the stage
+        from gem_assets.sampling import sample_rows
+        from gem_assets.sphere.seed_fit import fit_on_sample, load_previous
+
         sample = sample_rows(
             store.table_scan(inputs), conf.seed_documents, seed=conf.seed, columns=["snapshot", "vector"]
         )
