@@ -21,6 +21,11 @@ from resources import SettingsResource, Stage, StoreResource
 def cluster_report(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
+    from gem_assets.sphere.publish_report import PAGE_NAME, publish_report, read_report
+    from gem_assets.taxonomy.publish import TAXONOMY_NAME
+    from gem_assets.taxonomy.seed import seed_documents
+    from gem_assets.taxonomy.taxonomy import Taxonomy
+
     conf = settings.load().cluster_report
     teacher, named, shards = store.input("teacher_clusters"), store.input("gis_taxonomy"), store.inputs("raw_shards")
     stage = Stage(
@@ -32,14 +37,7 @@ def cluster_report(
         libraries=("numpy", "scipy", "scikit-learn"),
         seed=conf.seed,
     )
-    stands = stage.done is not None
-    from gem_assets.sphere.publish_report import PAGE_NAME, publish_report, read_report
-
-    if not stands:
-        from gem_assets.taxonomy.publish import TAXONOMY_NAME
-        from gem_assets.taxonomy.seed import seed_documents
-        from gem_assets.taxonomy.taxonomy import Taxonomy
-
+    if stage.done is None:
         names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
         seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
         with stage.write() as draft:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import DataRoot, app
+from gem_assets.cli.app import START, DataRoot, app
 from gem_assets.cli.console import console, friendly, run_steps, summary_line
 from gem_assets.lineage.manifest import stage_name
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gem_assets.run import RunSummary
 
 
-@app.command("run")
+@app.command("run", rich_help_panel=START)
 @friendly
 def run_stale(
     until: Annotated[
