@@ -1,11 +1,19 @@
 """Fixtures that every test module may use."""
 
 import os
+import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if find_spec("absl") is not None:
+    from absl import logging as absl_logging
+
+    # mlcroissant loads absl, whose log handler closes the stream that it found as standard error: pytest's own
+    absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
