@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gem_assets.cli import app
+from gem_assets.lineage import proof_check
 from gem_assets.lineage.blocklist import Blocklist, parse_entry
 from gem_assets.lineage.certificate import certify, live_rows, read_certificate, request_takedown
 from gem_assets.lineage.takedown import stale_snapshots, unapplied
@@ -153,10 +154,14 @@ def test_no_secret_is_written(world, logged):
 
 
 def test_artifacts_are_data_and_never_pickles(world):
-    files = [path for path in (world["root"] / "artifacts").rglob("*") if path.is_file()]
-    # the checker of proofs is code that nothing here imports or runs
-    known = ("CURRENT", "HISTORY", ".lock", "verify.py")
-    kinds = {path.suffix for path in files if path.name not in known}
+    artifacts = world["root"] / "artifacts"
+    files = [path for path in artifacts.rglob("*") if path.is_file()]
+    # the one piece of code: the checker of proofs in each audit pack, which nothing here imports or runs
+    packs = [path.parent for path in artifacts.glob("mixture_audit*/**/audit.json")]
+    checkers = {pack / "verify.py" for pack in packs}
+    assert checkers
+    assert {path.read_bytes() for path in checkers} == {Path(proof_check.__file__).read_bytes()}
+    kinds = {path.suffix for path in files if path not in checkers and path.name not in ("CURRENT", "HISTORY", ".lock")}
     assert kinds <= {
         ".json",
         ".jsonl",
