@@ -5,6 +5,7 @@ import dagster as dg
 from gem_assets.assets.all_recipes import STRATEGIES
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
+from gem_assets.lineage.manifest import InputRef
 from gem_assets.ordering.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
@@ -42,7 +43,7 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
         columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
         recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
         pages = store.input("page_history")
-        labels = store.inputs("student_labels", lance_table=store.label_table(model))
+        labels = known_labels(store, recipe, store.inputs("student_labels", lance_table=store.label_table(model)))
         stage = Stage(
             store,
             f"training_order/{strategy}",
@@ -89,6 +90,33 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
         )
 
     return training_order
+
+
+def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef]) -> list[InputRef]:
+    """Return the labels if the recipe was made knowing them.
+
+    Raises
+    ------
+    MissingInputError
+        When a snapshot, or the model that labelled it, came after the recipe: its shares say nothing of those. An order
+        that shows what was taken down is made again without the snapshots that its recipe does not know.
+    """
+    from gem_assets.lineage.certificate import shows_blocked
+    from resources.store import MissingInputError
+
+    inventory = store.artifact(store.ancestor(recipe, "domain_inventory")).manifest
+    tables = {ref.partition: ref.lance_table for ref in inventory.inputs if ref.asset == "student_labels"}
+    known = [ref for ref in labels if tables.get(ref.partition) == ref.lance_table]
+    if len(known) == len(labels):
+        return labels
+    strategy = recipe.asset.removeprefix("recipes/")
+    if known and "://" not in store.root and shows_blocked(store.root, f"training_order/{strategy}"):
+        return known
+    strange = ", ".join(ref.key for ref in labels if ref not in known)
+    raise MissingInputError(
+        f"{recipe.asset} does not know {strange}: the labels are newer than the recipe. Make it again first: "
+        f"gem run --until {recipe.asset}"
+    )
 
 
 def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
