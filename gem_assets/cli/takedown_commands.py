@@ -1,6 +1,5 @@
 """``gem takedown``, ``gem certificate`` and ``gem purge``: what a rights holder's request needs."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,17 +59,17 @@ def takedown(
 
     The exit code is 1 if anything asked for was not found, or with --apply is still in force.
     """
-    from gem_assets.lineage.blocklist import Blocklist, parse_entry
+    from gem_assets.lineage.blocklist import Blocklist
     from gem_assets.lineage.certificate import issue, request_takedown
+    from gem_assets.lineage.entries import parse_entry, read_entries
     from gem_assets.settings import load_existing
     from resources.store import StoreResource
 
     settings = load_existing(data_root)
-    lines = [*(items or []), *(_lines(file) if file is not None else [])]
-    if not lines:
+    entries = [*map(parse_entry, items or []), *(read_entries(file) if file is not None else [])]
+    if not entries:
         raise typer.BadParameter("say what is to be taken down, or give a list with --file")
     store = StoreResource(root=str(settings.data_root))
-    entries = [parse_entry(line) for line in lines]
     made = request_takedown(store.artifacts, store.tables, entries, reason=reason, dry_run=dry_run)
     if made is None:
         error_console().print("All of it is on the blocklist already.")
@@ -168,16 +167,6 @@ def purge(
         out.print("gem export writes an export again, without what was taken down", markup=False)
     if not (done.versions or done.results or done.exports):
         out.print("No older version and no export holds anything that was taken down.")
-
-
-def _lines(file: Path) -> list[str]:
-    # a fragment follows its address at once, a comment does not
-    lines = (re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in _text(file).splitlines())
-    return [line for line in lines if line]
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8-sig")
 
 
 def _apply(settings: "Settings", *, quiet: bool) -> None:

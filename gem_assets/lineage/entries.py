@@ -2,7 +2,9 @@
 
 import re
 import unicodedata
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from hashlib import sha256
+from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +15,8 @@ Kind = Literal["url", "prefix", "domain", "source", "doc_id", "content"]
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_COMMENT = re.compile(r"(?:^|\s)#")
 _WAYS = (
     "Write an address (https://example.org/page), a domain (example.org), prefix:<address> for all that is below it, "
     "source:<name>, doc_id:<32 hex> or content:<32 hex>"
@@ -79,6 +83,34 @@ def parse_entry(text: str) -> BlockEntry:
     if _HEX32.fullmatch(text.lower()):
         raise BlocklistError(f"{text!r} may be a document or a text: write doc_id:{text} or content:{text}")
     return _entry("domain", text)
+
+
+def read_entries(path: Path) -> list[BlockEntry]:
+    """Return the entries of a list: one a line, ``#`` at its start or after a blank begins a comment.
+
+    The text is UTF-8, or UTF-16 with its byte order mark, with line ends of any system.
+
+    Raises
+    ------
+    BlocklistError
+        When a line is none of what :func:`parse_entry` takes, with its number, or when the file is not text.
+    """
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-16" if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BlocklistError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+    found: list[BlockEntry] = []
+    for number, line in enumerate(_LINE_END.split(text), 1):
+        # a fragment follows its address at once, a comment does not
+        wanted = _COMMENT.split(line, maxsplit=1)[0].strip()
+        try:
+            found.extend([parse_entry(wanted)] if wanted else [])
+        except BlocklistError as error:
+            raise BlocklistError(f"{path}, line {number}: {error}") from error
+    return found
 
 
 def _entry(kind: str, value: str) -> BlockEntry:

@@ -1,5 +1,6 @@
 import json
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from gem_assets.lineage.blocklist import (
     entries_version,
     parse_entry,
 )
+from gem_assets.lineage.entries import read_entries
 
 DIGESTS = ["0" * 31 + str(n) for n in range(6)]
 
@@ -67,6 +69,40 @@ def test_what_a_line_means(text, kind, value):
 def test_what_is_nothing_is_refused_with_the_ways_to_say_it(text):
     with pytest.raises(BlocklistError):
         parse_entry(text)
+
+
+LISTED = "# asked for in May\n\n  deep.example  # all of it\nhome.example/a#top\n\t\nsource:Daily Paper #7\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_a_list_is_read_from_a_text_file_of_any_system(tmp_path, encoding, line_end):
+    text = LISTED.replace("\n", line_end)
+    marked = encoding.endswith("-bom")
+    (tmp_path / "list").write_bytes(("\ufeff" * marked + text).encode(encoding.removesuffix("-bom")))
+    found = [str(entry) for entry in read_entries(tmp_path / "list")]
+    assert found == ["domain:deep.example", "url:https://home.example/a", "source:daily paper"]
+
+
+def test_a_list_of_nothing_but_comments_asks_for_nothing(tmp_path):
+    (tmp_path / "list").write_text("# nothing yet\n\n   # still nothing\n", encoding="utf-8")
+    assert read_entries(tmp_path / "list") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"deep.example\n\nco.uk\n", "list, line 3: co.uk is a public suffix"),
+        (b"a.example/x,b.example/y z\n", "list, line 1: "),
+        (b"deep.example\r\n\xff\xfe\n", "list is not UTF-8 text"),
+        (b"\xff\xfed", "list is not UTF-8 text"),
+        ("source:a\u2028b".encode(), "list, line 1: source:"),
+    ],
+)
+def test_a_list_that_cannot_be_read_names_file_and_line(tmp_path, data, said):
+    (tmp_path / "list").write_bytes(data)
+    with pytest.raises(BlocklistError, match=re.escape(said)):
+        read_entries(tmp_path / "list")
 
 
 @pytest.mark.parametrize(
