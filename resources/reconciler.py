@@ -238,7 +238,8 @@ class Reconciler:
             return self._compared(asset, partition, current)
         except Exception as error:  # whatever one asset stumbles over holds that asset, and nothing else
             logger.debug("%s cannot say what it would be made from", stage_name(asset, partition), exc_info=True)
-            foreseen = type(error).__module__.split(".")[0] in ("gem_assets", "resources", "sensors")
+            own = type(error).__module__.split(".")[0] in ("gem_assets", "resources", "sensors")
+            foreseen = own or isinstance(error, dg.Failure)
             text = str(error) if foreseen else f"{type(error).__name__}: {error}"
             kind = "missing" if current is None else "upstream"
             return Look(current is not None, (Reason(kind=kind, text=text),), text, digest(text))

@@ -9,7 +9,7 @@ from gem_assets.lineage.artifacts import CURRENT, UNPARTITIONED
 from gem_assets.reconcile import Place
 from gem_assets.settings import SETTINGS_FILE
 
-BLOCKLIST = "blocklist.jsonl"
+BLOCKLIST = ("blocklist.jsonl", "blocklist.head.json")
 
 Stamp = tuple[int, int, int] | None
 """Modification time in nanoseconds, size in bytes and number of a file; None when it is not there."""
@@ -35,7 +35,7 @@ class Stamps:
     def take(self, landing: Path, snapshots: Sequence[str]) -> Any:
         """Read all stamps; returns something that differs when one of them does."""
         self._pointers = dict(_pointers(self._root / "artifacts"))
-        self.common = tuple(stamp_of(self._root / name) for name in (SETTINGS_FILE, BLOCKLIST))
+        self.common = tuple(stamp_of(self._root / name) for name in (SETTINGS_FILE, *BLOCKLIST))
         self.landed = {name: _tree(landing / name) for name in snapshots}
         return self.common, self._pointers, self.landed
 

@@ -29,6 +29,7 @@ def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import TEACHER, input_of, named_before
+    from gem_assets.lineage.certificate import taken_down
     from gem_assets.lineage.takedown import blocked_seed, blocklist_input
     from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, TREE_NAME, namer_of, publish_taxonomy, refitted
     from gem_assets.taxonomy.seed import seed_documents
@@ -37,7 +38,7 @@ def gis_taxonomy(
     conf = settings.load().taxonomy
     teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
     before = named_before(store, teacher)
-    blocked = blocked_seed(store.root, store.artifact(teacher))
+    blocked = blocked_seed(taken_down(store.artifacts), store.artifact(teacher))
     stage = Stage(
         store,
         "gis_taxonomy",

@@ -43,6 +43,7 @@ def proxy_tokens(
     from pathlib import Path
 
     from gem_assets.corpus.recrawls import Selection
+    from gem_assets.lineage.certificate import taken_down
     from gem_assets.lineage.identity import digest
     from gem_assets.lineage.takedown import TAKEN_DOWN, blocked_tokens, blocklist_input
     from gem_assets.proxy.contents import without_documents
@@ -65,7 +66,7 @@ def proxy_tokens(
         "context": conf.model.context,
         "targets": digest(texts) if texts else None,
     }
-    held, blocked = blocked_tokens(store.root, before)
+    held, blocked = blocked_tokens(taken_down(store.artifacts), before)
     # documents leave the tokens as they are; snapshots that came later wait for the next preparation
     lessened = before if held and is_made_from(before, config, conf.seed, [teacher, model]) else None
     if lessened is not None:

@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +27,7 @@ from gem_assets.settings import Settings
 
 RAW = "raw_shards"
 RECIPES = "recipes/"
+_TAKEDOWNS = ("blocklist.jsonl", "blocklist.head.json", "takedowns")
 COUNTS = ("read", "kept", "duplicates", "filtered", "quarantined", "tokens")
 """Counts of ``raw_shards`` that are shown; the others are in its manifest and in ``--json``."""
 
@@ -92,9 +94,16 @@ class StaleStatus(_Frozen):
 
 
 class Status(_Frozen):
-    """All of it."""
+    """All of it.
+
+    Attributes
+    ----------
+    blocklist_problem
+        Why the list of takedowns cannot be believed; nothing that depends on it is made until then.
+    """
 
     data_root: str
+    blocklist_problem: str | None = None
     server: str | None
     snapshots: list[SnapshotStatus]
     assets: list[AssetStatus]
@@ -110,6 +119,7 @@ def collect_status(settings: Settings) -> Status:
     snapshots = _snapshots(settings, store)
     return Status(
         data_root=str(settings.data_root),
+        blocklist_problem=_blocklist_problem(store),
         server=server.url if server is not None else None,
         snapshots=snapshots,
         assets=[asset for asset in assets if not asset.name.startswith(RECIPES)],
@@ -148,6 +158,24 @@ def _stale(settings: Settings) -> list[StaleStatus]:
         for place, item in items.items()
         if item.behind not in items
     ]
+
+
+def _blocklist_problem(store: ArtifactStore) -> str | None:
+    if not any((Path(store.root) / name).exists() for name in _TAKEDOWNS) and not _refused_rows(store):
+        return None  # nobody asked for anything, and the imports below take longer than all else here
+    from gem_assets.lineage.blocklist import BlocklistError
+    from gem_assets.lineage.certificate import checked_requests
+
+    try:
+        checked_requests(store)
+    except (BlocklistError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _refused_rows(store: ArtifactStore) -> bool:
+    found = (store.current(RAW, name) for name in store.partitions(RAW))
+    return any(artifact is not None and artifact.manifest.metrics.get("blocked_by") for artifact in found)
 
 
 def _snapshots(settings: Settings, store: ArtifactStore) -> list[SnapshotStatus]:
@@ -192,6 +220,9 @@ def print_status(status: Status, out: Console) -> None:
     """Print the status as tables."""
     out.print(status.data_root, style="bold", soft_wrap=True)
     out.print(f"Server: {status.server}" if status.server else "Server: not running (start it with `gem dev`)")
+    if status.blocklist_problem:
+        out.print("The blocklist is damaged: ", style="bold red", end="")
+        out.print(status.blocklist_problem, markup=False, soft_wrap=True)
     out.print()
     if not status.snapshots:
         out.print("No snapshot has been landed. Land one with: gem land FILES --snapshot NAME")

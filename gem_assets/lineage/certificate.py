@@ -341,6 +341,19 @@ def checked_requests(store: ArtifactStore) -> list[BlockRequest]:
     return requests
 
 
+def taken_down(store: ArtifactStore) -> set[str]:
+    """Return the ids of every document that was held and is to be gone; none on object storage, which keeps no list.
+
+    Raises
+    ------
+    BlocklistError
+        When the list lacks something: what was made without it could show a document again.
+    """
+    if "://" in store.root:
+        return set()
+    return {name for request in checked_requests(store) for name in request.documents}
+
+
 def request_takedown(
     store: ArtifactStore,
     tables: Tables,
@@ -457,9 +470,9 @@ def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
 
 def shows_blocked(root: str, asset: str) -> bool:
     """Tell whether the training order or audit in force shows a document that was taken down."""
-    gone = Blocklist(root).documents()
-    current = ArtifactStore(root).current(asset) if gone else None
-    return current is not None and _shows(root, asset, current.identity, frozenset(gone))
+    current = ArtifactStore(root).current(asset)
+    gone = Blocklist(root).documents() if current is not None else set[str]()
+    return current is not None and bool(gone) and _shows(root, asset, current.identity, frozenset(gone))
 
 
 @lru_cache(maxsize=256)

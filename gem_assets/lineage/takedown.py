@@ -277,29 +277,32 @@ def _unapplied(root: str, snapshot: str, identity: str, entries: tuple[BlockEntr
     return frozenset() if artifact is None else unapplied(artifact, entries)
 
 
-def blocked_seed(root: str | Path, teacher: Artifact) -> list[str]:
+def blocked_seed(gone: set[str], teacher: Artifact) -> list[str]:
     """Return the ids of seed documents of a teacher that were taken down, sorted."""
-    if "://" in str(root):
-        return []
-    gone = Blocklist(root).documents()
     if not gone or not (teacher.path / _SAMPLE_FILE).is_file():
         return []
     ids: list[str] = pq.read_table(teacher.path / _SAMPLE_FILE, columns=["doc_id"]).column("doc_id").to_pylist()
     return sorted(gone.intersection(ids))
 
 
-def blocked_tokens(root: str | Path, tokens: Artifact | None) -> tuple[list[str], list[str]]:
+def blocked_tokens(gone: set[str], tokens: Artifact | None) -> tuple[list[str], list[str]]:
     """Return the ids of documents that were taken down and that prepared tokens hold, or that have left them.
+
+    Parameters
+    ----------
+    gone
+        What was taken down: :func:`gem_assets.lineage.certificate.taken_down`.
+    tokens
+        Prepared tokens, if there are any.
 
     Returns
     -------
     held, all
         Sorted; ``all`` names what the tokens are to be without, and stays the same once ``held`` has left them.
     """
-    if tokens is None or "://" in str(root):
+    if tokens is None:
         return [], []
     recorded: Any = tokens.manifest.metrics.get(TAKEN_DOWN) or []
-    gone = Blocklist(root).documents()
     held = held_documents(tokens.path, gone)
     return held, sorted(gone.intersection(recorded).union(held))
 

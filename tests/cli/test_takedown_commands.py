@@ -107,3 +107,44 @@ def test_asking_again_shows_every_request_that_it_was_part_of(root):
     assert [one["entries"] for one in json.loads(listed.stdout)] == [
         ["url:https://holder.example/rights"], ["domain:other.example"],
     ]  # fmt: skip
+
+
+DAMAGES = {
+    "list deleted": ["blocklist.jsonl"],
+    "list and head record deleted": ["blocklist.jsonl", "blocklist.head.json"],
+    "head record deleted": ["blocklist.head.json"],
+}
+
+
+@pytest.mark.parametrize("lost", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_list_shows_in_the_status_and_holds_only_what_needs_it(root, lost):
+    assert gem(root, "takedown", "https://holder.example/rights").exit_code == 0
+    assert "is damaged" not in gem(root, "status").output
+    kept = {name: (root / name).read_bytes() for name in lost}
+    for name in lost:
+        (root / name).unlink()
+    shown = gem(root, "status")
+    assert shown.exit_code == 0
+    assert "The blocklist is damaged" in shown.output
+    assert "from a backup" in shown.output
+    assert "blocklist.jsonl" in json.loads(gem(root, "status", "--json").stdout)["blocklist_problem"]
+    plan = gem(root, "plan", "--json")
+    assert plan.exit_code == 0, plan.output
+    tasks = {task["asset"]: task for task in json.loads(plan.stdout)["tasks"]}
+    assert tasks["raw_shards"]["state"] == "held"
+    assert tasks["raw_shards"]["because"].startswith(str(root / "blocklist.jsonl"))
+    assert tasks["page_history"]["state"] == "ready"
+    for name, data in kept.items():
+        (root / name).write_bytes(data)
+    assert json.loads(gem(root, "status", "--json").stdout)["blocklist_problem"] is None
+    tasks = {task["asset"]: task for task in json.loads(gem(root, "plan", "--json").stdout)["tasks"]}
+    assert tasks["raw_shards"]["state"] == "ready"
+
+
+def test_a_list_that_vanished_with_all_certificates_shows_in_the_status(root):
+    assert gem(root, "takedown", "https://holder.example/rights").exit_code == 0
+    ingest_once(StoreResource(root=str(root)), EngineResource(kind="inline"), load_settings(root), "s1")
+    for path in (*root.glob("blocklist*"), *root.glob("takedowns/*")):
+        path.unlink()
+    (root / "takedowns").rmdir()
+    assert "The blocklist is damaged" in gem(root, "status").output
