@@ -169,7 +169,7 @@ def port_is_free(host: str, port: int) -> bool:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise LaunchError(f"--host {host} is no address of this machine ({error}). Use 127.0.0.1.") from error
+        raise LaunchError(f"--host {host} is not an address of this machine ({error}). Use 127.0.0.1.") from error
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -178,7 +178,7 @@ def port_is_free(host: str, port: int) -> bool:
             raise LaunchError(f"Port {port} needs more rights than this user has; use one above 1023.") from error
         except OSError as error:
             if error.errno == errno.EADDRNOTAVAIL:
-                raise LaunchError(f"--host {host} is no address of this machine. Use 127.0.0.1.") from error
+                raise LaunchError(f"--host {host} is not an address of this machine. Use 127.0.0.1.") from error
             return False
     return True
 

@@ -69,7 +69,7 @@ class RunSummary:
 
 
 class UnknownAssetError(LookupError):
-    """A name that is no asset's; the message lists the names that come close."""
+    """A name that is not an asset's; the message lists the names that come close."""
 
 
 Progress = Callable[[int, int, str], None]

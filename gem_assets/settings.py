@@ -154,15 +154,15 @@ def load_existing(data_root: str | Path | None = None) -> Settings:
     Raises
     ------
     SettingsError
-        When the folder is missing or is no data root, and as :func:`load_settings` does.
+        When the folder is missing or is not a data root, and as :func:`load_settings` does.
     """
     root = resolve_data_root(data_root)
     if not any((root / mark).exists() for mark in MARKS):
-        lacks = f"it has none of {', '.join(MARKS)}" if root.is_dir() else "there is no such folder"
+        lacks = f"it holds none of {', '.join(MARKS)}" if root.is_dir() else "there is no such folder"
         lacks = "it is a file" if root.is_file() else lacks
         chosen = "--data-root" if data_root else DATA_ROOT_VARIABLE if os.environ.get(DATA_ROOT_VARIABLE) else "default"
         raise SettingsError(
-            f"{root} (by {chosen}) is no data root: {lacks}. Name one with --data-root or {DATA_ROOT_VARIABLE}, or "
+            f"{root} (by {chosen}) is not a data root: {lacks}. Name one with --data-root or {DATA_ROOT_VARIABLE}, or "
             "make one with gem land or gem demo"
         )
     return load_settings(root)

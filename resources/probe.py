@@ -25,7 +25,7 @@ from resources.store import MissingInputError, StoreResource
 logger = logging.getLogger(__name__)
 
 
-class _Asked(Exception):  # noqa: N818  it is no error: it carries the answer out of the asset
+class _Asked(Exception):  # noqa: N818  it is not an error: it carries the answer out of the asset
     def __init__(self, stage: Stage | None, why: Reason | None = None) -> None:
         super().__init__("asked")
         self.stage, self.why = stage, why

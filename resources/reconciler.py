@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 POLICY_TAG = "gem/refresh"
 OUTSIDE = ("proxy_tokens", "training_order/")
-"""Assets that read files which are no results: they are asked on every look that is not a repetition."""
+"""Assets that read files which are not results: they are asked on every look that is not a repetition."""
 KEPT_FOR_S = 30.0
 """How long the answer of a look is repeated while nothing on the disk has moved."""
 

@@ -79,10 +79,10 @@ LOOKING = [
 @pytest.mark.parametrize("command", LOOKING)
 def test_a_command_that_only_looks_or_takes_away_makes_no_data_root(command: str, tmp_path: Path):
     (tmp_path / "other").mkdir()
-    for folder, why in (("nothing", "there is no such folder"), ("other", "it has none of gem.toml, landing")):
+    for folder, why in (("nothing", "there is no such folder"), ("other", "it holds none of gem.toml, landing")):
         code, out, err = gem(*command.split(), "--data-root", tmp_path / folder)
         assert (code, out) == (1, "")
-        assert f"{tmp_path / folder} (by --data-root) is no data root: {why}" in err
+        assert f"{tmp_path / folder} (by --data-root) is not a data root: {why}" in err
         assert "gem land or gem demo" in err
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
     assert list((tmp_path / "other").iterdir()) == []
@@ -93,16 +93,16 @@ def test_a_data_root_that_the_environment_names_is_said_to_come_from_there(tmp_p
     monkeypatch.setenv("GEM_DATA_ROOT", str(tmp_path / "file"))
     code, _, err = gem("recipes")
     assert code == 1
-    assert "file (by GEM_DATA_ROOT) is no data root: it is a file" in err
+    assert "file (by GEM_DATA_ROOT) is not a data root: it is a file" in err
     monkeypatch.delenv("GEM_DATA_ROOT")
-    assert "gem-data (by default) is no data root" in gem("recipes")[2]
+    assert "gem-data (by default) is not a data root" in gem("recipes")[2]
 
 
 def test_names_that_cannot_be_are_refused_in_words(tmp_path: Path, crawl: Path):
     gem("land", crawl, "--snapshot", "2026-01", "--data-root", tmp_path / "root")
     code, _, err = gem("remove", "../../etc", "--data-root", tmp_path / "root")
     assert code == 1
-    assert "is no name for a snapshot" in err
+    assert "is not a name for a snapshot" in err
     assert "not foreseen" not in err
     assert gem("trace", " ", "--data-root", tmp_path / "root")[0] == 2
 

@@ -163,7 +163,7 @@ def test_gem_audit_copies_the_audit_of_the_current_mixture(built, store, tmp_pat
     (tmp_path / "audit" / "manifest.json").unlink()
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 1
-    assert "is no audit" in refused.output
+    assert "is not an audit" in refused.output
 
 
 @pytest.mark.parametrize("argument", ["only", "also"])

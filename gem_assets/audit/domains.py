@@ -48,7 +48,7 @@ class DomainShare(BaseModel):
 
 
 def registrable_domain(host: str) -> str | None:
-    """Return the registrable domain of a host name; None where it is no host name.
+    """Return the registrable domain of a host name; None where it is not a host name.
 
     International names are compared in their ASCII form (UTS 46).
     """

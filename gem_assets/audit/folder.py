@@ -61,7 +61,7 @@ def copy_audit(audit: Artifact, out: Path, progress: Callable[[int, int], None] 
         When ``out`` holds something else, or a file is not what the manifest says.
     """
     if out.exists() and not _replaceable(out):
-        raise AuditError(f"{out} exists and is no audit; choose another folder with --out, or remove it")
+        raise AuditError(f"{out} exists and is not an audit; choose another folder with --out, or remove it")
     files = audit.manifest.outputs
     make_dirs(out.absolute().parent)
     with locked_folder(out.absolute().parent, _DRAFT) as draft:

@@ -88,7 +88,7 @@ def console() -> Terminal:
 
 
 def on_file(file: IO[str] | None) -> Terminal:
-    """Return a console on a file; where it is no terminal and nothing states a width, lines may be long."""
+    """Return a console on a file; where it is not a terminal and nothing states a width, lines may be long."""
     out = Terminal(file)
     if not out.is_terminal and not os.environ.get("COLUMNS"):
         out.width = LOG_WIDTH

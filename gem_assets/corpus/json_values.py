@@ -1,4 +1,4 @@
-"""Rows of JSON that are no lines: arrays, objects behind each other, objects over several lines, arrays under a key.
+"""Rows of JSON that are not lines: arrays, objects behind each other, objects over several lines, arrays under a key.
 
 Values are decoded from a buffer that grows until the next one is whole, at most to ``max_record_bytes``. After damage
 reading goes on where a row begins as the first one began: an opening brace, the same blanks and the same first key.
@@ -87,7 +87,7 @@ def _unwrapped(row: Any, names: tuple[str, ...]) -> Any:
 
 
 def read_values(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:
-    """Yield the rows of a JSON file whose rows are no lines; a file that is no rows at all is one damaged row."""
+    """Yield the rows of a JSON file whose rows are not lines; a file that is no rows at all is one damaged row."""
     reader = _Values(stream, config.max_record_bytes)
     opening: str | None = None
     number = 0

@@ -1,6 +1,6 @@
 """JSON files, plain or compressed: one object a line as a rule, and the other ways in which rows are written.
 
-``offset`` is the number of the line, from 0, or of the row where rows are no lines.
+``offset`` is the number of the line, from 0, or of the row where rows are not lines.
 """
 
 import json
@@ -21,7 +21,7 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     """Yield the rows of a JSON file.
 
     Objects may stand on lines, in an array, behind each other, or in an array under a key of one object; empty lines
-    are no rows. A file that is none of these is one row that says so.
+    are not rows. A file that is none of these is one row that says so.
 
     Parameters
     ----------

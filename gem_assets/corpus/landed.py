@@ -93,7 +93,7 @@ def validate_snapshot_name(name: str) -> str:
         "'..' and other than 'all' (for example 2026-11 or CC-MAIN-2026-05)"
     )
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME or ".." in name or name == "all":
-        raise LandingError(f"{name[:200]!r} is no name for a snapshot: {rule}")
+        raise LandingError(f"{name[:200]!r} is not a name for a snapshot: {rule}")
     return name
 
 

@@ -161,7 +161,7 @@ def _plan(sources: Sequence[Path]) -> dict[str, Path]:
             if root is not None and not target.is_relative_to(root):
                 raise LandingError(f"{path} is a link out of {source}: land {target} by its own name instead")
             if not target.is_file():
-                raise LandingError(f"{path} is no regular file that can be read: remove it from the sources")
+                raise LandingError(f"{path} is not a regular file that can be read: remove it from the sources")
             if relative in plan:
                 raise LandingError(
                     f"{plan[relative]} and {target} would both land as {relative}: rename one, or land a folder that "

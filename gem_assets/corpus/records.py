@@ -67,7 +67,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A sound record that is no document (a request, an image); ``kind``, a key of ``SKIP_KINDS``, is counted."""
+    """A sound record that is not a document (a request, an image); ``kind``, a key of ``SKIP_KINDS``, is counted."""
 
     file: str
     offset: int

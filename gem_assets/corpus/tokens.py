@@ -62,7 +62,7 @@ def token_counter(tokenizer: str) -> tuple[str, TokenCounter]:
     Raises
     ------
     TokenizerError
-        The file is absent, or is no tokenizer.
+        The file is absent, or is not a tokenizer.
     """
     if tokenizer == ESTIMATE:
         return ESTIMATE_NAME, estimate_tokens

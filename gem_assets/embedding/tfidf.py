@@ -63,7 +63,7 @@ class TfidfProjection:
     Attributes
     ----------
     column_of : int32 array, shape (2^hash_bits,)
-        Row of the table for each hash bucket, -1 where the bucket is no feature.
+        Row of the table for each hash bucket, -1 where the bucket is not a feature.
     weight_of : float32 array, shape (F,)
         (ln((1 + n) / (1 + documents with the feature)) + 1)^idf_power.
     table : float32 array, shape (F, r)

@@ -158,8 +158,8 @@ def build_report(
     target = target_tokens / target_tokens.sum()
     implied = implied_tokens / implied_tokens.sum()
     epochs = implied_tokens / np.maximum(tokens_available, 1)
-    # a run that is shorter or longer by a rounded step is no error of the mixture, nor is a cluster that is right where
-    # another, of long documents, is off by half a document
+    # a run that is shorter or longer by a rounded step is not an error of the mixture, nor is a cluster that is right
+    # where another, of long documents, is off by half a document
     missed = np.minimum(np.abs(implied * target_tokens.sum() - target_tokens), np.abs(implied_tokens - target_tokens))
     allowed = np.maximum(TOLERANCE * target_tokens, slack)
     report = ExportReport(

@@ -58,7 +58,7 @@ class TextTokenizer:
     Raises
     ------
     ExportError
-        If the file is no tokenizer or has no such token.
+        If the file is not a tokenizer or has no such token.
     """
 
     def __init__(self, path: Path, eos_token: str | None = None) -> None:

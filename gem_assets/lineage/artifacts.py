@@ -309,7 +309,7 @@ class ArtifactStore:
             with self.backend.lock(where):
                 standing = self.get(asset, identity, partition)
                 if standing is None or (replace and standing.manifest.sha256 != manifest.sha256):
-                    if standing is not None:  # on record before the other one goes: a kill in between is no edit
+                    if standing is not None:  # on record before the other one goes: a kill in between is not an edit
                         self._record(where, Entry(identity=identity, manifest=manifest.sha256))
                     self.backend.publish(path, f"{where}/{identity[:32]}")
                 else:

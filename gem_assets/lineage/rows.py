@@ -5,7 +5,7 @@ string with its length), is hashed with BLAKE2b to 32 bytes, and the hashes are 
 2^64. A sum does not depend on the order or on how rows were cut into batches, and can be taken in a stream; a
 row that stands twice counts twice (XOR would cancel it). The row count and the schema go into the final digest.
 
-This tells changes apart that happen; it is no defence against someone who constructs rows to collide (sums of
+This tells changes apart that happen; it is not a defence against someone who constructs rows to collide (sums of
 hashes can be attacked with enough rows). What an auditor gets is the Merkle root in ``merkle``.
 
 Cost, measured on one core: 0.4 million rows a second with vectors of 256 floats (430 MB/s), 1.9 million rows a second

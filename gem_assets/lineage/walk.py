@@ -236,7 +236,7 @@ def verify(
     progress
         Called with (parts done, parts in all).
     note
-        Called with everything that a purge deleted, of the kind ``purged``: it cannot be verified and is no fault.
+        Called with everything that a purge deleted, of the kind ``purged``: it cannot be verified and is not a fault.
     deep
         False hashes no file and no row and recomputes nothing: manifests, pointers and numbers of rows alone.
     """

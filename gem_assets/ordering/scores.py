@@ -39,7 +39,7 @@ def label_columns(config: OrderingConfig, available: Sequence[str]) -> list[str]
         return list(dict.fromkeys([*_NEEDED, config.score_key]))
     if config.score not in available:
         raise ScoreError(
-            f"ordering.score is {config.score!r}, which is no column of the labels ({', '.join(available)}); for a "
+            f"ordering.score is {config.score!r}, which is not a column of the labels ({', '.join(available)}); for a "
             "column of your own, name the parquet files that hold it in ordering.score_files"
         )
     return list(dict.fromkeys([*_NEEDED, config.score]))
@@ -129,7 +129,7 @@ def _check_columns(path: Path, config: OrderingConfig) -> None:
     try:
         schema = pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ScoreError(f"{path} is no parquet file: {error}") from error
+        raise ScoreError(f"{path} is not a parquet file: {error}") from error
     for name in (config.score_key_column or config.score_key, config.score):
         if name not in schema.names:
             raise ScoreError(f"{path} has no column {name!r}; it has {', '.join(schema.names)}")

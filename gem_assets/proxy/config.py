@@ -106,7 +106,7 @@ class ModelConfig(BaseModel):
     def _divisible(self) -> Self:
         if self.width % (2 * self.heads):
             raise ValueError(
-                f"width {self.width} is no multiple of twice the {self.heads} heads; rotary positions need an even "
+                f"width {self.width} is not a multiple of twice the {self.heads} heads; rotary positions need an even "
                 f"head width: try {2 * self.heads * max(1, round(self.width / (2 * self.heads)))}"
             )
         return self

@@ -132,7 +132,7 @@ def without_documents(prepared: Path, gone: Iterable[str], out: Path) -> Prepare
     Returns
     -------
     PreparedReport
-        A target that has no window left is no target any more.
+        A target that has no window left is not a target any more.
 
     Raises
     ------

@@ -118,7 +118,7 @@ class DomainCounts:
         Raises
         ------
         CountsError
-            When the file cannot be read or is no count table; names it.
+            When the file cannot be read or is not a count table; names it.
         """
         path = folder / FILE
         try:
@@ -131,7 +131,9 @@ class DomainCounts:
             ]
             counts = tuple(count[order == n] for n in range(1, kind["order"] + 1))
         except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-            raise CountsError(f"{path} is no table of n-gram counts ({error!r}); count the snapshot again") from error
+            raise CountsError(
+                f"{path} is not a table of n-gram counts ({error!r}); count the snapshot again"
+            ) from error
         return cls(kind["vocab"], kind["domains"], kind["tokenizer"], tuple(keys), counts)
 
     @classmethod

@@ -108,7 +108,7 @@ class ProxyTokenizer:
         Raises
         ------
         ValueError
-            When the file is no tokenizer of this package; names it.
+            When the file is not a tokenizer of this package; names it.
         """
         path = folder / FILE
         try:

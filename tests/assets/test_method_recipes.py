@@ -96,7 +96,7 @@ def test_a_file_of_scores_is_joined_and_names_the_result(root, tmp_path, monkeyp
     assert run_step(root, "recipes/qurating", None).metadata["computed"]
     path.unlink()
     definition = BY_KEY["recipes/qurating"]
-    assert "which is no file" in probe(definition, load_settings(root)).missing
+    assert "which is not a file" in probe(definition, load_settings(root)).missing
 
 
 @pytest.mark.slow
@@ -115,7 +115,7 @@ def test_the_clusters_of_a_tokenizer_are_inferred(root, tmp_path):
     assert {row["name"] for row in told["clusters"]}
     refused = CliRunner().invoke(app, ["tokenizer-mixture", str(root / "gem.toml"), "--data-root", str(root)])
     assert refused.exit_code == 1
-    assert "is no tokenizer.json" in " ".join(refused.stderr.split())
+    assert "is not a tokenizer.json" in " ".join(refused.stderr.split())
 
 
 @pytest.mark.slow

@@ -61,9 +61,9 @@ def test_a_copy_has_every_file_and_replaces_an_earlier_one(audit, tmp_path):
 
 def test_what_is_no_audit_is_not_touched(audit, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(AuditError, match="exists and is no audit"):
+    with pytest.raises(AuditError, match="exists and is not an audit"):
         copy_audit(audit, tmp_path)
-    with pytest.raises(AuditError, match="exists and is no audit"):
+    with pytest.raises(AuditError, match="exists and is not an audit"):
         copy_audit(audit, tmp_path / "thesis.tex")
     assert names(tmp_path) == {"thesis.tex"}
 

@@ -45,7 +45,7 @@ def test_repair_rewrites_a_torn_pointer_and_says_so(tmp_path):
 def test_a_root_that_is_not_there_is_named(tmp_path):
     done = doctor("--data-root", tmp_path / "nothing")
     assert done.exit_code == 1
-    assert f"{tmp_path / 'nothing'} (by --data-root) is no data root: there is no such folder" in done.stderr
+    assert f"{tmp_path / 'nothing'} (by --data-root) is not a data root: there is no such folder" in done.stderr
 
 
 def test_a_damaged_blocklist_is_an_error_and_a_request_that_was_not_applied_a_warning(tmp_path):

@@ -55,7 +55,7 @@ def test_columns_that_an_order_reads(root: Path):
     assert label_columns(CONFIG, LABEL_SCHEMA.names) == ["doc_id", "cluster", "n_tokens", "dup_count", "url"]
     plain = OrderingConfig(score="n_tokens")
     assert label_columns(plain, LABEL_SCHEMA.names) == ["doc_id", "cluster", "n_tokens", "dup_count"]
-    with pytest.raises(ScoreError, match=r"'difficulty', which is no column.*ordering\.score_files"):
+    with pytest.raises(ScoreError, match=r"'difficulty', which is not a column.*ordering\.score_files"):
         label_columns(OrderingConfig(score="difficulty"), LABEL_SCHEMA.names)
 
 
@@ -77,5 +77,5 @@ def test_files_that_cannot_be_used_are_named(root: Path, change: dict[str, objec
 
 def test_a_file_that_is_no_parquet_is_named(root: Path):
     (root / "scores" / "three.parquet").write_bytes(b"no parquet")
-    with pytest.raises(ScoreError, match=r"three\.parquet is no parquet file"):
+    with pytest.raises(ScoreError, match=r"three\.parquet is not a parquet file"):
         score_files(CONFIG, root)

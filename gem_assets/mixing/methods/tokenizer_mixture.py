@@ -79,7 +79,7 @@ def read_merges(path: Path, most: int = MERGES) -> tuple[list[Pair], Split]:
         merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in model.get("merges") or ()]
         tokenizer = Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # tokenizers raises plain exceptions
-        raise TokenizerFileError(f"{path} is no tokenizer.json: {error}") from error
+        raise TokenizerFileError(f"{path} is not a tokenizer.json: {error}") from error
     if model.get("type", "BPE") != "BPE" or "ByteLevel" not in _kinds(content.get("pre_tokenizer")):
         kinds = ", ".join(_kinds(content.get("pre_tokenizer"))) or "no pre-tokenizer"
         raise TokenizerFileError(

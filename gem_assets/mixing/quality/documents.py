@@ -98,7 +98,7 @@ def load_scored(prepared: Path, supply: ClusterSupply, config: ScoreConfig) -> S
         documents = EncodedDocuments(np.asarray(pool.tokens), np.concatenate([[0], np.cumsum(lengths)])).take(usable)
         tokenizer = ProxyTokenizer.load(prepared)
         texts = (tokenizer.decode(documents.document(i)) for i in range(len(documents)))
-        # what a rater of ours cannot tell apart is no fault of the user's
+        # what a rater of ours cannot tell apart is not a fault of the user's
         found = check_scores(rate(texts, documents), asked, RATERS, "leave_out", where=BUILT_IN)
     else:
         found = read_scores(Path(config.file), asked, config.on_fault)

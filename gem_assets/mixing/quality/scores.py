@@ -59,7 +59,8 @@ def file_of_scores(file: str | None) -> str | None:
         return None
     if not Path(file).is_file():
         raise ScoreFileError(
-            f"mixing.scores.file names {file}, which is no file; correct it, or leave it out to use the built-in raters"
+            f"mixing.scores.file names {file}, which is not a file; correct it, or leave it out to use "
+            "the built-in raters"
         )
     return file_digest(Path(file))
 

@@ -82,7 +82,7 @@ def test_merges_are_bytes_and_words_are_cut_as_the_tokenizer_cuts_them(world):
 
 def test_other_tokenizers_are_refused(tmp_path, world):
     (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(TokenizerFileError, match=r"x\.json is no tokenizer.json"):
+    with pytest.raises(TokenizerFileError, match=r"x\.json is not a tokenizer.json"):
         read_merges(tmp_path / "x.json")
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(tmp_path / "words.json"))
     with pytest.raises(TokenizerFileError, match="a WordLevel tokenizer with no pre-tokenizer"):

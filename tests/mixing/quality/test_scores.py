@@ -75,5 +75,5 @@ def test_unreadable_files_are_named(tmp_path):
     with pytest.raises(ScoreFileError, match="no column 'doc_id'; it has id"):
         read_scores(tmp_path / "t.jsonl", IDS)
     assert file_of_scores(None) is None
-    with pytest.raises(ScoreFileError, match=r"mixing\.scores\.file names .*none, which is no file"):
+    with pytest.raises(ScoreFileError, match=r"mixing\.scores\.file names .*none, which is not a file"):
         file_of_scores(str(tmp_path / "none"))
