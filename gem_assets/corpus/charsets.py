@@ -144,6 +144,14 @@ def decode_unmistakable(data: bytes) -> str | None:
     return text if len(text) - len(text.encode("ascii", "ignore")) >= 2 * bad + _FEW else None
 
 
+def wide_codec(data: bytes) -> str | None:
+    """Return UTF-16 or UTF-32 where a byte order mark or the places of the zero bytes say so."""
+    marked = next((codec for mark, codec in _BOMS if data.startswith(mark)), None)
+    if marked is not None:
+        return None if marked == "utf-8-sig" else marked
+    return _wide_codec(data) if b"\0" in data[:_GLANCE] else None
+
+
 def _decode_declared(data: bytes, charset: str | None, *, is_html: bool) -> str:
     best, fewest = None, 1.0
     for labels in (_labels(data, charset, is_html=is_html), _LAST):

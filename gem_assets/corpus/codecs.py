@@ -262,10 +262,14 @@ class Zstd:
             last = bool(word & 1)
             # a block of one repeated byte holds that byte only
             out = engine.decompress(head + raw.exactly(1 if word >> 1 & 3 == 1 else word >> 3, self.name))
+            checked = last and checksum and len(raw.peek(4)) == 4
+            if checked:
+                # the last block counts only if the checksum agrees
+                engine.decompress(raw.exactly(4, self.name))
             if out:
                 yield out
-        if checksum:
-            engine.decompress(raw.exactly(4, self.name))
+            if last and checksum and not checked:
+                raise _truncated(self.name)
 
     def _skippable(self, raw: Raw, magic: bytes) -> None:
         first = raw.offset == 0

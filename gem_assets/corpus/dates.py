@@ -13,11 +13,17 @@ _NUMBER: Final = re.compile(r"([+-]?\d+)(?:\.(\d+))?(?:[eE]\+?(\d{1,2}))?")
 _FIRST_DATE: Final = re.compile(r"([12]\d{3})[-/.](\d{1,2})(?:[-/.](\d{1,2}))?")
 _ZONE: Final = re.compile(r"\s*(?:UTC|GMT|Z)$", re.I)
 _SLASHED: Final = re.compile(r"([12]\d{3})[/.年](\d{1,2})[/.月](\d{1,2})日?")
-_YEAR_LAST: Final = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-]([12]\d{3})\b")
+_YEAR_LAST: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2([12]\d{3})\b")
+_DAY_OF_YEAR: Final = re.compile(r"[12]\d{3}-\d{3}")
+_EXTENDED: Final = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
+_SEPTEMBER: Final = re.compile(r"\bsept\b", re.I)
+_SHORTENED: Final = re.compile(r"(?<=[a-z])\.(?=\s)", re.I)
+_PARTS: Final = ("year", "month", "day")
 _ZONE_NAME: Final = re.compile(r"\[[\w/+-]+\]$|\s+(?=[+-]\d\d:?\d\d$)")
 _WRITTEN: Final = (
     *("%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d-%b-%Y", "%d-%b-%y", "%d. %B %Y"),
     *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%A, %d %B %Y", "%A, %B %d, %Y", "%a, %d %b %Y", "%B %Y"),
+    *("%Y %b %d", "%Y %B %d", "%Y-%b-%d"),
     *("%b %Y", "%d-%b-%Y %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
 )
 _SECONDS: Final = 10**8, 10**10
@@ -49,10 +55,23 @@ def iso_date(value: str | None) -> str | None:
     return _iso(value) or _written(value) or _sound_part(value)
 
 
+def has_open_day(value: str) -> bool:
+    """Tell whether a date leaves open which number is the day, as ``03/04/2023`` does; its year is kept."""
+    found = _YEAR_LAST.match(value.strip())
+    return found is not None and found[2] != "." and 12 >= int(found[1]) != int(found[3]) <= 12
+
+
 def _first_of(value: str) -> str | None:
     try:
         entries = json.loads(value)
-        entries = list(entries.values()) if isinstance(entries, dict) else entries
+        if isinstance(entries, dict):
+            named = cast(dict[str, Any], entries)
+            entries = [named[part] for part in _PARTS if part in named] or list(named.values())
+        if len(entries) == 1 and isinstance(entries[0], dict):
+            # {"$date": {"$numberLong": "…"}}
+            entries = list(cast(dict[str, Any], entries[0]).values())
+        if 2 <= len(entries) <= 3 and all(type(entry) is int for entry in entries) and entries[0] < 10**4:
+            return iso_date("-".join(f"{entry:02}" for entry in entries))
     except (ValueError, RecursionError):
         entries = re.split(r",\s*(?=['\"\d])|\s(?=')", value.strip("[](){}"))
     if not isinstance(entries, list):
@@ -73,10 +92,15 @@ def _iso(value: str) -> str | None:
     plain = _ZONE_NAME.sub("", plain)
     for spelling in (value, plain):
         try:
-            datetime.fromisoformat(spelling)
+            moment = datetime.fromisoformat(spelling)
         except ValueError:
             continue
-        return spelling
+        if _EXTENDED.match(spelling):
+            return spelling
+        # weeks, and dates without hyphens
+        return moment.isoformat() if "T" in spelling else f"{moment:%Y-%m-%d}"
+    if _DAY_OF_YEAR.fullmatch(value) and (day := _parsed(value, "%Y-%j")) is not None:
+        return f"{day:%Y-%m-%d}"
     return None
 
 
@@ -105,6 +129,7 @@ def _written(value: str) -> str | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         pass
     plain = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b|\bof\b", "", value)
+    plain = _SEPTEMBER.sub("Sep", _SHORTENED.sub("", plain))
     plain = " ".join(_ZONE.sub("", plain).split())
     for form in _WRITTEN:
         if (found := _parsed(plain, form)) is not None:
@@ -117,9 +142,10 @@ def _written(value: str) -> str | None:
 def _sound_part(value: str) -> str | None:
     """Return the day, or the month or year, with which a damaged date begins."""
     if (turned := _YEAR_LAST.match(value)) is not None:
-        # 31/12 is a day and a month whoever writes it; 3/4 is not
-        first, second, year = turned.groups()
-        days = {(first, second) for first, second in ((first, second), (second, first)) if int(second) <= 12}
+        # 31/12 is a day and a month whoever writes it, and so is 3.4.; 3/4 is not
+        first, sign, second, year = turned.groups()
+        readings = ((first, second),) if sign == "." else ((first, second), (second, first))
+        days = {(int(day), int(month)) for day, month in readings if int(month) <= 12}
         month_and_day = days.pop() if len(days) == 1 else None
         value = f"{year}-{month_and_day[1]}-{month_and_day[0]}" if month_and_day is not None else year
     if (found := _FIRST_DATE.match(value)) is None:

@@ -40,12 +40,12 @@ def choose_names(columns: ColumnNames, present: Callable[[str], bool]) -> dict[s
 def as_string(value: Any) -> str | None:
     """Return a field's value as one short string; None where there is nothing to say.
 
-    Nothing to say have nulls, NaN, empty lists and what pandas writes for them. Whole numbers are written without a
-    decimal point, as pandas makes ``17.0`` of 17 in a column with gaps; a list of one is what it holds.
+    Nothing to say have nulls, NaN, empty lists and objects, and what pandas writes for them. Whole numbers are written
+    without a decimal point, as pandas makes ``17.0`` of 17 in a column with gaps; a list of one is what it holds.
     """
     if isinstance(value, list) and len(cast(list[Any], value)) <= 1:
         value = cast(list[Any], value)[0] if value else None
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+    if value is None or value == {} or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
@@ -75,7 +75,7 @@ def as_fields(values: Mapping[str, Any]) -> dict[str, str | None]:
 def _joined(value: Any) -> Any:
     if not isinstance(value, list):
         return value
-    entries = cast(list[Any], value)
+    entries = [entry for entry in cast(list[Any], value) if entry is not None]
     return ", ".join(entries) if entries and all(isinstance(entry, str) for entry in entries) else entries
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.dates import iso_date
+from gem_assets.corpus.dates import has_open_day, iso_date
 from gem_assets.corpus.fields import folder_fields
 from gem_assets.corpus.landed import open_regular
 from gem_assets.corpus.language import detect_language
@@ -283,6 +283,7 @@ class _Fragment:
                 sketch = signature(ngrams, config.near) if config.near.enabled else None
                 written = iso_date(document.date)
                 self.unread["date"] += document.date is not None and written is None
+                self.unread["day and month"] += document.date is not None and has_open_day(document.date)
                 named = (document.lang or "und").strip().lower()
                 self.unread["lang"] += given is None and named not in NO_LANGUAGE
                 row = (

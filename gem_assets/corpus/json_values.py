@@ -13,15 +13,18 @@ from typing import Any, Final, cast
 
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.records import Damaged
-from gem_assets.corpus.streams import ByteStream
+from gem_assets.corpus.streams import Source
 
 _READ: Final = 1 << 18
 _FIRST_TRY: Final = 1 << 14
 _DEEP: Final = 500
-_BETWEEN: Final = re.compile(r"[\s,\ufeff]*+")
+_BETWEEN: Final = re.compile(r"[\s,\ufeff\x1e]*+")
 _BEGINNING: Final = re.compile(r'\{\s*+"(?:[^"\\]|\\.)*+"')
 # an error this close to the end of the buffer may be a token that the buffer cuts
 _LONGEST_TOKEN: Final = 16
+_WRAPPERS: Final = ("row", "_source")
+BLANK: Final = b" \t\r\n\x1e"
+"""What may stand around a row: blanks, and the separator of RFC 7464."""
 _WAY_OUT: Final = "write one object a line, or one array of objects"
 
 
@@ -48,22 +51,25 @@ def is_lines(head: bytes, text_names: tuple[str, ...]) -> bool:
     lines = [line for line in head.split(b"\n")[:-1] if line.strip()]
     if len(lines) == 1 and _is_object(lines[0]):
         # it may be the whole file
-        return not rows_below(json.loads(lines[0]), text_names)
+        return not rows_below(json.loads(lines[0].strip(BLANK)), text_names)
     return bool(lines) and 2 * sum(map(_is_object, lines)) >= len(lines)
 
 
 def _is_object(line: bytes) -> bool:
     try:
-        return line.lstrip().startswith(b"{") and isinstance(json.loads(line), dict)
+        return line.lstrip(BLANK).startswith(b"{") and isinstance(json.loads(line.strip(BLANK)), dict)
     except (ValueError, RecursionError):
         return False
 
 
 def rows_below(value: Any, text_names: tuple[str, ...]) -> list[Any]:
-    """Return the rows that an object without a text holds: in a list, at most two keys deep, or one under each key."""
-    if not isinstance(value, dict) or _has(value, text_names):
+    """Return the rows that an object holds: as columns, in a list at most two keys deep, or one under each key."""
+    if not isinstance(value, dict):
         return []
-    entries = list(cast(dict[str, Any], value).values())
+    table = cast(dict[str, Any], value)
+    if (rows := _rows_of_columns(table, text_names)) or _has(table, text_names):
+        return rows
+    entries = list(table.values())
     if len(entries) > 1 and all(_has(entry, text_names) for entry in entries):
         return entries
     for entry in entries:
@@ -76,17 +82,35 @@ def rows_below(value: Any, text_names: tuple[str, ...]) -> list[Any]:
     return next((rows for entry in lists if (rows := rows_below(entry, text_names))), [])
 
 
+def _rows_of_columns(table: dict[str, Any], text_names: tuple[str, ...]) -> list[Any]:
+    """Return the rows of a table that pandas wrote with ``split`` or ``columns``, or that holds a list a column."""
+    names, data = table.get("columns"), table.get("data")
+    if isinstance(names, list) and isinstance(data, list) and any(name in names for name in text_names):
+        names, data = cast(list[Any], names), cast(list[Any], data)
+        return [dict(zip(map(str, names), row, strict=False)) if isinstance(row, list) else row for row in data]
+    if not _has(table, text_names):
+        return []
+    columns = list(table.values())
+    if all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        return [dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True)]
+    if all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
+        return [{name: column[key] for name, column in table.items()} for key in columns[0]]
+    return []
+
+
 def _has(value: Any, names: tuple[str, ...]) -> bool:
     return isinstance(value, dict) and any(name in value for name in names)
 
 
 def _unwrapped(row: Any, names: tuple[str, ...]) -> Any:
-    """Return what a viewer's API wraps: ``{"row_idx": 0, "row": {…}}``."""
-    inner = cast(dict[str, Any], row).get("row") if isinstance(row, dict) else None
-    return inner if not _has(row, names) and _has(inner, names) else row
+    """Return what an API wraps: ``{"row_idx": 0, "row": {…}}``, or ``{"_id": "a", "_source": {…}}``."""
+    if not isinstance(row, dict) or _has(row, names):
+        return row
+    inner = (cast(dict[str, Any], row).get(key) for key in _WRAPPERS)
+    return next((entry for entry in inner if _has(entry, names)), row)
 
 
-def read_values(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:
+def read_values(stream: Source, config: CorpusConfig) -> Iterator[Row]:
     """Yield the rows of a JSON file whose rows are not lines; a file that is no rows at all is one damaged row."""
     reader = _Values(stream, config.max_record_bytes)
     opening: str | None = None
@@ -139,7 +163,7 @@ def _foreign(sign: str) -> tuple[Any, int, Damaged]:
 class _Values:
     """Decodes one value after the other from a stream of bytes."""
 
-    def __init__(self, stream: ByteStream, limit: int) -> None:
+    def __init__(self, stream: Source, limit: int) -> None:
         self._stream = stream
         self._limit = limit
         self._decoder = json.JSONDecoder()

@@ -3,15 +3,17 @@
 ``offset`` is the number of the line, from 0, or of the row where rows are not lines.
 """
 
+import codecs
 import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from gem_assets.corpus.charsets import wide_codec
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.fields import as_fields, choose_names
-from gem_assets.corpus.json_values import Row, is_lines, read_values
+from gem_assets.corpus.json_values import BLANK, Row, is_lines, read_values
 from gem_assets.corpus.records import Damaged, Item, Quarantined, RawDocument, is_fault
-from gem_assets.corpus.streams import BLOCK, ByteStream, Line, bounded_lines, open_stream, read_up_to
+from gem_assets.corpus.streams import BLOCK, Line, Source, bounded_lines, open_stream, read_up_to
 from gem_assets.corpus.web import utf8_text
 
 _BOM = b"\xef\xbb\xbf"
@@ -20,8 +22,9 @@ _BOM = b"\xef\xbb\xbf"
 def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
     """Yield the rows of a JSON file.
 
-    Objects may stand on lines, in an array, behind each other, or in an array under a key of one object; empty lines
-    are not rows. A file that is none of these is one row that says so.
+    Objects may stand on lines, in an array, behind each other, in an array under a key of one object, or as the columns
+    of a table; empty lines are not rows. The file may be UTF-8, UTF-16 or UTF-32. A file that is none of these is one
+    row that says so.
 
     Parameters
     ----------
@@ -31,9 +34,12 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
         Name of the file in the rows.
     """
     start = source.tell()
-    head = _first_lines(open_stream(source, config, relative), config)
+    stream: Source = open_stream(source, config, relative)
+    codec = wide_codec(read_up_to(stream, BLOCK))
     source.seek(start)
-    stream = open_stream(source, config, relative)
+    head = _first_lines(_as_utf8(open_stream(source, config, relative), codec), config)
+    source.seek(start)
+    stream = _as_utf8(open_stream(source, config, relative), codec)
     by_line = is_lines(head, config.columns.text)
     rows = _lines(stream, config) if by_line else read_values(stream, config)
     number = 0
@@ -52,7 +58,36 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
         yield Quarantined(relative, number, stream.damage.reason, stream.damage.detail)
 
 
-def _first_lines(stream: ByteStream, config: CorpusConfig) -> bytes:
+def _as_utf8(stream: Source, codec: str | None) -> Source:
+    return stream if codec is None else _Recoded(stream, codec)
+
+
+class _Recoded:
+    """A stream in another encoding, as UTF-8; it does not go on behind damage."""
+
+    def __init__(self, stream: Source, codec: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(codec)("replace")
+        self._ended = False
+
+    @property
+    def damage(self) -> Damaged | None:
+        return self._stream.damage
+
+    def read(self, size: int = -1, /) -> bytes:
+        out = ""
+        while not out and not self._ended:
+            # a character takes at most twice the bytes that it had
+            data = self._stream.read(size // 2 if size > 1 else size)
+            self._ended = not data
+            out = self._decoder.decode(data, final=self._ended)
+        return out.encode()
+
+    def resume(self) -> bool:
+        return False
+
+
+def _first_lines(stream: Source, config: CorpusConfig) -> bytes:
     blocks = [read_up_to(stream, BLOCK)]
     # one long line says nothing before its end
     while b"\n" not in blocks[-1] and BLOCK * len(blocks) < config.max_record_bytes:
@@ -63,14 +98,14 @@ def _first_lines(stream: ByteStream, config: CorpusConfig) -> bytes:
     return b"".join(blocks).removeprefix(_BOM)
 
 
-def _lines(stream: ByteStream, config: CorpusConfig) -> Iterator[Row]:
+def _lines(stream: Source, config: CorpusConfig) -> Iterator[Row]:
     number = -1
     while True:
         for line in bounded_lines(stream, config.max_record_bytes):
             number += 1
             cut_off = not line.ended and stream.damage is not None
             # the end of a broken stream is one row, and not a second one for the line that it cut
-            if not cut_off and (line.length > len(line.data) or line.data.strip()):
+            if not cut_off and (line.length > len(line.data) or line.data.strip(BLANK)):
                 yield _row_of(line, number, config)
         if stream.damage is None:
             return
@@ -85,7 +120,7 @@ def _row_of(line: Line, number: int, config: CorpusConfig) -> Row:
         return Row(number, line.length, damage=Damaged("too_large", detail))
     data = line.data.removeprefix(_BOM) if number == 0 else line.data
     try:
-        return Row(number, line.length, json.loads(utf8_text(data)))
+        return Row(number, line.length, json.loads(utf8_text(data.strip(BLANK))))
     except Damaged as damage:
         return Row(number, line.length, damage=damage)
     except (ValueError, RecursionError) as error:

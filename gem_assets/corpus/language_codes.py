@@ -15,7 +15,7 @@ es spa spanish español espanol castilian|et est ekk estonian|eu eus baq basque
 fa fas per pes persian farsi فارسی|ff ful fulah fula fulfulde|fi fin finnish suomi|fj fij fijian|fo fao faroese
 fr fra fre french français francais|fy fry frisian|ga gle irish|gd gla gaelic|gl glg galician|gn grn guarani
 gu guj gujarati|gv glv manx|ha hau hausa|he heb iw hebrew עברית|hi hin hindi हिन्दी|ho hmo
-hr hrv croatian hrvatski|ht hat haitian|hu hun hungarian magyar|hy hye arm armenian|hz her herero
+hr hrv scr croatian hrvatski|ht hat haitian|hu hun hungarian magyar|hy hye arm armenian|hz her herero
 ia ina interlingua|id ind in indonesian indonesia|ie ile interlingue|ig ibo igbo|ii iii|ik ipk inupiaq|io ido
 is isl ice icelandic|it ita italian italiano|iu iku inuktitut|ja jpn jp japanese 日本語|jv jav jw javanese
 ka kat geo georgian|kg kon kongo|ki kik kikuyu|kj kua|kk kaz kazakh|kl kal greenlandic kalaallisut|km khm khmer
@@ -30,8 +30,8 @@ pa pan pnb punjabi panjabi|pi pli pali|pl pol polish polski|ps pus pbt pashto
 pt por portuguese português portugues|qu que quy quechua|rm roh romansh|rn run rundi
 ro ron rum mo mol romanian română|ru rus russian русский|rw kin kinyarwanda|sa san sanskrit|sc srd sardinian
 sd snd sindhi|se sme|sg sag sango|si sin sinhala sinhalese|sk slk slo slovak|sl slv slovenian slovene
-sm smo samoan|sn sna shona|so som somali|sq sqi alb als albanian|sr srp serbian српски|ss ssw swati|st sot sotho
-su sun sundanese|sv swe swedish svenska|sw swa swh swahili|ta tam tamil|te tel telugu|tg tgk tajik|th tha thai
+sm smo samoan|sn sna shona|so som somali|sq sqi alb als albanian|sr srp scc serbian српски|ss ssw swati|st sot sotho
+sh hbs|su sun sundanese|sv swe swedish svenska|sw swa swh swahili|ta tam tamil|te tel telugu|tg tgk tajik|th tha thai
 ti tir tigrinya|tk tuk turkmen|tl tgl fil tagalog filipino|tn tsn tswana|to ton tongan|tr tur turkish türkçe
 ts tso tsonga|tt tat tatar|tw twi|ty tah tahitian|ug uig uyghur uighur|uk ukr ukrainian українська|ur urd urdu
 uz uzb uzn uzbek|ve ven venda|vi vie vietnamese|vo vol volapük|wa wln walloon|wo wol wolof|xh xho xhosa
@@ -110,6 +110,8 @@ def _first_code(value: Any) -> str | None:
         return _code(value)
     if isinstance(value, list):
         entries = cast(list[Any], value)
+        if len(pairs := _pairs(entries)) == len(entries):
+            return _first_code(pairs)
         scored = [entry for entry in entries if isinstance(entry, dict) and _score(entry) is not None]
         if len(scored) == len(entries):
             entries = sorted(scored, key=lambda entry: -(_score(entry) or 0.0))
@@ -119,10 +121,18 @@ def _first_code(value: Any) -> str | None:
         for key in _KEYS:
             if isinstance(entry.get(key), str):
                 return _code(entry[key])
+        if len(entry) == 1 and isinstance(inner := next(iter(entry.values())), dict | list):
+            return _first_code(inner)
         if entry and all(isinstance(score, int | float) for score in entry.values()):
             ranked = sorted(entry, key=lambda name: -entry[name])
             return next((code for name in ranked if (code := _code(name)) is not None), None)
     return None
+
+
+def _pairs(entries: list[Any]) -> dict[str, float]:
+    """Return the entries that are a code and its score."""
+    lists = [cast(list[Any], entry) for entry in entries if isinstance(entry, list)]
+    return {e[0]: e[1] for e in lists if len(e) == 2 and isinstance(e[0], str) and isinstance(e[1], int | float)}
 
 
 def _score(entry: dict[str, Any]) -> float | None:
@@ -140,7 +150,7 @@ def _code(text: str) -> str | None:
         return _CODES[text]
     if (tag := _TAG.fullmatch(text)) is not None:
         code = tag.group(1)
-        # two letters are all assigned or none; of three there are 7,900, so they are believed
-        return _CODES.get(code) or (code if len(code) == 3 else None)
+        # two letters are all assigned or none; of three there are 7,900, so they are believed, but for private ones
+        return _CODES.get(code) or (code if len(code) == 3 and not "qaa" <= code <= "qtz" else None)
     named = [_CODES[word] for word in _WORDS.findall(text) if len(word) > 3 and word in _CODES]
     return named[0] if named else None

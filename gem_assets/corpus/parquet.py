@@ -171,6 +171,8 @@ def _values(column: pa.Array) -> list[Any]:
         return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
     if pa.types.is_fixed_size_list(kind):
         return _values(column.cast(pa.list_(kind.value_type)))
+    if pa.types.is_map(kind) and (pa.types.is_string(kind.key_type) or pa.types.is_dictionary(kind.key_type)):
+        return [None if row is None else dict(entry.values() for entry in row) for row in _lists(column)]
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
         return _lists(column)
     if pa.types.is_struct(kind):

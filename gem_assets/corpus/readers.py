@@ -102,7 +102,7 @@ def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> tuple[str, D
         return "", damage
     if kind == "plain" and is_binary_body(head):
         return "", Damaged("unknown_format", "a PDF, picture, archive or program, whatever its name says")
-    if kind == "jsonl" and is_binary(head[:512].replace(b"\0", b"")) and not _JSON_START.search(head):
+    if kind == "jsonl" and is_binary(head[:512].translate(None, b"\0\x1e")) and not _JSON_START.search(head):
         return "", Damaged("unknown_format", "binary data, neither a format nor a compression that we know")
     detail = "set its suffix to .warc, .arc, .parquet, .jsonl, .txt, .md or .html, or remove it"
     return kind, Damaged("unknown_format", detail)

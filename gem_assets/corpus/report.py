@@ -33,7 +33,8 @@ class IngestReport(BaseModel):
     n_files
         Landed files, whatever they held; 0 is a snapshot without files, which is not the same as ``kept == 0``.
     unread
-        Documents whose given date or language was not understood, by field.
+        Documents whose given date or language was not understood, by field; ``day and month`` where ``03/04/2023``
+        leaves open which is which, and the year is kept.
     hung
         Files whose reader had to be stopped again and again.
     died

@@ -21,16 +21,28 @@ _SCAN: Final = 1 << 20
 _MOST_PROBES: Final = 10_000
 
 
-class ByteStream(Protocol):
-    """What the record readers need of a file, compressed or not."""
+class Source(Protocol):
+    """Bytes up to an end or a damage, and on from there."""
 
-    codec: str
-    damage: Damaged | None
-    damage_offset: int
+    @property
+    def damage(self) -> Damaged | None:
+        """Why the stream broke off, once that was reached."""
+        ...
 
     def read(self, size: int = -1, /) -> bytes:
         """Return at most ``size`` bytes; none at the end or at the damage."""
         ...
+
+    def resume(self) -> bool:
+        """Go on at the next sound frame behind the damage; False where there is none."""
+        ...
+
+
+class ByteStream(Source, Protocol):
+    """What the record readers need of a file, compressed or not."""
+
+    codec: str
+    damage_offset: int
 
     def tell(self) -> int:
         """Return how many bytes were handed out."""
@@ -54,10 +66,6 @@ class ByteStream(Protocol):
 
     def rewind(self, position: int) -> None:
         """Go back to an earlier position."""
-        ...
-
-    def resume(self) -> bool:
-        """Go on at the next sound frame behind the damage; False where there is none."""
         ...
 
 
@@ -309,7 +317,7 @@ def is_binary(head: bytes) -> bool:
     return any(byte < 9 or 13 < byte < 27 or 27 < byte < 32 for byte in head)
 
 
-def read_up_to(stream: ByteStream, limit: int) -> bytes:
+def read_up_to(stream: Source, limit: int) -> bytes:
     """Return at most ``limit`` bytes; fewer only at the end of the stream."""
     parts: list[bytes] = []
     left = limit
@@ -333,7 +341,7 @@ class Line:
         self.ended = ended
 
 
-def bounded_lines(stream: ByteStream, limit: int) -> Iterator[Line]:
+def bounded_lines(stream: Source, limit: int) -> Iterator[Line]:
     """Yield the lines of a stream; no more than ``limit`` bytes plus one block are held."""
     parts: list[bytes] = []
     length = 0

@@ -25,8 +25,9 @@ KNOWN_TYPES: Final = frozenset(
         *("warcinfo", "response", "resource", "request", "metadata", "revisit", "conversion", "continuation"),
     }
 )
-# literal first, which makes the search quick; the version has to begin a line and a known field to follow
-_START = re.compile(rb"WARC/(?<![^\n]WARC/)\d+\.\d+[ \t]*\r?\n(?=(?i:WARC-|Content-))")
+# literal first, which makes the search quick; the version has to begin a line, or follow padding with zeros, and a
+# known field to follow
+_START = re.compile(rb"WARC/(?<![^\n\0]WARC/)\d+\.\d+[ \t]*\r?\n(?=(?i:WARC-|Content-))")
 _VERSION = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n")
 _LENGTH = re.compile(r"\d{1,18}")
 WARC: Final = Format(_START, lambda rest: rest.startswith(b"WARC/"))
@@ -88,7 +89,8 @@ def _read_header(tape: Tape) -> _Header | None:
     line = tape.line()
     size = len(line)
     if not _VERSION.match(line):
-        tape.skip(size)
+        # a header may stand behind zeros
+        tape.skip(size - len(line.lstrip(b"\0")) or size)
         return None
     lines: list[list[bytes]] = []
     while line := tape.line(size):
@@ -171,7 +173,7 @@ def _page(header: _Header, block: bytes, config: CorpusConfig) -> Page:
         if mime and not mime.startswith("text/"):
             return Page(None, "media_type")
         return Page(None, "binary_body") if is_binary_body(block) else Page(utf8_text(block))
-    if kind == "response" and is_response(block):
+    if is_response(block) and (kind == "response" or mime == "application/http"):
         return response_page(block, config.max_record_bytes, identified)
     if kind == "response" and mime in ("", "application/http"):
         raise Damaged("damaged_http", "no HTTP status line")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.corpus.dates import iso_date
+from gem_assets.corpus.dates import has_open_day, iso_date
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,17 @@ def test_numbers_that_are_no_times(value):
         ('["2023-01-01", "2024-01-01"]', "2023-01-01"),
         ("['2023-01-01']", "2023-01-01"),
         ('{"$date": 1700000000000}', "2023-11-14"),
+        ('{"$date": {"$numberLong": "1700000000000"}}', "2023-11-14"),
+        ('{"day": 14, "month": 11, "year": 2023}', "2023-11-14"),
+        ("[2023, 11, 14]", "2023-11-14"),
+        ("[2023, 11]", "2023-11"),
+        ("2023-318", "2023-11-14"),
+        ("2023-W46-2", "2023-11-14"),
+        ("20231114T221320Z", "2023-11-14T22:13:20"),
+        ("2023 Nov 14", "2023-11-14"),
+        ("Sept. 5, 2021", "2021-09-05"),
+        ("5 Sept 2021", "2021-09-05"),
+        ("03.04.2023", "2023-04-03"),
     ],
 )
 def test_other_spellings(value, day):
@@ -96,6 +107,17 @@ def test_other_spellings(value, day):
 )
 def test_of_a_damaged_or_doubtful_date_what_is_sound_is_kept(value, sound):
     assert iso_date(value) == sound
+
+
+@pytest.mark.parametrize(
+    ("value", "is_open"),
+    [
+        *[("03/04/2023", True), ("3-4-2023 10:00", True), ("3/3/2023", False), ("31/12/2023", False)],
+        *[("3.4.2023", False), ("2023-03-04", False), ("3/4-2023", False), ("", False)],
+    ],
+)
+def test_which_dates_leave_the_day_open(value, is_open):
+    assert has_open_day(value) == is_open
 
 
 @given(st.datetimes(dt.datetime(1974, 1, 1), dt.datetime(2200, 1, 1)), st.sampled_from([1, 10**3, 10**6]))

@@ -39,6 +39,18 @@ SHAPES = {
     "under data, with a line end": json.dumps({"data": ROWS}) + "\n",
     "under two keys": json.dumps({"response": {"total": 6, "docs": ROWS}}),
     "as a viewer's API gives rows": json.dumps({"rows": [{"row_idx": i, "row": row} for i, row in enumerate(ROWS)]}),
+    "as a search engine gives rows": json.dumps(
+        {"hits": {"total": 6, "hits": [{"_id": 1, "_source": r} for r in ROWS]}}
+    ),
+    "one list a column": json.dumps({name: [row[name] for row in ROWS] for name in ROWS[0]}),
+    "one list a column, over several lines": json.dumps(
+        {name: [row[name] for row in ROWS] for name in ROWS[0]}, indent=1
+    ),
+    "columns of pandas": json.dumps({name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in ROWS[0]}),
+    "split of pandas": json.dumps(
+        {"columns": list(ROWS[0]), "index": [*range(6)], "data": [[*r.values()] for r in ROWS]}
+    ),
+    "lines that begin with a record separator": "".join(f"\x1e{line}\n" for line in LINES),
     "one under each key": json.dumps({str(i): row for i, row in enumerate(ROWS)}),
 }
 
@@ -50,6 +62,23 @@ def test_every_shape_gives_every_row(tmp_path, shape, mark):
     assert [(d.text, d.url) for d in documents(rows)] == [(row["text"], row["url"]) for row in ROWS]
     assert [d.offset for d in documents(rows)] == list(range(len(ROWS)))
     assert quarantined(rows) == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("shape", ["array, pretty-printed", "lines that end in commas", "under data"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_wide_encodings_are_read(tmp_path, encoding, shape, pack):
+    text = SHAPES[shape].replace("The", "Thé 😀")
+    rows = found(tmp_path, pack(text.encode(encoding)))
+    assert [d.text for d in documents(rows)] == [row["text"].replace("The", "Thé 😀") for row in ROWS]
+    assert quarantined(rows) == []
+
+
+def test_a_wide_file_that_is_cut_gives_what_is_whole(tmp_path):
+    packed = gzip.compress("\n".join(LINES * 40).encode("utf-16"), 0)
+    rows = found(tmp_path, packed[: len(packed) // 2])
+    assert 50 < len(documents(rows)) < 130
+    assert [reason for _, reason in quarantined(rows)] == ["truncated_gzip"]
 
 
 def test_shapes_are_read_out_of_compression_and_over_many_blocks(tmp_path):
@@ -64,7 +93,8 @@ NO_ROWS = {
     "strings": json.dumps([prose(1), prose(2)]),
     "arrays": json.dumps([[prose(1), 1], [prose(2), 2]]),
     "numbers": "[\n1,\n2,\n3\n]",
-    "columns": json.dumps({"text": [prose(1), prose(2)], "url": ["a", "b"]}),
+    "columns of several lengths": json.dumps({"text": [prose(1), prose(2)], "url": ["a"]}),
+    "a table without text": json.dumps({"columns": ["n"], "data": [[1], [2]]}),
     "no text": json.dumps({"data": [{"n": 1}, {"n": 2}]}, indent=2),
     "a table with commas": "text,url\n" + "".join(f"{prose(i)},u{i}\n" for i in range(50)),
     "Python's own spelling": "".join(f"{{'text': '{prose(i)}'}}\n" for i in range(50)),

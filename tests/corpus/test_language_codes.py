@@ -16,7 +16,8 @@ from tests.corpus.making import ingest, jsonl, prose, rows
         *("en-x-private", "en,de", "English, German", "English (US)", "b'en'", "'en'"),
         *('["eng_Latn", "deu_Latn"]', "['en', 'de']", "['eng_Latn' 'deu_Latn']", '["en"]', "('en', 0.98)"),
         *('{"en": 0.9}', '{"de": 0.1, "en": 0.8}', '{"code": "en", "prob": 1}', '[["en", 0.9], ["de", 0.1]]'),
-        '[{"lang": "de", "score": 0.1}, {"lang": "en", "score": 0.9}]',
+        *('[{"lang": "de", "score": 0.1}, {"lang": "en", "score": 0.9}]', '[["de", 0.1], ["en", 0.9]]'),
+        *('{"language": {"code": "en"}}', '{"predictions": [{"lang": "en", "score": 0.9}]}'),
     ],
 )
 def test_spellings_of_one_language(given):
@@ -40,7 +41,19 @@ def test_languages_have_the_code_that_detection_gives(given, code):
     "given",
     [
         *(None, "", "und", "unknown", "nan", "NaN", "None", "null", "[]", "{}", "xx", "zz", "1", "1.0", "true"),
-        *("x-default", "i-klingon", "C", "[[[[", '{"en": null}', "a" * 5000, "multilingual", "NA", "[" * 2000),
+        *(
+            "x-default",
+            "i-klingon",
+            "C",
+            "[[[[",
+            '{"en": null}',
+            "a" * 5000,
+            "multilingual",
+            "NA",
+            "qaa",
+            "qtz-Latn",
+            "[" * 2000,
+        ),
     ],
 )
 def test_what_names_no_language(given):
@@ -69,3 +82,10 @@ def test_given_languages_are_one_language_in_filter_and_table(tmp_path):
     assert {row["lang"] for row in rows(out)} == {"en"}
     assert [row["q_lang_confidence"] == 1.0 for row in rows(out)] == [True] * 5 + [False] * 3
     assert report.unread["lang"] == 1
+
+
+def test_days_that_are_left_open_are_counted(tmp_path):
+    lines = [{"text": prose(i), "date": date} for i, date in enumerate(["03/04/2023", "31/12/2023", None])]
+    report, out = ingest(tmp_path, {"a.jsonl": jsonl(lines)})
+    assert sorted(str(row["date"]) for row in rows(out)) == ["2023", "2023-12-31", "None"]
+    assert report.unread == {"day and month": 1}

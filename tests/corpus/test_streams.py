@@ -80,6 +80,14 @@ def test_what_was_packed_comes_out(codec, size):
     assert stretches(PACKERS[codec](data) * 2) == (data * 2, [])
 
 
+def test_a_frame_whose_checksum_disagrees_gives_nothing():
+    packed = bytearray(zstd(noise(1, 1000)))
+    packed[-1] ^= 1
+    assert stretches(zstd(b"before") + bytes(packed) + zstd(b"behind")) == (b"beforebehind", ["damaged_zstd"])
+    whole = zstd(b"the text is whole")
+    assert stretches(whole[:-2]) == (b"the text is whole", ["truncated_zstd"])
+
+
 @pytest.mark.parametrize("codec", PACKERS)
 @pytest.mark.parametrize("broken", [0, 2, 5])
 @pytest.mark.parametrize("how", ["overwritten", "cut", "start gone"])

@@ -180,6 +180,7 @@ def test_columns_of_every_type_give_fields(tmp_path):
             "license": pa.array([{"name": "MIT"}, None, {"name": None}]),
             "label": pa.array([["a", "b"], ["c", "d"], None], pa.list_(pa.string(), 2)),
             "source": pa.array([[("k", "v")], [], None], pa.map_(pa.string(), pa.string())),
+            "url": pa.array([[(7, "v")], [], None], pa.map_(pa.int64(), pa.string())),
         }
     )
     found = documents(items_of(tmp_path, parquet(table), "a.parquet"))
@@ -187,7 +188,19 @@ def test_columns_of_every_type_give_fields(tmp_path):
     assert [d.date for d in found] == ["1700000000", None, "[1, 2]"]
     assert [d.license for d in found] == ['{"name": "MIT"}', None, '{"name": null}']
     assert [d.label for d in found] == ["a, b", "c, d", None]
-    assert [d.source is not None for d in found] == [True, False, False]
+    assert [d.source for d in found] == ['{"k": "v"}', None, None]
+    assert [d.url is not None for d in found] == [True, False, False]
+
+
+def test_a_map_of_scores_names_its_best_language(tmp_path):
+    scores = pa.array([[("en", 0.1), ("de", 0.9)], []], pa.map_(pa.string(), pa.float64()))
+    _, out = ingest(tmp_path, {"a.parquet": parquet(pa.table({"text": [prose(1), prose(2)], "lang": scores}))})
+    assert {row["lang"] for row in rows(out) if row["offset"] == 0} == {"de"}
+
+
+def test_licences_with_gaps_are_those_that_are_there(tmp_path):
+    lines = [{"text": prose(i), "license": given} for i, given in enumerate([["MIT", None], [None], {}, ["a", "b"]])]
+    assert [d.license for d in documents(items_of(tmp_path, jsonl(lines), "a.jsonl"))] == ["MIT", None, None, "a, b"]
 
 
 def test_other_columns_that_are_not_utf8_cost_their_value(tmp_path):

@@ -228,6 +228,20 @@ def test_what_stands_before_the_first_record(tmp_path):
         assert len(quarantined(found)) == rows
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_zeros_between_records_cost_no_record(tmp_path, pack):
+    data = bytes(600) + response(prose(1)) + bytes(70) + response(prose(2))
+    found = items(save(tmp_path, pack(data), "crawl.warc"))
+    assert len(documents(found)) == 2
+    assert {reason for _, reason in quarantined(found)} == {"damaged_warc"}
+
+
+def test_a_resource_that_is_a_response(tmp_path):
+    record = warc_record("resource", http(page(prose(1))), "https://x.org/r", "application/http; msgtype=response")
+    (found,) = documents(items(save(tmp_path, members([record]))))
+    assert "HTTP/1.1" not in found.text
+
+
 def test_skipped_records_are_shown_by_kind():
     assert skipped_kinds({"binary_body": 2, "request": 5}) == [
         {"kind": "request", "records": 5, "what": SKIP_KINDS["request"]},
