@@ -73,6 +73,7 @@ _FEW: Final = 8
 _LATIN_SIGNS: Final = re.compile("[\u00a1-\u024f]")
 _LATIN_RUNS: Final = re.compile("[\u00a1-\u024f]{2,}")
 _BOX_INSIDE: Final = re.compile("[^\\W\\d_][\u2500-\u259f]")
+_SIGN_INSIDE: Final = re.compile("[a-z][\u00a1-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7][a-z]")
 _HALF_KANA: Final = re.compile("[\uff61-\uff9f]")
 _KANA: Final = re.compile("[\u3041-\u30ff]")
 _TWO_SCRIPTS: Final = re.compile("[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z]")
@@ -226,6 +227,9 @@ def _decode(data: bytes, codec: str) -> str:
         # the extensions of NEC, which pages use and the plain codec lacks
         narrow = data.decode(codec, "replace")
         return narrow if "\ufffd" not in narrow else data.decode("euc_jis_2004", "replace")
+    if codec == "koi8-r" and _BOX_INSIDE.search(text := data.decode(codec)):
+        # Ukrainian letters stand where the Russian set has lines of boxes
+        return data.decode("koi8-u") if len(_BOX_INSIDE.findall(text)) >= _FEW // 2 else text
     return data.decode(codec, "replace")
 
 
@@ -255,6 +259,9 @@ def _plausible(text: str, beyond: int) -> bool:
         return False
     # another alphabet was read as Greek or Cyrillic: capitals inside words, letters of two scripts in one word
     if len(_CAPITAL_INSIDE.findall(text)) > 0.1 * beyond or len(_TWO_SCRIPTS.findall(text)) > 0.4 * beyond:
+        return False
+    # Central European text was read as Western: signs inside words
+    if len(_SIGN_INSIDE.findall(text)) > 0.1 * beyond:
         return False
     if found(_HALF_KANA) > 0.5 * beyond or len(_BOX_INSIDE.findall(text)) > 0.1 * beyond:
         return False

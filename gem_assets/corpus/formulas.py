@@ -1,14 +1,16 @@
-"""Formulas, ruby and summaries of a page as plain text, each once.
+"""Formulas, ruby, summaries and the numbers of lists of a page as plain text, each once.
 
 Pages carry a formula up to four times: as MathML, as TeX in an annotation, as glyphs that a script has drawn, and as
 the alternative text of an image. What the author wrote is kept, TeX between dollar signs where there is TeX, and the
-other forms go. Readings of ruby stand in brackets behind their characters, as in browsers that know no ruby.
+other forms go. Readings of ruby stand in brackets behind their characters, as in browsers that know no ruby. Items
+of lists that do not count from 1 carry their numbers, which :func:`numbered` puts in the place of the extractor's.
 """
 
 import re
+import unicodedata
 from typing import Final, cast
 
-from resiliparse.parse.html import ELEMENT, DOMContext, ElementNode, HTMLTree, traverse_dom
+from resiliparse.parse.html import ELEMENT, TEXT, DOMContext, ElementNode, HTMLTree, traverse_dom
 
 _SIGNS: Final = (
     *("<math", "<ruby", "<summary", "<mjx-", "katex", "mathjax", "math/tex", "math/mml", "mwe-math"),
@@ -22,18 +24,25 @@ _DRAWN: Final = frozenset(
 )
 _TEX_IMAGE: Final = re.compile(r"latex\.php|/latex|codecogs|mathtex|mimetex|math/render|[?&]tex=", re.I)
 _TEX_CLASSES: Final = frozenset({"tex", "latex", "math", "mwe-math-fallback-image-inline"})
+# a character that cleaning takes out of any text
+_MARK: Final = "\ufffa"
+_COUNT: Final = re.compile(f"[0-9]+[.] *{_MARK}")
+_COUNTED: Final = re.compile(r"<ol\s[^<>]*?(?:start\s*=|reversed)|<li\s[^<>]*?value\s*=")
+_WHOLE: Final = re.compile(r"\s*-?[0-9]{1,9}\s*")
 _STYLE: Final = re.compile(r"\{\\(?:displaystyle|textstyle)\s*(.*)\}", re.S)
 
 
 def plain_formulas(html: str) -> str:
     """Return the page with its formulas and ruby as text; a page without any as it is."""
     lower = html.lower()
-    if not any(sign in lower for sign in _SIGNS):
+    counted = _COUNTED.search(lower) is not None
+    if not counted and not any(sign in lower for sign in _SIGNS):
         return html
     tree = HTMLTree.parse(html)
     scripts = "math/tex" in html or "math/mml" in html
     found: list[tuple[ElementNode, str]] = []
     inside: list[int] = []
+    lists: list[ElementNode] = []
 
     def enter(context: DOMContext) -> None:
         node = cast(ElementNode, context.node)
@@ -42,20 +51,58 @@ def plain_formulas(html: str) -> str:
         # what is inside of a replaced element goes with it
         if inside or node.type != ELEMENT:
             return
+        if counted and node.tag == "ol":
+            lists.append(node)
         text = _replacement(node, drawn_goes=scripts)
         if text is not None:
             found.append((node, text))
             inside.append(context.depth)
 
     traverse_dom(cast(ElementNode, tree.document), enter)
-    if not found:
+    if not found and not lists:
         return html
     for node, text in found:
         if node.tag == "summary":
             node.append_child(cast(ElementNode, tree.create_element("br")))
         elif node.parent is not None:
             node.parent.replace_child(cast(ElementNode, tree.create_text_node(text)), node)
+    for node in lists:
+        _number(node, tree)
     return cast(ElementNode, tree.document).html
+
+
+def numbered(text: str) -> str:
+    """Put the numbers that :func:`plain_formulas` gave to items in the place of those from 1 on."""
+    return _COUNT.sub("", text).replace(_MARK, "")
+
+
+def _number(node: ElementNode, tree: HTMLTree) -> None:
+    """Begin the items of a list with their numbers."""
+    items = [child for child in _children(node) if child.type == ELEMENT and child.tag == "li"]
+    backwards = node.hasattr("reversed")
+    number = _whole(node.getattr("start"), len(items) if backwards else 1)
+    for item in items:
+        number = _whole(item.getattr("value"), number)
+        if (first := _first_text(item)) is not None and first.parent is not None:
+            first.parent.insert_before(cast(ElementNode, tree.create_text_node(f"{_MARK}{number}. ")), first)
+        number += -1 if backwards else 1
+
+
+def _whole(written: str | None, otherwise: int) -> int:
+    return int(written) if written and _WHOLE.fullmatch(written) else otherwise
+
+
+def _first_text(node: ElementNode, depth: int = 0) -> ElementNode | None:
+    """Return the first text of an item outside of lists in it."""
+    for child in _children(node):
+        if child.type != ELEMENT:
+            if child.type == TEXT and (child.text or "").strip():
+                return child
+        elif child.tag in ("ol", "ul") or depth == _DEEP:
+            return None
+        elif (first := _first_text(child, depth + 1)) is not None:
+            return first
+    return None
 
 
 def _replacement(node: ElementNode, *, drawn_goes: bool) -> str | None:
@@ -81,16 +128,19 @@ def _replacement(node: ElementNode, *, drawn_goes: bool) -> str | None:
                 return _between_dollars(alt, display=False)
             return None
         case "mjx-container":
-            return _inner_formula(node)
+            formula = _inner_formula(node)
+            return formula if formula is not None else _drawn_text(node)
         case _:
             pass
     if "mwe-math-element" in classes or "katex" in classes:
-        return _inner_formula(node)
+        formula = _inner_formula(node)
+        return formula if formula is not None or "katex" not in classes else "".join((node.text or "").split()) or None
     if classes & _DRAWN:
         if drawn_goes:
             return ""
         written = node.getattr("data-mathml")
-        return _inner_formula(_parsed(written) if written else node)
+        formula = _inner_formula(_parsed(written) if written else node)
+        return formula if formula is not None else _drawn_text(node)
     return None
 
 
@@ -120,6 +170,9 @@ def _between_dollars(tex: str, *, display: bool) -> str:
 
 _DEEP: Final = 100
 _BETWEEN: Final = {"msup": "^", "msub": "_", "mfrac": "/", "munder": "_", "mover": "^"}
+_BETWEEN_DRAWN: Final = _BETWEEN | {"frac": "/", "msubsup": "^", "script": "_"}
+_CODE_POINT: Final = re.compile(r"(?:^|\s)mjx-c([0-9A-F]{2,5})(?:\s|$)")
+_HEX: Final = re.compile(r"(?:0x)?[0-9A-Fa-f]{2,5}")
 
 
 def _glyphs(node: ElementNode, depth: int = 0) -> str:
@@ -137,6 +190,34 @@ def _glyphs(node: ElementNode, depth: int = 0) -> str:
     if node.tag == "mfrac":
         parts = [part if len(part) == 1 else f"({part})" for part in parts]
     return _BETWEEN.get(node.tag or "", "").join(parts)
+
+
+def _drawn_text(node: ElementNode) -> str | None:
+    """Return what MathJax has drawn without MathML beside it: its characters, else what it says to screen readers."""
+    if drawn := _drawn(node):
+        return drawn
+    for name in ("aria-label", "data-semantic-speech", "alt"):
+        labelled = node if node.getattr(name) else node.query_selector(f"[{name}]")
+        if labelled is not None and (label := (labelled.getattr(name) or "").strip()):
+            return label
+    return None
+
+
+def _drawn(node: ElementNode, depth: int = 0) -> str:
+    """Return the characters, which are named by their code points only, in classes (CHTML) or attributes (SVG)."""
+    if node.type != ELEMENT or depth == _DEEP:
+        return ""
+    code = node.getattr("data-c") or ""
+    if node.tag == "mjx-c" and (match := _CODE_POINT.search(node.getattr("class") or "")):
+        code = match.group(1)
+    if code:
+        # letters of formulas lie in a block of their own
+        return unicodedata.normalize("NFKC", chr(int(code, 16))) if _HEX.fullmatch(code) else ""
+    if node.tag == "mjx-utext":
+        return (node.text or "").strip()
+    parts = [part for child in _children(node) if (part := _drawn(child, depth + 1))]
+    kind = node.getattr("data-mml-node") or (node.tag or "").removeprefix("mjx-")
+    return _BETWEEN_DRAWN.get(kind, "").join(parts)
 
 
 def _ruby(node: ElementNode) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 
-from gem_assets.corpus.formulas import plain_formulas
+from gem_assets.corpus.formulas import numbered, plain_formulas
 from gem_assets.corpus.main_content import main_text
 
 DEEP: Final = 500
@@ -114,4 +114,4 @@ def html_to_text(html: str) -> str:
             return extract_plain_text(tree, preserve_formatting=False, main_content=False, alt_texts=False)
     # the extractor drops figures whole, with their captions, code and tables
     html = plain_formulas(_FIGURE.sub(r"<\1div", html))
-    return main_text(html, HTMLTree.parse(html))
+    return numbered(main_text(html, HTMLTree.parse(html)))

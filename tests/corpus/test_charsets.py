@@ -263,3 +263,26 @@ def test_text_files_say_what_they_are(tmp_path):
 )
 def test_a_right_declaration_of_strange_words_stands(text, encoding):
     assert decode_bytes(text.encode(encoding), encoding, is_html=False) == text
+
+
+@pytest.mark.parametrize("charset", [None, "iso-8859-1", "koi8-r"])
+def test_ukrainian_letters_are_no_boxes(charset):
+    text = "Сьогодні в місті відбулася виставка, і багато мешканців прийшли подивитися на рідкісні книжки. " * 2
+    assert decode_bytes(text.encode("koi8-u"), charset, is_html=False) == text
+    boxes = "Список книг\n╔═══╗\n║ а ║\n╚═══╝\nвсего их было много, и все они стояли на полке в доме"
+    assert decode_bytes(boxes.encode("koi8-r"), "koi8-r", is_html=False) == boxes
+
+
+@pytest.mark.parametrize("charset", [None, "iso-8859-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["cp1250", "iso8859-2"])
+def test_polish_is_not_western(charset, encoding):
+    text = "Dzisiaj w mieście odbyła się wystawa książek, a wielu mieszkańców przyszło obejrzeć rzadkie wydania. " * 2
+    assert decode_bytes(text.encode(encoding), charset, is_html=False) == text
+
+
+def test_signs_of_western_text_stay():
+    text = (
+        "Ein Raum von 30 m² für 20 € – «größer» als ½ Haus, §12 und 5°C; iPhoné, McÉtienne, été, œuvre, naïve, ÄÖÜ. "
+        * 3
+    )
+    assert decode_bytes(text.encode("cp1252"), "iso-8859-1", is_html=False) == text

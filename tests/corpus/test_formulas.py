@@ -104,3 +104,51 @@ def test_code_beside_a_formula_keeps_its_lines():
 
 def test_deep_formulas_keep_their_text():
     assert "x" in line_with("<math>" + "<mrow>" * 400 + "<mi>x</mi>" + "</mrow>" * 400 + "</math>")
+
+
+CODES = {"x": "1D465", "+": "2B", "1": "31", "2": "32"}
+
+
+def chtml(sign: str) -> str:
+    return f'<mjx-mi><mjx-c class="mjx-c{CODES[sign]} TEX-I"></mjx-c></mjx-mi>'
+
+
+@pytest.mark.parametrize(
+    ("drawn", "text"),
+    [
+        (f"<mjx-math>{chtml('x')}{chtml('+')}{chtml('1')}</mjx-math>", "x+1"),
+        (f"<mjx-msup>{chtml('x')}<mjx-script>{chtml('2')}</mjx-script></mjx-msup>", "x^2"),
+        (
+            f"<mjx-mfrac><mjx-frac><mjx-num>{chtml('1')}</mjx-num><mjx-den>{chtml('x')}</mjx-den></mjx-frac></mjx-mfrac>",
+            "1/x",
+        ),
+        ('<svg><g data-mml-node="msub"><use data-c="1D465"></use><use data-c="31"></use></g></svg>', "x_1"),
+        ('<svg aria-label="x plus one"><path d="M0 0"></path></svg>', "x plus one"),
+        ('<mjx-c class="mjx-cZZ"></mjx-c><mjx-math data-semantic-speech="x squared"></mjx-math>', "x squared"),
+        ('<mjx-c class="mjx-cFFFFF"></mjx-c>', chr(0xFFFFF)),
+    ],
+)
+def test_what_mathjax_has_drawn_without_mathml(drawn, text):
+    assert text in plain_formulas(f'<p>It is <mjx-container class="MathJax">{drawn}</mjx-container> as is known.</p>')
+
+
+def test_katex_without_mathml():
+    html = '<span class="katex"><span class="katex-html" aria-hidden="true"><i>a</i> <i>+</i><i>b</i></span></span>'
+    assert line_with(html) == "It is a+b as is known."
+
+
+@pytest.mark.parametrize(
+    ("items", "numbers"),
+    [
+        ('<ol start="5"><li>red<li>blue</ol>', ["5. red", "6. blue"]),
+        ("<ol reversed><li>red</li><li><p>blue</p></li></ol>", ["2. red", "1. blue"]),
+        ('<ol><li>red</li><li value="7"><b>blue</b></li><li>green</li></ol>', ["1. red", "7. blue", "8. green"]),
+        ('<ol start="-1"><li>red</li><li></li><li>blue</li></ol>', ["-1. red", "1. blue"]),
+        ('<ol><li>red<ol start="3"><li>blue</li></ol></li><li>green</li></ol>', ["1. red", "3. blue", "2. green"]),
+        ('<ol start="x"><li>red</li></ol>', ["1. red"]),
+        ("<ol><li>red</li><li>blue</li></ol>", ["1. red", "2. blue"]),
+    ],
+)
+def test_lists_count_as_a_browser_does(items, numbers):
+    text = html_to_text(f"<main><p>What follows is a list of the colours on the boats.</p>{items}</main>")
+    assert [line.strip() for line in text.split("\n") if line.strip()][1:] == numbers
