@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from gem_assets.corpus.language_codes import language_code
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 MIB = 1 << 20
 
