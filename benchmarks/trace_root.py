@@ -122,6 +122,8 @@ class HandMadeRoot:
         shares: Mapping[int, float],
         budget: int | None = None,
         names: Mapping[int, str] | None = None,
+        *,
+        tokenizer: str = "estimate",
         **more: Any,
     ) -> Artifact:
         """Commit the inventory of the current labels, then ``recipes/<name>`` over it."""
@@ -142,7 +144,7 @@ class HandMadeRoot:
             ClusterSupply(np.arange(clusters), docs, tokens, 4 * tokens),
             names={c: (names or {}).get(c, f"topic {c}") for c in range(clusters)},
             taxonomy_version="by hand",
-            tokenizer="estimate",
+            tokenizer=tokenizer,
             repetition_cap=1000.0,
             token_budget=budget,
             **more,

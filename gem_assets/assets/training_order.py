@@ -1,5 +1,10 @@
 """``training_order/<strategy>`` and ``mixture_audit/<strategy>``: what a trainer reads, and the account of it."""
 
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 
 from gem_assets.assets.all_recipes import STRATEGIES
@@ -8,6 +13,9 @@ from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.lineage.manifest import InputRef
 from gem_assets.ordering.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
+
+if TYPE_CHECKING:
+    from gem_assets.export.records import ExportRecord
 
 # the others are made when asked for: an order is as long as the mixture
 KEPT_CURRENT = "balanced"
@@ -72,10 +80,13 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
                     "guidelines": published.guidelines,
                 }
         manifest, folder = stage.artifact.manifest, stage.artifact.path
+        chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
         return stage.result(
             {
                 "dagster/row_count": manifest.counts["rows"],
                 **manifest.counts,
+                "counted_with": chosen.tokenizer,
+                **_bias_on_record(store, f"recipes/{strategy}", {one.cluster: one.name for one in chosen.entries}),
                 "curve": conf.curve.strategy,
                 "score": conf.score,
                 "share_error": manifest.metrics["share_error"],
@@ -117,6 +128,37 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
         f"{recipe.asset} does not know {strange}: the labels are newer than the recipe. Make it again first: "
         f"gem run --until {recipe.asset}"
     )
+
+
+def share_bias(record: "ExportRecord", names: Mapping[int, str]) -> dict[str, Any]:
+    """Return what the page of an order shows of an export that counted it with another tokenizer.
+
+    Parameters
+    ----------
+    record
+        Of the export.
+    names
+        Of the clusters.
+    """
+    bias = sorted(record.share_bias.items(), key=lambda one: -abs(one[1]))
+    rows = [
+        {"cluster": names.get(number, f"Cluster {number}"), "share is off by": f"{part:+.1%}"} for number, part in bias
+    ]
+    tokenizer = Path(record.tokenizer or "").name
+    found = (
+        f"order {str(record.order)[:12]} by {tokenizer}, as the {record.trainer} export of {record.at:%Y-%m-%d} found"
+    )
+    return {"share_bias": table(rows), "share_bias_of": found}
+
+
+def _bias_on_record(store: StoreResource, mixture: str, names: Mapping[int, str]) -> dict[str, Any]:
+    from gem_assets.export.records import latest_bias
+
+    record = None
+    if "://" not in store.root:
+        with contextlib.suppress(ValueError):  # a torn record is for gem doctor to name, and stops no order
+            record = latest_bias(Path(store.root), mixture)
+    return share_bias(record, names) if record is not None else {}
 
 
 def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gem_assets.export.mixture import MixtureExport
+    from gem_assets.export.records import ExportRecord
     from gem_assets.lineage.mixtures import Mixture
+    from gem_assets.settings import Settings
 
 
 @app.command(rich_help_panel=MIXTURES)
@@ -91,6 +93,8 @@ def export(
         ordering=settings.ordering,
         use_order=use_order,
     )
+    if done.record is not None and done.record.share_bias:
+        _tell_order_page(settings, mixture, done.record)
     if as_json:
         told = {
             "folder": str(done.folder),
@@ -107,6 +111,20 @@ def export(
         missed = [str(c.cluster) for c in done.report.clusters if not c.within_tolerance]
         print_error(f"clusters {', '.join(missed)} miss their share by more than 0.5 % and a sequence", "Warning")
         raise typer.Exit(1)
+
+
+def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRecord") -> None:
+    """Show on the page of the training order how far its shares are off by the tokenizer of an export."""
+    import dagster as dg
+
+    from gem_assets.assets.training_order import share_bias
+    from gem_assets.run import open_instance
+
+    key = dg.AssetKey(["training_order", mixture.name])
+    with open_instance(settings) as instance:
+        instance.report_runless_asset_event(
+            dg.AssetObservation(key, metadata=share_bias(record, mixture.cluster_names))
+        )
 
 
 def print_export(done: "MixtureExport", mixture: "Mixture", out: "Console") -> None:

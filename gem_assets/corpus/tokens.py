@@ -81,4 +81,13 @@ def token_counter(tokenizer: str) -> tuple[str, TokenCounter]:
     def count(text: str) -> int:
         return len(loaded.encode(text, add_special_tokens=False).ids)
 
-    return f"{path.stem}@{hashlib.sha256(data).hexdigest()[:12]}", count
+    return _named(path, data), count
+
+
+def tokenizer_name(path: Path) -> str:
+    """Return the name under which counts by a tokenizer file are reported."""
+    return _named(path, path.read_bytes())
+
+
+def _named(path: Path, data: bytes) -> str:
+    return f"{path.stem}@{hashlib.sha256(data).hexdigest()[:12]}"

@@ -6,7 +6,7 @@ is whole: an export that is killed leaves none. Every export is put on record (`
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,8 +15,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from gem_assets.corpus.tokens import tokenizer_name
 from gem_assets.export.config import ExportConfig, Trainer
-from gem_assets.export.records import register
+from gem_assets.export.records import ExportRecord, register
 from gem_assets.export.registry import exporter
 from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
@@ -71,6 +72,8 @@ class MixtureExport:
         Training order that was written, for the trainer that reads one; None where documents are drawn by the trainer.
     not_expressed
         Options of the order that this trainer has no place for.
+    record
+        What was put on record; None on object storage.
     notes
         Where token counts of the recipe and of the export are by different tokenizers, and what follows.
     """
@@ -78,6 +81,7 @@ class MixtureExport:
     report: ExportReport
     folder: Path
     order: Artifact | None
+    record: ExportRecord | None
     not_expressed: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -143,18 +147,19 @@ def export_mixture(
             )
         else:
             report = write(recipe, documents, filled, tokenizer, config)
+        bias = _share_bias(report) if order is not None and _counted_otherwise(mixture, tokenizer) else {}
+        record = None
         if "://" not in store.root:
-            register(
+            record = register(
                 Path(store.root), filled, out, trainer=trainer, mixture=mixture.artifact.manifest.asset,
                 recipe=mixture.artifact.identity, order=order.identity if order is not None else None,
-                tokenizer=tokenizer,
+                tokenizer=tokenizer, share_bias=bias,
             )  # fmt: skip
         if out.exists():
             out.rmdir()
         filled.rename(out)
-    return MixtureExport(
-        report, out, order, tuple(_not_expressed(options, order)), tuple(_counted(mixture, order, tokenizer, report))
-    )
+    notes = tuple(_counted(mixture, tokenizer, report, bias))
+    return MixtureExport(report, out, order, record, tuple(_not_expressed(options, order)), notes)
 
 
 def mixture_documents(
@@ -214,19 +219,32 @@ def _not_expressed(options: OrderingConfig, order: Artifact | None) -> Iterator[
         yield "metadata prefix: documents are written without it"
 
 
-def _counted(mixture: Mixture, order: Artifact | None, tokenizer: Path | None, report: ExportReport) -> Iterator[str]:
-    counted = mixture.recipe.tokenizer
-    if tokenizer is None or Path(counted).name == tokenizer.name:
+def _counted_otherwise(mixture: Mixture, tokenizer: Path | None) -> bool:
+    if tokenizer is None:
+        return False
+    # the digest behind the @ tells; a file may have been renamed since
+    return mixture.recipe.tokenizer.rpartition("@")[2] != tokenizer_name(tokenizer).rpartition("@")[2]
+
+
+def _share_bias(report: ExportReport) -> dict[int, float]:
+    used = (one for one in report.clusters if one.target_share > 0)
+    return {one.cluster: one.implied_share / one.target_share - 1 for one in used}
+
+
+def _counted(
+    mixture: Mixture, tokenizer: Path | None, report: ExportReport, bias: Mapping[int, float]
+) -> Iterator[str]:
+    if tokenizer is None or not _counted_otherwise(mixture, tokenizer):
         return
+    counted = mixture.recipe.tokenizer
     yield (
         f"the recipe's budget and epochs are counted with {counted!r}, this export with {tokenizer.name}; set "
         "corpus.tokenizer to it to have one count"
     )
-    if order is None:
+    if not bias:
         return
-    used = [one for one in report.clusters if one.target_share > 0]
-    bias = sorted(((one.implied_share / one.target_share - 1, one.cluster) for one in used), key=lambda b: -abs(b[0]))
-    shown = ", ".join(f"{mixture.cluster_names.get(c, f'cluster {c}')} {part:+.1%}" for part, c in bias[:_SHOWN_BIAS])
+    largest = sorted(bias.items(), key=lambda one: -abs(one[1]))[:_SHOWN_BIAS]
+    shown = ", ".join(f"{mixture.cluster_names.get(c, f'cluster {c}')} {part:+.1%}" for c, part in largest)
     path = shlex.quote(str(tokenizer.absolute()))
     yield (
         f"the order was drawn by counts of {counted!r}, so its shares by {tokenizer.name} are off by cluster: {shown}. "

@@ -17,7 +17,7 @@ import json
 import shutil
 import struct
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -61,6 +61,9 @@ class ExportRecord(_Frozen):
         Relative to the data root for what lies in it, else absolute.
     digest
         SHA-256 over names and digests of the files.
+    share_bias
+        By cluster, how far its share by this tokenizer is off the recipe's, as a part of that share; empty unless the
+        order was counted with another tokenizer.
     purged_at, purged_by
         When its folder was deleted, and the requests that asked for it.
     """
@@ -76,6 +79,7 @@ class ExportRecord(_Frozen):
     documents: int
     digest: str
     files: tuple[FileRef, ...]
+    share_bias: dict[int, float] = {}
     purged_at: datetime | None = None
     purged_by: tuple[str, ...] = ()
 
@@ -129,6 +133,7 @@ def register(
     recipe: str,
     order: str | None,
     tokenizer: Path | None,
+    share_bias: Mapping[int, float] | None = None,
     at: datetime | None = None,
 ) -> ExportRecord:
     """Put an export on record before it gets its name.
@@ -157,6 +162,7 @@ def register(
         id=name, at=moment, trainer=trainer, mixture=mixture, recipe=recipe, order=order, path=shown,
         tokenizer=str(tokenizer) if tokenizer is not None else None,
         documents=pq.read_metadata(folder / LEDGER_NAME).num_rows, digest=digest, files=files,
+        share_bias=dict(share_bias or {}),
     )  # fmt: skip
     target = root / RECORDS / name
     with locked_folder(root / RECORDS, DRAFT_PREFIX) as draft:
@@ -187,6 +193,20 @@ def records(root: Path) -> list[ExportRecord]:
         except ValueError as error:
             raise ValueError(f"{path} is not the record of an export; restore it from a backup: {error}") from error
     return sorted(found, key=lambda one: (one.at, one.id))
+
+
+def latest_bias(root: Path, mixture: str) -> ExportRecord | None:
+    """Return the newest export that found the order of a mixture counted with another tokenizer than its own.
+
+    Parameters
+    ----------
+    root
+        Data root.
+    mixture
+        Name of the recipe's asset.
+    """
+    found = [one for one in records(root) if one.mixture == mixture and one.share_bias]
+    return found[-1] if found else None
 
 
 def export_places(root: Path) -> list[Path]:

@@ -1,11 +1,15 @@
 import json
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks.trace_root import HandMadeRoot
 from gem_assets.cli import app
+from gem_assets.export.records import latest_bias
+from gem_assets.run import open_instance
+from gem_assets.settings import load_settings
 from tests.export.worlds import word_tokenizer
 from tests.lineage.conftest import build
 
@@ -62,3 +66,28 @@ def test_a_value_out_of_range_is_named(made: HandMadeRoot):
     code, _, err = gem(made, "balanced", "--to", "levanter", "--sequence-length", "1")
     assert code == 2
     assert "sequence_length" in err
+
+
+def test_the_page_of_an_order_shows_how_far_an_export_found_its_shares_off(tmp_path: Path):
+    made = build(tmp_path / "root")
+    tokenizer = word_tokenizer(tmp_path / "words.json")
+    _, text, _ = gem(
+        made, "balanced", "--to", "nanochat", "--tokenizer", tokenizer, "--sequence-length", "16", "--json"
+    )
+    notes = json.loads(text)["notes"]
+    assert any("off by cluster" in note for note in notes)
+    with open_instance(load_settings(made.root)) as instance:
+        (seen,) = instance.fetch_observations(dg.AssetKey(["training_order", "balanced"]), limit=5).records
+    assert seen.asset_observation is not None
+    shown = seen.asset_observation.metadata
+    record = latest_bias(made.root, "recipes/balanced")
+    assert record is not None
+    assert set(record.share_bias) == {0, 1, 2}
+    worst = max(record.share_bias.values(), key=abs)
+    table = shown["share_bias"].value
+    assert f"{worst:+.1%}" in str(table)
+    assert "words.json" in str(shown["share_bias_of"].value)
+    assert str(record.order)[:12] in str(shown["share_bias_of"].value)
+    code, _, _ = gem(made, "balanced", "--to", "levanter", "--sequence-length", "16", "--out", tmp_path / "other")
+    assert code == 0
+    assert latest_bias(made.root, "recipes/balanced") == record

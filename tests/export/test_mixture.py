@@ -8,8 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.trace_root import HandMadeRoot
+from gem_assets.corpus.tokens import token_counter
 from gem_assets.export.config import TRAINERS, ExportConfig
 from gem_assets.export.mixture import export_mixture, mixture_documents
+from gem_assets.export.records import records
 from gem_assets.export.report import ExportError, RecipeRefusedError
 from gem_assets.lineage.mixtures import Mixture, find_mixture
 from gem_assets.ordering.config import FinalPhase, MetadataPrefix
@@ -129,8 +131,37 @@ def test_an_order_drawn_by_another_count_says_the_bias_by_cluster_and_the_comman
     assert f"gem export balanced --to nanochat --tokenizer '{tokenizer}' --no-order" in note
     worst = max(by_order.report.clusters, key=lambda c: abs(c.implied_share / c.target_share - 1))
     assert f"off by cluster: topic {worst.cluster} {worst.implied_share / worst.target_share - 1:+.1%}" in note
+    assert by_order.record is not None
+    assert by_order.record.share_bias == {
+        one.cluster: pytest.approx(one.implied_share / one.target_share - 1) for one in by_order.report.clusters
+    }
+    assert records(Path(made.store.root))[-1] == by_order.record
     anew = export_mixture(
         made.store, mixture, made.scan, "nanochat", tmp_path / "b", tokenizer=tokenizer, config=CONFIG, use_order=False
     )
     assert anew.report.within_tolerance
     assert not any("--no-order" in line for line in anew.notes)
+    assert anew.record is not None
+    assert anew.record.share_bias == {}
+
+
+def test_an_export_by_the_tokenizer_that_the_recipe_was_counted_with_has_nothing_to_say_of_counts(
+    tmp_path: Path,
+) -> None:
+    tokenizer = word_tokenizer(tmp_path / "words.json")
+    name, _ = token_counter(str(tokenizer))
+    root = build(tmp_path / "root")
+    root.recipe("balanced", {0: 0.2, 1: 0.3, 2: 0.5}, 1200, tokenizer=name)
+    root.order("balanced", ORDERING)
+    mixture = find_mixture(root.store, "balanced")
+    renamed = tokenizer.rename(tmp_path / "of our model.json")
+    same = export_mixture(root.store, mixture, root.scan, "nanochat", tmp_path / "a", tokenizer=renamed, config=CONFIG)
+    assert same.notes == ()
+    assert same.record is not None
+    assert same.record.share_bias == {}
+    namesake = tmp_path / "words.json"
+    namesake.write_bytes(renamed.read_bytes() + b" ")
+    other = export_mixture(
+        root.store, mixture, root.scan, "nanochat", tmp_path / "b", tokenizer=namesake, config=CONFIG
+    )
+    assert any("counted with" in line for line in other.notes)
