@@ -26,6 +26,10 @@ def print_trace(trace: "Trace", out: Terminal) -> None:
             "Asked for can be a full URL, a document id or content digest, a host or registrable domain, or a source.",
             soft_wrap=True,
         )
+        for near in trace.near:
+            out.print(f"  there is {near.what}: {near.differs}; places {near.documents}", soft_wrap=True)
+        if any(near.what.startswith("prefix:") for near in trace.near):
+            out.print("`gem takedown prefix:ADDRESS --dry-run` shows what lies below an address.", soft_wrap=True)
         return
     if trace.found > len(trace.documents):
         out.print(f"The first {len(trace.documents)} of {trace.found:,} documents (--most N shows more):")

@@ -1,6 +1,7 @@
 """Where a document came from, what it was called, and which mixtures show it, how often and where in the run.
 
-A query is a URL, a document id, a content digest, or a domain or source. Everything is looked up in sorted files
+A query is a URL, a document id, a content digest, or a domain or source, or any of them as ``gem takedown`` takes it
+(``source:name``). Everything is looked up in sorted files
 (``trace_index``), over every version that the store still holds: an old mixture is answered for like today's.
 
 Expected exposures are the epochs that a recipe gives the cluster which the document had in *its* labels; where the
@@ -11,24 +12,28 @@ training orders that were made.
 # pyarrow.compute makes its functions at import
 # pyright: reportAttributeAccessIssue=false
 
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gem_assets.corpus.addresses import canonical_page, canonical_url
+from gem_assets.corpus.addresses import canonical_host, canonical_page, canonical_url, host_of
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.certificate import CERTIFICATES, read_certificate
 from gem_assets.lineage.certificate import Place as CertifiedPlace
 from gem_assets.lineage.durable import local_folder
+from gem_assets.lineage.entries import BlockEntry, BlocklistError, Kind, parse_entry
 from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
+from gem_assets.lineage.near import MOST_NEAR, Near
 from gem_assets.lineage.purged import Purges
+from gem_assets.lineage.takedown import near_misses
 from gem_assets.lineage.trace_answer import (
     Exposure,
     GroupExposure,
@@ -45,6 +50,7 @@ from gem_assets.ordering.config import OrderingConfig
 MOST_DOCUMENTS = 20
 MOST_POSITIONS = 1000
 
+_KIND = re.compile(rf"^(?:{'|'.join(get_args(Kind))}):", re.I)
 _HEX = re.compile(r"[0-9a-fA-F]{32}")
 _NO_DOCUMENT = pa.schema([("stands_for", pa.string()), ("n_tokens_max", pa.int64()), ("n_bytes_max", pa.int64())])
 
@@ -64,7 +70,9 @@ class Tracer:
         self.store, self.index = store, index
 
     def trace(self, query: str, most: int = MOST_DOCUMENTS) -> Trace:
-        """Look a query up; a query that fits nothing gives an answer without documents.
+        """Look a query up; a query that fits nothing gives an answer without documents, and what resembles it.
+
+        What resembles it takes a pass over the addresses of all snapshots.
 
         Parameters
         ----------
@@ -74,11 +82,16 @@ class Tracer:
             Documents to describe in full.
         """
         query = query.strip()
-        ids = self._ids(query)
-        domain = None
-        if not ids:
-            domain, ids = self._domain(query)
-        return Trace(query=query, documents=tuple(self._document(i) for i in ids[:most]), found=len(ids), domain=domain)
+        for name in dict.fromkeys([query, _KIND.sub("", query)]):
+            ids, domain = self._ids(name), None
+            if not ids:
+                domain, ids = self._domain(name)
+            if not ids and domain is None:
+                ids = self._taken_down_below(name)
+            if ids or domain is not None:
+                described = tuple(self._document(i) for i in ids[:most])
+                return Trace(query=query, documents=described, found=len(ids), domain=domain)
+        return Trace(query=query, documents=(), found=0, near=_near(self.store, query))
 
     @cached_property
     def _shards(self) -> list[tuple[Artifact, bool]]:
@@ -158,6 +171,14 @@ class Tracer:
             if not {name, canonical_page(place.url or ""), place.content_digest}.isdisjoint(names):
                 found[name] = None
         return list(found)
+
+    def _taken_down_below(self, name: str) -> list[str]:
+        """Documents of a site that are in no snapshot any more, and that a certificate names."""
+        host = canonical_host(name)
+        if host is None:
+            return []
+        gone = ((document, host_of(place.url or "")) for document, _, place in self._taken_down)
+        return list(dict.fromkeys(document for document, own in gone if own and f".{own}".endswith(f".{host}")))
 
     def _document(self, doc_id: str) -> TracedDocument:
         places: list[Place] = []
@@ -341,6 +362,19 @@ class Tracer:
         joined = counts.join(labelled.select(["doc_id", "n_tokens"]), "doc_id", join_type="inner")
         tokens = pc.sum(pc.multiply(joined.column("doc_id_count"), joined.column("n_tokens"))).as_py()
         return counts.num_rows, rows.num_rows, int(tokens or 0)
+
+
+def _near(store: ArtifactStore, query: str) -> tuple[Near, ...]:
+    """Return what the snapshots in force hold next to a name that nothing has."""
+    asked: list[BlockEntry] = []
+    # an address is no name of a source
+    for text in (query,) if re.search(r"[/\\?#]", query) else (query, f"source:{query}"):
+        # a name that no takedown could mean has no neighbours
+        with contextlib.suppress(BlocklistError):
+            asked.append(parse_entry(text))
+    near = near_misses(store, asked, ())
+    found = {one.what: one for entry in asked for one in near.of(entry)}
+    return tuple(found.values())[:MOST_NEAR]
 
 
 def _versions(store: ArtifactStore, asset: str) -> list[tuple[Artifact, bool]]:

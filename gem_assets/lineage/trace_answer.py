@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.lineage.near import Near
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -149,9 +151,12 @@ class Trace(_Frozen):
         How many there are.
     domain
         Sums over a domain or source, when the query is one.
+    near
+        What resembles the query, when nothing was found.
     """
 
     query: str
     documents: tuple[TracedDocument, ...]
     found: int
     domain: TracedDomain | None = None
+    near: tuple[Near, ...] = ()

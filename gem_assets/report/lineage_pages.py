@@ -16,6 +16,8 @@ def trace_page(trace: Trace) -> str:
         parts.append(_domain(trace.domain))
     elif not trace.documents:
         parts.append("<p>Nothing of this name is or was in any snapshot that the store still holds.</p>")
+        rows = [[escape(one.what), escape(one.differs), f"{one.documents:,}"] for one in trace.near]
+        parts.append(html_table(["there is", "differs in", "places"], rows) if rows else "")
     if trace.found > len(trace.documents):
         parts.append(f"<p class='muted'>The first {len(trace.documents)} of {trace.found:,} documents:</p>")
     parts += [_document(document) for document in trace.documents]

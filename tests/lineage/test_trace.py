@@ -157,6 +157,35 @@ def test_a_domain_sums_over_what_is_below_it_and_over_nothing_beside(world: Worl
     assert (refused.documents, refused.places) == (0, 1)
 
 
+@pytest.mark.parametrize(
+    ("query", "there_is", "differs"),
+    [
+        ("https://www1.site1.example/page/7/", "https://www1.site1.example/page/7", "trailing slash"),
+        ("www1.site1.example/PAGE/7", "https://www1.site1.example/page/7", "case"),
+        ("https://www1.site1.example/page/7?x", "https://www1.site1.example/page/7", "query"),
+        ("https://www1.site1.example/nothing", "domain:www1.site1.example", "another page of the site"),
+        ("www9.site1.example", "domain:www1.site1.example", "subdomain"),
+    ],
+)
+def test_where_nothing_is_found_the_near_misses_are_named_and_can_be_traced(world: World, query, there_is, differs):
+    answer = world.tracer.trace(query)
+    assert (answer.found, answer.domain) == (0, None)
+    assert (there_is, differs) in [(near.what, near.differs) for near in answer.near]
+    for near in answer.near:
+        assert world.tracer.trace(near.what).found
+    assert world.tracer.trace("https://www1.site1.example/page/7").near == ()
+
+
+def test_a_name_may_say_what_kind_it_is_of(world: World):
+    page = document(world, 7)
+    names = [f"url:{page['url']}", f"doc_id:{page['doc_id']}", f"CONTENT:{page['content_digest']}"]
+    assert [world.tracer.trace(name).documents[0].doc_id for name in names] == [page["doc_id"]] * 3
+    whole = world.tracer.trace("site1.example").domain
+    assert whole is not None
+    assert world.tracer.trace("domain:site1.example").found == world.tracer.trace("site1.example").found
+    assert world.tracer.trace(f"source:{page['source']}").found == world.tracer.trace(page["source"]).found > 0
+
+
 def test_what_is_not_there_is_not_found(world: World):
     answer = world.tracer.trace("https://nowhere.example/")
     assert (answer.found, answer.documents, answer.domain) == (0, (), None)
