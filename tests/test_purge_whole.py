@@ -142,6 +142,12 @@ def everything(store: ArtifactStore) -> list[tuple[str, str | None, str]]:
     ]
 
 
+def test_after_a_purge_the_certificate_offers_no_other(world: World):
+    assert "see `gem purge`" not in world.gem("certificate").stdout
+    assert "they hold no text and stay" in world.gem("certificate").stdout
+    assert "No older version" in world.gem("purge").stdout
+
+
 def test_every_artifact_is_verified_or_says_when_and_why_it_was_purged(world: World):
     store = StoreResource(root=str(world.root))
     landing, request = world.root / "landing", world.request["request"]

@@ -209,7 +209,8 @@ def _show(one: "Certificate", settings: "Settings") -> None:
         out.print(f"  certificate    {path}", markup=False, soft_wrap=True)
     if _not_found(one) and path.is_file():
         out.print("  What was not found is on the list all the same, and is kept out of what lands later", markup=False)
-    if one.state == "pending":
+    # what only exports keep pending is waited for in vain
+    if any(held.in_force for held in one.held_by) or any(checked.rows for checked in one.checked):
         out.print(
             "  `gem dev` makes the stale results again by itself; `gem takedown --apply` does it now", markup=False
         )
@@ -256,10 +257,12 @@ def _show_lists(one: "Certificate", out: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
-    if one.still_on_disk:
-        out.print(
-            f"  on the disk    {len(one.still_on_disk)} older versions still hold them; see `gem purge`", markup=False
-        )
+    evidence = [old for old in one.still_on_disk if old.where.startswith(("training_order/", "mixture_audit/"))]
+    texts = len(one.still_on_disk) - len(evidence)
+    if texts:
+        out.print(f"  on the disk    {texts} older versions still hold them; see `gem purge`", markup=False)
+    if evidence:
+        out.print(f"  evidence       {len(evidence)} older orders and audits name them; they hold no text and stay")
     if one.landed_files:
         out.print(
             f"  landed files   {', '.join(one.landed_files[:3])} hold the raw records; they are yours", markup=False

@@ -148,3 +148,24 @@ def test_a_list_that_vanished_with_all_certificates_shows_in_the_status(root):
         path.unlink()
     (root / "takedowns").rmdir()
     assert "The blocklist is damaged" in gem(root, "status").output
+
+
+def test_a_site_that_was_taken_down_can_still_be_traced(root):
+    told = json.loads(gem(root, "takedown", "other.example", "--json").stdout)
+    ingest_once(StoreResource(root=str(root)), EngineResource(kind="inline"), load_settings(root), "s1")
+    assert gem(root, "certificate").exit_code == 0
+    for name in ("other.example", "domain:OTHER.example.", "https://other.example/x"):
+        done = gem(root, "trace", name)
+        assert done.exit_code == 0, done.output
+        assert told["places"][0]["doc_id"] in done.output
+        assert "filtered: blocked" in done.output
+    near = gem(root, "trace", "https://holder.example/mission")
+    assert near.exit_code == 1
+    assert "there is https://www.holder.example/mission/: " in near.output
+
+
+def test_what_waits_for_nothing_but_a_purge_is_not_told_to_wait(root):
+    gem(root, "takedown", "other.example")
+    assert "makes the stale results again" in gem(root, "certificate").output
+    ingest_once(StoreResource(root=str(root)), EngineResource(kind="inline"), load_settings(root), "s1")
+    assert "makes the stale results again" not in gem(root, "certificate").output
