@@ -226,19 +226,21 @@ class _Reconciliation:
         """Say whether a wanted result runs next, waits or is held."""
         parents = self.parents(node, item.partition)
         moving = [parent for parent in parents if (one := self.items.get(parent)) and one.state in MOVING]
-        if moving:
-            return _with(item, "waiting", f"waits for {_names(moving)}")
         own = [parent for parent in parents if parent[1] in (None, item.partition)]
-        for parent in own:
-            failed = self.past.blocked(parent)
-            if failed:
-                return _with(
-                    item,
-                    "held",
-                    f"{stage_name(*parent)} failed its check {failed}",
-                    way_out=f"mend what the check names, then {_again(parent)}",
-                    behind=parent,
-                )
+        failed = {parent: said for parent in own if parent not in moving and (said := self.past.blocked(parent))}
+        # looked up whatever comes of it: what a failed try had read is written down when it is first seen
+        attempt = self.past.attempt(item.place, found.basis)
+        if moving:
+            behind = next(iter(failed), None) or self._without(node, parents)
+            return _with(item, "waiting", f"waits for {_names(moving)}", behind=behind)
+        for parent, said in failed.items():
+            return _with(
+                item,
+                "held",
+                f"{stage_name(*parent)} failed its check {said}",
+                way_out=f"mend what the check names, then {_again(parent)}",
+                behind=parent,
+            )
         if found.missing:
             for parent in own:
                 held = self.items.get(parent)
@@ -246,13 +248,21 @@ class _Reconciliation:
                     root = held.behind or parent
                     return _with(item, "held", f"{stage_name(*root)} is held", behind=root)
             return _with(item, "held", found.missing)
-        attempt = self.past.attempt(item.place, found.basis)
         if attempt is None or attempt.basis not in ("", found.basis):
             return item
         if self.asked.since is not None:
             tried = attempt.ended >= self.asked.since
             return _with(item, "held", f"failed: {attempt.message}", way_out=_again(item.place)) if tried else item
         return self._rested(item, attempt)
+
+    def _without(self, node: Node, parents: Sequence[Place]) -> Place | None:
+        """Return what holds an input of which nothing is there and nothing is coming; None when there is no such."""
+        for name in node.parents:
+            ends = [self.items.get(parent) for parent in parents if parent[0] == name]
+            held = [one for one in ends if one is not None and one.state == "held" and not one.made]
+            if held and len(held) == len(ends):
+                return held[0].behind or held[0].place
+        return None
 
     def _rested(self, item: Item, attempt: Attempt) -> Item:
         way_out = _again(item.place)
@@ -339,14 +349,14 @@ def launches(nodes: Sequence[Node], snapshots: Sequence[str], items: Mapping[Pla
 
     A run holds one snapshot, or assets without snapshots. What waits for nothing but members of its own run joins it,
     which saves starting a process for each stage. A snapshot that has never been read is read alone: what can follow is
-    known only then.
+    known only then, and what something held keeps from running joins nothing.
     """
     graph = {node.asset: node for node in nodes}
     chosen: dict[Place, Item] = {}
     for place, item in items.items():
         if item.state == "ready":
             chosen[place] = item
-        elif item.state == "waiting":
+        elif item.state == "waiting" and item.behind is None:
             parents = _parents(graph, graph[item.asset], item.partition, snapshots)
             moving = [parent for parent in parents if parent in items and items[parent].state in MOVING]
             if moving and all(

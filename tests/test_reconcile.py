@@ -88,3 +88,30 @@ def test_a_missing_input_is_traced_to_what_is_held():
     _, items = decide(looks)
     assert items[("raw_shards", "01")].because == "needs 300 documents, has 211"
     assert items[("student_labels", "01")].behind == ("raw_shards", "01")
+
+
+def test_what_something_held_keeps_from_running_joins_no_run():
+    """It waits for what is under way, and would fail in one run with it."""
+    nodes = [
+        *NODES[:1],
+        Node("page_history", "fan_in", False, ("raw_shards",)),
+        Node("space", "fitted", False, ("raw_shards",)),
+        Node("inventory", "fan_in", False, ("page_history", "space")),
+    ]
+    never = Look(False, (Reason(kind="missing", text="never made"),), "", "b")
+    too_few = Look(False, never.reasons, "needs 256 documents and has 211", "b")
+    looks = {("page_history", None): never, ("space", None): too_few, ("inventory", None): never}
+    items = reconcile(nodes, ["01"], lambda place: looks.get(place, FRESH), Past())
+    assert (items["inventory", None].state, items["inventory", None].behind) == ("waiting", ("space", None))
+    assert [item.place for item in launches(nodes, ["01"], items)] == [("page_history", None)]
+
+
+def test_what_a_failed_try_read_is_noted_even_while_its_inputs_are_away():
+    seen = []
+
+    class Noting(Past):
+        def attempt(self, place, basis):
+            seen.append((place, basis))
+
+    decide({("raw_shards", "01"): stale(missing="no landing"), ("student_labels", "01"): stale()}, Noting())
+    assert (("raw_shards", "01"), "basis") in seen
