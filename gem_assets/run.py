@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,10 @@ class RunSummary:
 
 class UnknownAssetError(LookupError):
     """A name that is not an asset's; the message lists the names that come close."""
+
+
+class NothingLandedError(LookupError):
+    """No snapshot has landed completely."""
 
 
 Progress = Callable[[int, int, str], None]
@@ -154,24 +158,32 @@ def run_until(
     ------
     UnknownAssetError
         When there is no such asset, snapshot or mixture; nothing has run then.
+    NothingLandedError
+        When there is nothing to make anything from.
     """
-    from gem_assets.corpus.landing import SUCCESS
+    from gem_assets.corpus.landing import SUCCESS, list_snapshots
     from gem_assets.definitions import code_location
     from gem_assets.lineage.artifacts import ArtifactStore
 
-    if snapshot is not None and not (settings.landing / snapshot / SUCCESS).is_file():
-        known = ArtifactStore(settings.data_root).partitions("raw_shards")
-        if snapshot not in known:
-            raise UnknownAssetError(f"there is no snapshot {snapshot!r}; there are {', '.join(known) or 'none'}")
-    kinds = ("recipes", "training_order", "mixture_audit")
-    named = {f"{kind}/{strategy}" for kind in kinds} if strategy is not None else set[str]()
-    wanted = named | ({until} if until is not None else set())
+    landed = {one.name: one.complete for one in list_snapshots(settings.landing)}
+    known = {name for name, complete in landed.items() if complete}
+    known |= set(ArtifactStore(settings.data_root).partitions("raw_shards"))
+    if not known:
+        raise NothingLandedError("no snapshot has landed: land one with gem land FILES --snapshot NAME")
+    if snapshot is not None:
+        if snapshot in landed and snapshot not in known:
+            raise UnknownAssetError(f"snapshot {snapshot!r} has not landed completely: it has no {SUCCESS}")
+        _check_known("snapshot", snapshot, known)
+    defs = code_location(settings.data_root)
+    wanted = {until} if until is not None else set[str]()
+    if strategy is not None:
+        prefix = "recipes/"
+        mixtures = [name.removeprefix(prefix) for name in asset_names(defs) if name.startswith(prefix)]
+        _check_known("mixture", strategy, mixtures)
+        wanted |= {f"{kind}/{strategy}" for kind in ("recipes", "training_order", "mixture_audit")}
+    _check_names(defs, sorted(wanted))
     asked = Asked(everything=True, assets=frozenset(wanted), since=time.time())
-    only = None
-    if until is not None:
-        defs = code_location(settings.data_root)
-        _check_names(defs, sorted(wanted))
-        only = _with_ancestors(defs, wanted)
+    only = _with_ancestors(defs, wanted) if until is not None else None
     return bring_up_to_date(settings, asked, progress, only=only, snapshots=None if snapshot is None else [snapshot])
 
 
@@ -282,12 +294,15 @@ def asset_names(defs: dg.Definitions) -> frozenset[str]:
 
 
 def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
-    known = asset_names(defs)
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, sorted(known), 5)
-            meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"
-            raise UnknownAssetError(f"there is no asset {name!r}; {meant}")
+        _check_known("asset", name, asset_names(defs))
+
+
+def _check_known(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, sorted(known), 5)
+        meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
+        raise UnknownAssetError(f"there is no {what} {name!r}; {meant}")
 
 
 @contextmanager

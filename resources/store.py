@@ -106,11 +106,8 @@ class StoreResource(dg.ConfigurableResource):
         refs = [found.ref() for found in self.artifacts.snapshots(asset).values()]
         wanted = [ref for ref in refs if lance_table is None or ref.lance_table == lance_table]
         if not wanted:
-            where = f" in table {lance_table}" if lance_table else ""
-            raise MissingInputError(
-                f"no snapshot of {asset} has been materialized{where} ({len(refs)} in other tables); "
-                f"materialize {asset} first"
-            )
+            where = f" in table {lance_table} ({len(refs)} in other tables)" if refs else ""
+            raise MissingInputError(f"no snapshot of {asset} has been materialized{where}; materialize {asset} first")
         return wanted
 
     def looked_up(self, stage: object) -> None:

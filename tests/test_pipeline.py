@@ -1,16 +1,22 @@
 """The whole graph on a tiny real corpus: it runs, it adds up, and running it again writes nothing."""
 
+import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import dagster as dg
 import pytest
+from great_expectations.datasource.fluent.interfaces import Batch
+from great_expectations.expectations.metadata_types import FailureSeverity
 from typer.testing import CliRunner
 
+from gem_assets.checks import ALL_CHECKS, recipe_checks
 from gem_assets.cli import app
 from gem_assets.cli.planning import make_plan
 from gem_assets.run import UnknownAssetError, materialize_everything
 from gem_assets.settings import load_settings
-from resources import StoreResource
+from resources import SettingsResource, StoreResource
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 
 # the first test also builds the whole graph, which takes minutes on a machine that is busy with other work
@@ -60,6 +66,45 @@ def test_everything_succeeds(built):
     # eight hundred paragraphs are too few for a good student: its checks may warn
     warned = [s for s in summary.steps if s.failed_checks and not s.asset.startswith("student")]
     assert warned == []
+
+
+SUITES = [*(one for one in ALL_CHECKS if one not in recipe_checks), recipe_checks[0]]
+"""Recipes share one suite; the first recipe's stands for all."""
+
+
+@pytest.mark.parametrize("check", SUITES, ids=lambda check: next(iter(check.check_keys)).name)
+def test_only_a_critical_expectation_makes_a_check_an_error(check, built, store, monkeypatch):
+    """Each expectation of each suite fails once, alone: what only informs or warns is no error and holds nothing."""
+    outcomes, failing = [], 0
+    validate = Batch.validate
+
+    def validated(batch, suite, **options):
+        if not outcomes:
+            outcomes.append(validate(batch, suite, **options))
+        for place, result in enumerate(outcomes[0].results):
+            result.success = place != failing
+        outcomes[0].success = False
+        return outcomes[0]
+
+    monkeypatch.setattr(Batch, "validate", validated)
+    settings, _ = built
+    given = {
+        "context": SimpleNamespace(partition_key="2026-01"),
+        "settings": SettingsResource(data_root=str(settings.data_root)),
+        "store": store,
+    }
+    look = check.op.compute_fn.decorated_fn
+    asked = {name: given[name] for name in inspect.signature(look).parameters}
+    severities = []
+    while not outcomes or failing < len(outcomes[0].results):
+        judged = look(**asked)
+        severities.append(outcomes[0].results[failing].expectation_config.severity)
+        critical = severities[-1] == FailureSeverity.CRITICAL
+        assert not judged.passed
+        assert judged.severity == (dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN)
+        failing += 1
+    (spec,) = check.check_specs
+    assert not spec.blocking or FailureSeverity.CRITICAL in severities
 
 
 def test_every_record_is_accounted_for(store):

@@ -151,9 +151,10 @@ def contents(world: World, asset: str) -> dict[str | None, tuple[str, bytes]]:
     return {place: (one.identity, (one.path / "made.txt").read_bytes()) for place, one in found if one is not None}
 
 
-TestAutomation = pytest.mark.slow(pytest.mark.crash(Automation.TestCase))
+EXAMPLES = int(os.environ.get("GEM_STATEFUL_EXAMPLES", "4"))
+TestAutomation = pytest.mark.slow(pytest.mark.crash(pytest.mark.timeout(300 + 30 * EXAMPLES)(Automation.TestCase)))
 TestAutomation.settings = settings(
-    max_examples=int(os.environ.get("GEM_STATEFUL_EXAMPLES", "4")),
+    max_examples=EXAMPLES,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=list(HealthCheck),
