@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 
 STATEMENTS: Final[dict[str, str]] = {
     "provider": "name, address and contact of the provider, and of an authorised representative if there is one",

@@ -7,6 +7,7 @@ to be in order, so a root that was built dishonestly cannot prove one document b
 
 import hashlib
 import json
+import re
 import sys
 from typing import Any
 
@@ -75,10 +76,23 @@ def absent(proof: dict[str, Any], root: str) -> bool:
         return False
 
 
+def _main(path: str, root: str) -> str:
+    """Return what a proof shows; leaves with a message where it shows nothing."""
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - stands alone
+            told = json.load(file)
+        doc_id, check = told["doc_id"], absent if "left" in told else present
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        sys.exit(f"{path} is not a proof: {type(error).__name__}: {error}")
+    # in capitals it is another id, and is absent beside the document itself
+    if not isinstance(doc_id, str) or not re.fullmatch("[0-9a-f]{32}", doc_id):
+        sys.exit(f"the proof is of {doc_id!r}, which is not a document id: 32 digits of 0-9 and a-f")
+    if not check(told, root):
+        sys.exit("the proof does not hold")
+    return f"{doc_id} is proven {check.__name__}"
+
+
 if __name__ == "__main__":
-    with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123 - stands alone
-        told = json.load(file)
-    check = absent if "left" in told else present
-    holds = check(told, sys.argv[2])
-    print(f"{told['doc_id']} is proven {check.__name__}" if holds else "the proof does not hold")
-    sys.exit(0 if holds else 1)
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    print(_main(sys.argv[1], sys.argv[2]))

@@ -205,18 +205,41 @@ def test_the_checker_calls_nonsense_no_proof(proof):
 
 
 def test_the_checker_runs_alone(tmp_path):
-    tree = MerkleTree([Leaf(f"{i:02d}", "c", 1, "t") for i in range(0, 40, 2)])
+    tree = MerkleTree([Leaf(f"{i:032x}", "c", 1, "t") for i in range(0, 40, 2)])
     alone = tmp_path / "verify.py"
     alone.write_bytes(Path(proof_check.__file__).read_bytes())
     for name, proof, word in (
-        ("p", tree.prove(3), "06 is proven present"),
-        ("a", tree.prove_absent("07"), "07 is proven absent"),
+        ("p", tree.prove(3), f"{6:032x} is proven present"),
+        ("a", tree.prove_absent(f"{7:032x}"), f"{7:032x} is proven absent"),
     ):
         (tmp_path / name).write_text(proof.model_dump_json())
         for root, wanted in ((tree.root, word), ("0" * 64, "the proof does not hold")):
             command = [sys.executable, "-I", str(alone), str(tmp_path / name), root]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert (done.stdout.strip(), done.returncode) == (wanted, int(root != tree.root)), done.stderr
+            said = (done.stdout + done.stderr).strip()
+            assert (said, done.returncode) == (wanted, int(root != tree.root))
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", "7", '"x"', "[]", "{}", "[" * 100_000, '{"doc_id": 7}'])
+def test_the_checker_says_what_is_not_a_proof(tmp_path, content):
+    (tmp_path / "p").write_text(content)
+    command = [sys.executable, "-I", proof_check.__file__, str(tmp_path / "p"), "0" * 64]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert ("is not a proof" in done.stderr) or ("is not a document id" in done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_document_is_not_proven_absent_under_its_id_in_capitals(tmp_path):
+    ids = [character * 32 for character in "0a"]
+    tree = MerkleTree([Leaf(name, "c", 1, "t") for name in ids])
+    other = tree.prove_absent("A" * 32)
+    assert proof_check.absent(other.model_dump(), tree.root)
+    (tmp_path / "p").write_text(other.model_dump_json())
+    command = [sys.executable, "-I", proof_check.__file__, str(tmp_path / "p"), tree.root]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is not a document id" in done.stderr
 
 
 @settings(max_examples=25)
