@@ -95,7 +95,7 @@ class TestEmptySnapshots:
     def test_a_path_for_a_name(self, tmp_path):
         write(tmp_path / "elsewhere", {"a.txt": prose(1).encode()})
         (tmp_path / "landing").mkdir()
-        with pytest.raises(LandingError, match="no name for a snapshot"):
+        with pytest.raises(LandingError, match="not a name for a snapshot"):
             ingest_snapshot(
                 tmp_path / "landing", "../elsewhere", tmp_path / "out", CorpusConfig(), known=NothingKnown()
             )
