@@ -75,6 +75,15 @@ class FakeServer(DevServer):
         return [sys.executable, "-c", textwrap.dedent(self.script), str(self.port)]
 
 
+class StubbornServer(FakeServer):
+    """Outlives its launcher, as a server does that is busy with a run."""
+
+    script = FakeServer.script.replace(
+        "import http.server,",
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n        import http.server,",
+    )
+
+
 class DyingServer(DevServer):
     def command(self, workspace: Path) -> list[str]:
         return [sys.executable, "-c", "import sys; print('no such table: runs'); sys.exit(3)"]
@@ -254,6 +263,23 @@ def test_one_server_a_home(fake: FakeServer, settings: Settings, port: int):
     with pytest.raises(LaunchError, match=rf"Another `gem dev` .*127.0.0.1:{port}, process {os.getpid()}"):
         FakeServer(settings, port=port + 1).start()
     fake.stop()
+    assert running_server(fake.home) is None
+
+
+@linux_only
+def test_a_start_right_after_a_kill_works_at_once(fake: FakeServer, settings: Settings, port: int):
+    code = (
+        "import sys, time; from gem_assets.settings import load_settings"
+        "; from tests.test_launcher import StubbornServer; server = StubbornServer(load_settings(sys.argv[1]), port=int(sys.argv[2])); server.start()"
+        "; server.wait_ready(60); print('up', flush=True); time.sleep(99)"
+    )
+    command = [sys.executable, "-c", code, str(settings.data_root), str(port)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as launched:
+        assert any(line == "up\n" for line in launched.stdout or ())
+        launched.kill()
+    assert running_server(fake.home) is not None, "what it started lives on"
+    with fake:
+        assert fake.wait_ready(60)
     assert running_server(fake.home) is None
 
 
