@@ -363,6 +363,9 @@ def _materialize(
     error = ""
     if failure is not None:
         cause = failure.step_failure_data.error
+        if cause is not None and cause.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+            # Dagster takes Ctrl-C and SIGTERM for a failure of the step that they stop; they mean the whole run
+            raise KeyboardInterrupt
         error = in_words((cause.cause or cause).message.strip()) if cause is not None else ""
     return Step(
         asset=asset.to_user_string(),

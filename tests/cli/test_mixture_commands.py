@@ -130,7 +130,7 @@ def test_progress_of_a_run_is_taken_from_its_log_and_said_once(tmp_path, capsys)
     with run_steps(log, every_s=0.01) as report, log.open("a") as lines:
         report(0, 1, "proxy_swarm")
         lines.write("2026 - dagster - INFO - job - 1 - proxy_swarm - proxy_swarm: 3 of 14 proxies, about 9 s left\n")
-        lines.write("2026 - dagster - INFO - job - 1 - proxy_swarm - swarm: 3 of 14, 2 a second, 9 s left\n")
+        lines.write("2026 - dagster - INFO - job - 1 - proxy_swarm - swarm: 3 of 14, 2 per second, 9 s left\n")
         lines.write("2026 - dagster - DEBUG - job - 1 - proxy_swarm - STEP_START - Started execution of step\n")
         lines.flush()
         time.sleep(0.1)
