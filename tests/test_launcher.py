@@ -270,7 +270,8 @@ def test_one_server_a_home(fake: FakeServer, settings: Settings, port: int):
 def test_a_start_right_after_a_kill_works_at_once(fake: FakeServer, settings: Settings, port: int):
     code = (
         "import sys, time; from gem_assets.settings import load_settings"
-        "; from tests.test_launcher import StubbornServer; server = StubbornServer(load_settings(sys.argv[1]), port=int(sys.argv[2])); server.start()"
+        "; from tests.test_launcher import StubbornServer"
+        "; server = StubbornServer(load_settings(sys.argv[1]), port=int(sys.argv[2])); server.start()"
         "; server.wait_ready(60); print('up', flush=True); time.sleep(99)"
     )
     command = [sys.executable, "-c", code, str(settings.data_root), str(port)]
