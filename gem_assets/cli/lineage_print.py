@@ -26,6 +26,8 @@ def print_trace(trace: "Trace", out: Terminal) -> None:
             "Asked for can be a full URL, a document id or content digest, a host or registrable domain, or a source.",
             soft_wrap=True,
         )
+        for request in trace.requests:
+            out.print(f"  Request {request} keeps it out of what lands; see `gem certificate {request}`")
         for near in trace.near:
             out.print(f"  there is {near.what}: {near.differs}; places {near.documents}", soft_wrap=True)
         if any(near.what.startswith("prefix:") for near in trace.near):

@@ -139,21 +139,21 @@ def purge(
     """Delete exports, older table versions and results that still hold documents which were taken down."""
     from dataclasses import asdict
 
-    from gem_assets.lineage.blocklist import Blocklist, BlocklistError
+    from gem_assets.lineage.blocklist import BlocklistError
+    from gem_assets.lineage.certificate import checked_requests
     from gem_assets.settings import load_existing
     from resources.purge import purge as purge_versions
     from resources.store import StoreResource
 
     settings = load_existing(data_root)
-    known = Blocklist(settings.data_root).requests()
+    store = StoreResource(root=str(settings.data_root))
+    known = checked_requests(store.artifacts)
     chosen = [one for one in known if request in (None, one.id)]
     if request is not None and not chosen:
         raise BlocklistError(
             f"there is no request {request}; the list holds: {', '.join(o.id for o in known) or 'none'}"
         )
-    done = purge_versions(
-        StoreResource(root=str(settings.data_root)), chosen, force=force, dry_run=dry_run, exports_only=exports_only
-    )
+    done = purge_versions(store, chosen, force=force, dry_run=dry_run, exports_only=exports_only)
     if as_json:
         print_json(asdict(done))
         return

@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 
 from gem_assets.corpus.addresses import canonical_host, canonical_page, canonical_url, host_of
 from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+from gem_assets.lineage.blocklist import Blocklist
 from gem_assets.lineage.certificate import CERTIFICATES, read_certificate
 from gem_assets.lineage.certificate import Place as CertifiedPlace
 from gem_assets.lineage.durable import local_folder
@@ -91,7 +92,9 @@ class Tracer:
             if ids or domain is not None:
                 described = tuple(self._document(i) for i in ids[:most])
                 return Trace(query=query, documents=described, found=len(ids), domain=domain)
-        return Trace(query=query, documents=(), found=0, near=_near(self.store, query))
+        asked = _as_asked(query)
+        near, requests = _near(self.store, asked), _requests(self.store, asked)
+        return Trace(query=query, documents=(), found=0, near=near, requests=requests)
 
     @cached_property
     def _shards(self) -> list[tuple[Artifact, bool]]:
@@ -364,14 +367,28 @@ class Tracer:
         return counts.num_rows, rows.num_rows, int(tokens or 0)
 
 
-def _near(store: ArtifactStore, query: str) -> tuple[Near, ...]:
-    """Return what the snapshots in force hold next to a name that nothing has."""
+def _as_asked(query: str) -> list[BlockEntry]:
+    """Return the entries of a takedown that a query may stand for."""
     asked: list[BlockEntry] = []
     # an address is no name of a source
     for text in (query,) if re.search(r"[/\\?#]", query) else (query, f"source:{query}"):
         # a name that no takedown could mean has no neighbours
         with contextlib.suppress(BlocklistError):
             asked.append(parse_entry(text))
+    return asked
+
+
+def _requests(store: ArtifactStore, asked: Sequence[BlockEntry]) -> tuple[str, ...]:
+    if "://" in store.root:
+        return ()
+    # a damaged list is for gem status to name, and hides no document
+    with contextlib.suppress(BlocklistError):
+        return tuple(one.id for one in Blocklist(store.root).requests() if not set(one.entries).isdisjoint(asked))
+    return ()
+
+
+def _near(store: ArtifactStore, asked: Sequence[BlockEntry]) -> tuple[Near, ...]:
+    """Return what the snapshots in force hold next to a name that nothing has."""
     near = near_misses(store, asked, ())
     found = {one.what: one for entry in asked for one in near.of(entry)}
     return tuple(found.values())[:MOST_NEAR]

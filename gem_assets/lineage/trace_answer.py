@@ -153,6 +153,8 @@ class Trace(_Frozen):
         Sums over a domain or source, when the query is one.
     near
         What resembles the query, when nothing was found.
+    requests
+        Ids of the requests that keep out what the query names, when nothing was found.
     """
 
     query: str
@@ -160,3 +162,4 @@ class Trace(_Frozen):
     found: int
     domain: TracedDomain | None = None
     near: tuple[Near, ...] = ()
+    requests: tuple[str, ...] = ()

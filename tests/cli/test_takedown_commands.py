@@ -141,6 +141,20 @@ def test_a_damaged_list_shows_in_the_status_and_holds_only_what_needs_it(root, l
     assert tasks["raw_shards"]["state"] == "ready"
 
 
+def test_an_older_list_with_its_own_head_record_is_taken_by_no_command(root):
+    gem(root, "takedown", "https://holder.example/rights")
+    older = {path: path.read_bytes() for path in root.glob("blocklist*")}
+    gem(root, "takedown", "other.example")
+    for path, data in older.items():
+        path.write_bytes(data)
+    for command in (["purge"], ["purge", "--dry-run"], ["certificate"], ["takedown", "third.example"]):
+        done = gem(root, *command)
+        assert done.exit_code == 1, done.output
+        assert "it lacks request" in " ".join(done.output.split())
+    assert "is damaged" in gem(root, "status").output
+    assert {path: path.read_bytes() for path in older} == older
+
+
 def test_a_list_that_vanished_with_all_certificates_shows_in_the_status(root):
     assert gem(root, "takedown", "https://holder.example/rights").exit_code == 0
     ingest_once(StoreResource(root=str(root)), EngineResource(kind="inline"), load_settings(root), "s1")
@@ -162,6 +176,14 @@ def test_a_site_that_was_taken_down_can_still_be_traced(root):
     near = gem(root, "trace", "https://holder.example/mission")
     assert near.exit_code == 1
     assert "there is https://www.holder.example/mission/: " in near.output
+
+
+def test_a_trace_of_what_was_never_held_names_the_request_that_keeps_it_out(root):
+    told = json.loads(gem(root, "takedown", "https://later.example/p", "--json").stdout)
+    done = gem(root, "trace", "HTTP://later.example:80/%70")
+    assert done.exit_code == 1
+    assert f"Request {told['request']} keeps it out" in done.output
+    assert "keeps it out" not in gem(root, "trace", "https://later.example/q").output
 
 
 def test_what_waits_for_nothing_but_a_purge_is_not_told_to_wait(root):
