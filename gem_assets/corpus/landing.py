@@ -27,7 +27,7 @@ from gem_assets.corpus.landed import (
     validate_snapshot_name,
     walk_files,
 )
-from gem_assets.lineage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, write_atomic
+from gem_assets.lineage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, remove_tree, write_atomic
 
 __all__ = [
     "SUCCESS",
@@ -193,7 +193,7 @@ def _make_room(folder: Path, plan: dict[str, Path], *, replace: bool) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
         path.unlink(missing_ok=True)
 

@@ -97,6 +97,38 @@ def make_dirs(path: Path) -> None:
         fsync_dir(created.parent)
 
 
+def remove_tree(root: Path) -> None:
+    """Remove a folder, however deep its folders are nested: what lies below a folder is moved up before it goes.
+
+    ``shutil.rmtree`` calls itself for each level, and no call takes a path as long as a deep folder can have.
+    """
+    while entries := list(root.iterdir()):
+        for entry in entries:
+            if _is_folder(entry):
+                _empty_into(entry, root)
+                entry.rmdir()
+            else:
+                entry.unlink()
+    root.rmdir()
+
+
+def _empty_into(folder: Path, root: Path) -> None:
+    for entry in list(folder.iterdir()):
+        if not _is_folder(entry):
+            entry.unlink()
+            continue
+        try:
+            entry.rmdir()
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            entry.rename(root / f".{uuid.uuid4().hex}.removed")
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(path.lstat().st_mode)
+
+
 def local_folder(data_root: Path, *parts: str) -> Path:
     """Return a folder for caches and scratch: below the data root, or where that cannot be written, of this user's own.
 

@@ -284,6 +284,11 @@ def test_folders_nested_as_deep_as_a_path_can_be(tmp_path):
     try:
         assert [f.problem for f in files] == [None, "unreadable_file: a folder that cannot be listed (ENAMETOOLONG)"]
         assert len(fingerprint(folder)) == 64
+        (tmp_path / "kept.txt").write_bytes(b"behind a link")
+        (folder / "d" / "link").symlink_to(tmp_path)
+        land([source], folder.parent, "s1", replace=True)
+        assert [f.problem for f in landed_files(folder)] == [None]
+        assert (tmp_path / "kept.txt").read_bytes() == b"behind a link"
     finally:  # too deep for pytest to remove
         subprocess.run(["rm", "-rf", tmp_path / "landing", tmp_path / "source"], check=True)
 
