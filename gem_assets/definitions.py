@@ -1,11 +1,13 @@
 """The code location: everything that Dagster shows and runs."""
 
+import traceback
 import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 # partitioned checks and the user code sensor are used on purpose; dagster is pinned and tests cover both
 for _category in (dg.BetaWarning, dg.PreviewWarning):
@@ -13,7 +15,7 @@ for _category in (dg.BetaWarning, dg.PreviewWarning):
 
 from gem_assets.assets import ALL_ASSETS  # noqa: E402
 from gem_assets.checks import ALL_CHECKS  # noqa: E402
-from gem_assets.secrets import clean_environment, hide_in_logs  # noqa: E402
+from gem_assets.secrets import clean_environment, hide_in_logs, redact  # noqa: E402
 from gem_assets.settings import resolve_data_root  # noqa: E402
 from resources import EngineResource, SettingsResource, StoreResource  # noqa: E402
 from sensors import automation, drift_sensor, landing_sensor, takedown_sensor, with_policy  # noqa: E402
@@ -42,6 +44,22 @@ def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:
     return dg.ResourceDefinition(lambda _: resource, config_schema={}, description=type(resource).__doc__)
 
 
+def _hide_in_stored_errors() -> None:
+    """Take secrets out of the errors that Dagster stores and shows; it has no hook, so one function is replaced."""
+    usual = SerializableErrorInfo.from_traceback
+    if getattr(usual, "hides_secrets", False):
+        return
+
+    def hiding(tb: traceback.TracebackException) -> SerializableErrorInfo:
+        info = usual(tb)  # the errors behind it have come this way too
+        stack = [redact(line) for line in info.stack]
+        return SerializableErrorInfo(redact(info.message), stack, info.cls_name, info.cause, info.context)
+
+    hiding.hides_secrets = True  # pyright: ignore[reportFunctionMemberAccess]
+    SerializableErrorInfo.from_traceback = hiding
+
+
 clean_environment()
 hide_in_logs()
+_hide_in_stored_errors()
 defs = code_location()

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.run import open_instance
+from gem_assets.run import materialize_everything, open_instance
 from gem_assets.secrets import SecretError, check_secret, clean_environment, hide_in_logs, is_secret, redact
 from gem_assets.settings import SettingsError, load_settings
 from gem_assets.taxonomy.config import NamerConfig
 from gem_assets.taxonomy.llm_namer import ClusterBrief, LlmNamer, NamerWarning
+from tests.direct import CORE, write_small_settings
+from tests.tiny import land_parquet, passages
 
 CANARY = "sk-canary+4711/0815=="
 DAMAGED = [
@@ -201,3 +203,41 @@ def test_nothing_in_a_home_holds_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with open_instance(load_settings(tmp_path)) as instance:
         assert instance.get_runs_count() == 0
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
+
+
+def test_a_run_of_the_graph_leaves_none_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    for name in ("GEM_NAMER_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, CANARY)
+    endpoint = Echo("text")
+    write_small_settings(tmp_path)
+    with (tmp_path / "gem.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f'[taxonomy.namer]\nbase_url = "{endpoint.url}"\nmodel = "m"\n')
+    land_parquet(tmp_path, "2026-01", passages()[:300])
+
+    def quoting(*_: object) -> None:
+        logging.getLogger("a.library").warning("sent %s", CANARY)
+        warnings.warn(f"sent {CANARY}", stacklevel=1)
+        try:
+            raise KeyError(CANARY)
+        except KeyError as error:
+            raise RuntimeError(f"refused: {json.dumps(CANARY)}") from error
+
+    settings = load_settings(tmp_path)
+    wanted = [name for name in CORE if not name.startswith(("training", "mixture"))]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("gem_assets.taxonomy.publish.namer_of", quoting)
+            failed = materialize_everything(settings, only=wanted).failed
+        assert "gis_taxonomy" in {step.asset for step in failed}
+        assert "refused: " in "".join(step.error for step in failed)
+        assert "canary" not in "".join(step.error for step in failed)
+        assert materialize_everything(settings, only=wanted).failed == ()
+    finally:
+        endpoint.server.shutdown()
+        endpoint.server.server_close()
+    assert "canary" not in "".join(capfd.readouterr())
+    stored = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(b"refused: " in path.read_bytes() for path in stored if path.suffix == ".db")
+    assert [path for path in stored if b"canary" in path.read_bytes()] == []
