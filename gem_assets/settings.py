@@ -43,6 +43,9 @@ _UNUSABLE = {
 }
 """What may not stand in the path of a data root, and why: Dagster's databases and Lance read it as part of a URL."""
 
+LONGEST_ROOT = 443
+"""Bytes: SQLite takes 512 for the path of a database with its journal, and Dagster keeps one below the root a run."""
+
 #: A folder with one of these is a data root.
 MARKS = (SETTINGS_FILE, "landing", "artifacts")
 
@@ -132,20 +135,36 @@ def resolve_data_root(data_root: str | Path | None = None) -> Path:
     Raises
     ------
     SettingsError
-        When it is a URL, or a path that the databases below it cannot open.
+        When it is a URL, not a folder, or a path that the databases below it cannot open.
     """
     chosen = data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT
     if _URL.match(str(chosen)):
         raise SettingsError(f"the data root {str(chosen)!r} is a URL, and a data root is a folder of this machine")
     root = Path(chosen).expanduser().absolute()
+    elsewhere = f"choose another with --data-root or {DATA_ROOT_VARIABLE}"
     for pattern, what in _UNUSABLE.items():
         found = re.search(pattern, str(root))
         if found is not None:
             raise SettingsError(
-                f"the data root {str(root)!r} holds {found[0]!r}, {what}; rename the folder, or choose another with "
-                f"--data-root or {DATA_ROOT_VARIABLE}"
+                f"the data root {str(root)!r} holds {found[0]!r}, {what}; rename the folder, or {elsewhere}"
             )
+    length = max(len(os.fsencode(path)) for path in (root, os.path.realpath(root)))
+    if length > LONGEST_ROOT:
+        raise SettingsError(
+            f"the path of the data root has {length} bytes, and SQLite opens the databases below it up to "
+            f"{LONGEST_ROOT}; {elsewhere}. It is {root}"
+        )
+    if os.path.lexists(root) and not root.is_dir():
+        what = "a link, and leads to no folder" if root.is_symlink() else "a file"
+        raise SettingsError(
+            f"{root} (by {_named_by(data_root)}) is not a data root: it is {what}. Name another with "
+            f"--data-root or {DATA_ROOT_VARIABLE}"
+        )
     return root
+
+
+def _named_by(data_root: str | Path | None) -> str:
+    return "--data-root" if data_root else DATA_ROOT_VARIABLE if os.environ.get(DATA_ROOT_VARIABLE) else "default"
 
 
 def load_existing(data_root: str | Path | None = None) -> Settings:
@@ -159,11 +178,9 @@ def load_existing(data_root: str | Path | None = None) -> Settings:
     root = resolve_data_root(data_root)
     if not any((root / mark).exists() for mark in MARKS):
         lacks = f"it holds none of {', '.join(MARKS)}" if root.is_dir() else "there is no such folder"
-        lacks = "it is a file" if root.is_file() else lacks
-        chosen = "--data-root" if data_root else DATA_ROOT_VARIABLE if os.environ.get(DATA_ROOT_VARIABLE) else "default"
         raise SettingsError(
-            f"{root} (by {chosen}) is not a data root: {lacks}. Name one with --data-root or {DATA_ROOT_VARIABLE}, or "
-            "make one with gem land or gem demo"
+            f"{root} (by {_named_by(data_root)}) is not a data root: {lacks}. Name one with --data-root or "
+            f"{DATA_ROOT_VARIABLE}, or make one with gem land or gem demo"
         )
     return load_settings(root)
 

@@ -7,7 +7,7 @@ import pytest
 
 from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.run import open_instance
-from gem_assets.settings import SettingsError, load_settings, resolve_data_root
+from gem_assets.settings import LONGEST_ROOT, SettingsError, load_settings, resolve_data_root
 from resources.lance import LanceTables
 from tests.resources.tables import rows
 
@@ -62,6 +62,31 @@ def test_a_data_root_that_cannot_work_is_refused_before_anything_is_written(tmp_
         load_settings(tmp_path / name)
     assert not any(ord(letter) < 32 for letter in str(caught.value))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_data_root_works_and_a_longer_one_is_refused(tmp_path: Path):
+    parents = tmp_path / ("p" * (LONGEST_ROOT - len(os.fsencode(tmp_path)) - 202))
+    root = parents / ("r" * 200)
+    assert len(os.fsencode(root)) == LONGEST_ROOT
+    root.mkdir(parents=True)
+    with open_instance(load_settings(root)) as instance:
+        instance.add_dynamic_partitions("snapshot", ["s"])
+        instance.report_runless_asset_event(dg.AssetMaterialization("x"))
+        assert instance.event_log_storage.get_logs_for_run("0" * 36) == []
+    (tmp_path / "short").symlink_to(parents / ("l" * 201))
+    for longer in (parents / ("l" * 201), tmp_path / "short"):
+        with pytest.raises(SettingsError, match="has 444 bytes, and SQLite opens"):
+            load_settings(longer)
+
+
+@pytest.mark.parametrize(("leads", "what"), [("nowhere", "a link, and leads"), ("x", "a link, and"), (None, "a file")])
+def test_a_file_or_a_link_to_nowhere_is_not_a_data_root(tmp_path: Path, leads: str | None, what: str):
+    if leads is None:
+        (tmp_path / "x").touch()
+    else:
+        (tmp_path / "x").symlink_to(leads)
+    with pytest.raises(SettingsError, match=rf"\(by --data-root\) is not a data root: it is {what}"):
+        load_settings(tmp_path / "x")
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/data", "s3:/bucket/data", "file:///tmp/x", "ftp://192.0.2.1/x"])
