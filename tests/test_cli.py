@@ -315,6 +315,8 @@ def test_debug_shows_the_trace_of_an_error(tmp_path: Path, monkeypatch: pytest.M
 def test_errors_are_described_by_where_they_come_from():
     assert describe(LaunchError("the port is taken")) == "the port is taken"
     assert describe(FileNotFoundError(2, "No such file or directory", "x.txt")) == "x.txt: No such file or directory."
+    full = describe(OSError(28, "No space left on device"))
+    assert full.startswith("No space left on device. Make room")
     unforeseen = describe(ZeroDivisionError("division by zero"))
     assert "ZeroDivisionError" in unforeseen
     assert "--debug" in unforeseen

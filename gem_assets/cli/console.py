@@ -1,6 +1,7 @@
 """How commands speak: one console, progress that works on a terminal and in a log, errors without tracebacks."""
 
 import contextlib
+import errno
 import functools
 import io
 import json
@@ -396,6 +397,8 @@ def describe(error: Exception) -> str:
     """Say in words what went wrong; what no one foresaw is named as such."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{printable(error.filename)}: {error.strerror or error}."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}. Make room where this command writes, or where its output goes, and run it again."
     if _foreseen(error):
         return str(error)
     return (
