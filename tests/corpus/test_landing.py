@@ -57,7 +57,7 @@ def test_names_that_are_refused(name, tmp_path):
     with pytest.raises(LandingError, match="use 1 to 100 letters"):
         validate_snapshot_name(name)
     (tmp_path / "f.txt").write_text("hello")
-    with pytest.raises(LandingError, match="no name for a snapshot"):
+    with pytest.raises(LandingError, match="not a name for a snapshot"):
         land([tmp_path / "f.txt"], tmp_path / "landing", name)
 
 
