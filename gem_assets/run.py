@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from gem_assets.abandoned import PROCESS_TAG, cancel_abandoned_runs, named_process
+from gem_assets.bookkeeping import tidy
 from gem_assets.dagster_home import prepare_home, running_server
 from gem_assets.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
@@ -265,6 +266,7 @@ def bring_up_to_date(
             for asset, partition in reconciler.current(found)
             if not any((step.asset, step.snapshot) == (asset, partition) for step in steps)
         ]
+        tidy(instance, home)
         if progress is not None:
             failed = len(failures) + len(held)
             progress(len(steps), len(steps), f"{failed} failed" if failed else "done")

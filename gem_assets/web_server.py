@@ -2,8 +2,8 @@
 
 ``python -m gem_assets.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon as processes of
 their own. Here these are ``… serve``, which is ``dagster-webserver`` behind :class:`gem_assets.web_guard.WebGuard`, and
-``… daemon``, which is ``dagster-daemon`` looking at its sensors every second instead of every five. Dagster offers no
-place for either, so one name of each is replaced.
+``… daemon``, which is ``dagster-daemon`` looking at its sensors every second instead of every five, and only while
+there is something to see. Dagster offers no place for either, so names of both are replaced.
 """
 
 import importlib
@@ -52,8 +52,12 @@ def serve(arguments: list[str]) -> None:
 
 def daemon(arguments: list[str]) -> None:
     """Run ``dagster-daemon``; each sensor has its own interval, so a shorter loop only takes waiting away."""
+    from gem_assets.bookkeeping import only_when_due
+    from gem_assets.settings import load_settings
+
     sensors: Any = importlib.import_module("dagster._daemon.sensor")
     sensors.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S
+    sensors.execute_sensor_iteration = only_when_due(sensors.execute_sensor_iteration, load_settings())
     cli: Any = importlib.import_module("dagster._daemon.cli")
     cli.cli(args=arguments, prog_name="dagster-daemon", obj={})
 

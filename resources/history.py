@@ -69,7 +69,7 @@ class History:
 
     def __init__(self, instance: dg.DagsterInstance, graph: Any, *, notes: bool = True) -> None:
         self.instance, self._graph, self._notes = instance, graph, notes
-        self._steps = dict(_step_owners(graph))
+        self._steps = dict(step_owners(graph))
         self._seen: tuple[Any, ...] | None = None
         self._ends: dict[str, _BadEnd] = {}
         self._by_place: dict[Place, list[_BadEnd]] = {}
@@ -269,7 +269,7 @@ class History:
         return self._said[number] or None
 
 
-def _step_owners(graph: Any) -> Iterator[tuple[str, str]]:
+def step_owners(graph: Any) -> Iterator[tuple[str, str]]:
     """Yield each step with the asset that it makes or checks."""
     for key in graph.materializable_asset_keys:
         yield graph.get(key).assets_def.op.name, key.to_user_string()

@@ -18,7 +18,7 @@ FINGERPRINT_PREFIX = 16
 
 @dg.sensor(
     name="landing",
-    minimum_interval_seconds=15,
+    minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Registers complete snapshots of the landing folder and reports the digest of their content.",
 )

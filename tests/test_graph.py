@@ -66,6 +66,32 @@ def test_loading_the_code_location_stays_light():
     assert out.stdout.strip().splitlines()[-1] == "[]"
 
 
+def test_asking_every_asset_what_it_would_make_imports_nothing_heavy(tmp_path):
+    import subprocess
+    import sys
+
+    heavy = ["torch", "faiss", "great_expectations", "sklearn", "matplotlib", "numba", "duckdb", "datasketch", "scipy"]
+    code = f"""
+import sys
+from pathlib import Path
+from gem_assets.corpus.landing import land
+from gem_assets.definitions import code_location
+from gem_assets.settings import load_settings
+from resources.reconciler import Reconciler
+settings = load_settings(Path({str(tmp_path)!r}) / "data")
+source = Path({str(tmp_path)!r}) / "pages.jsonl"
+source.write_text('{{"url": "https://a.invalid", "text": "a page with some words"}}')
+land([source], settings.landing, "2026-01")
+graph = code_location(settings.data_root).resolve_asset_graph()
+found = Reconciler(str(settings.data_root), graph, None, notes=False).look(["2026-01"])
+print(len(found.items), [m for m in {heavy} if m in sys.modules])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, _, found = out.stdout.strip().splitlines()[-1].partition(" ")
+    assert int(count) > 20
+    assert found == "[]"
+
+
 def test_library_half_never_imports_dagster():
     import subprocess
     import sys
@@ -74,7 +100,17 @@ def test_library_half_never_imports_dagster():
     import gem_assets
 
     root = Path(gem_assets.__file__).parent
-    dagster_half = {"assets", "checks", "cli", "demo", "definitions.py", "run.py", "launcher.py", "abandoned.py"}
+    dagster_half = {
+        "assets",
+        "checks",
+        "cli",
+        "demo",
+        "definitions.py",
+        "run.py",
+        "launcher.py",
+        "abandoned.py",
+        "bookkeeping.py",
+    }
     modules = [
         ".".join(("gem_assets", *path.relative_to(root).with_suffix("").parts))
         for path in sorted(root.rglob("*.py"))

@@ -19,11 +19,6 @@ from resources import Stage, StoreResource
 )
 def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import TAXONOMY, TEACHER, input_of, made_on
-    from gem_assets.mixing.carry import SWARM_FILE, publish_carried
-    from gem_assets.mixing.publish import RECIPE_NAME
-    from gem_assets.sphere.crosswalk import Crosswalk
-    from gem_assets.taxonomy.publish import TAXONOMY_NAME
-    from gem_assets.taxonomy.taxonomy import Taxonomy
 
     teacher, named, inventory = store.input(TEACHER), store.input(TAXONOMY), store.input("domain_inventory")
     last, before = (input_of(store.artifact(ref), ref.asset) for ref in (teacher, named))
@@ -38,6 +33,11 @@ def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) ->
         libraries=("numpy",),
     )
     if stage.done is None:
+        from gem_assets.mixing.carry import SWARM_FILE, publish_carried
+        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.sphere.crosswalk import Crosswalk
+        from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
+
         taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
         with stage.write() as draft:
             draft.counts = {"recipes": 0, "swarm_runs": 0}

@@ -21,10 +21,6 @@ from resources import SettingsResource, Stage, StoreResource
 def cluster_report(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.sphere.publish_report import PAGE_NAME, publish_report, read_report
-    from gem_assets.taxonomy.publish import TAXONOMY_NAME
-    from gem_assets.taxonomy.seed import seed_documents
-    from gem_assets.taxonomy.taxonomy import Taxonomy
 
     conf = settings.load().cluster_report
     teacher, named, shards = store.input("teacher_clusters"), store.input("gis_taxonomy"), store.inputs("raw_shards")
@@ -38,11 +34,18 @@ def cluster_report(
         seed=conf.seed,
     )
     if stage.done is None:
+        from gem_assets.sphere.publish_report import publish_report
+        from gem_assets.taxonomy.seed import seed_documents
+        from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
+
         names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
         seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
         with stage.write() as draft:
             report = publish_report(seed, names, conf, draft.path, version=stage.identity)
             draft.counts = {"documents": report.documents, "clusters": len(report.clusters)}
+
+    from gem_assets.sphere.publish_report import PAGE_NAME, read_report
+
     folder = stage.artifact.path
     report = read_report(folder)
     return stage.result(

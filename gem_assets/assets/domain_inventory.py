@@ -18,10 +18,7 @@ from resources import Stage, StoreResource
     "A snapshot that failed is listed, not fatal; versions of a page that `recrawls.use` leaves out are not counted.",
 )
 def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.corpus.recrawls import RECRAWL_COLUMNS, Selection, describe_recrawls
-    from gem_assets.mixing.inventory import describe_inventory, publish_inventory
-    from gem_assets.taxonomy.publish import TAXONOMY_NAME
-    from gem_assets.taxonomy.taxonomy import Taxonomy
+    from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
     named, model, pages = store.input("gis_taxonomy"), store.input("student_model"), store.input("page_history")
     labels = store.inputs("student_labels", lance_table=store.label_table(model))
@@ -34,6 +31,9 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
     )
     names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
     if stage.done is None:
+        from gem_assets.corpus.recrawls import Selection
+        from gem_assets.mixing.inventory import publish_inventory
+
         columns = ["doc_id", "cluster", "snapshot", "lang", "n_tokens", "n_bytes"]
         selection = Selection.read(store.artifact(pages).path)
         with stage.write() as draft:
@@ -45,6 +45,10 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
                 "superseded_bytes": selection.n_bytes,
             }
             draft.metrics = {"tokenizer": store.tokenizer()}
+
+    from gem_assets.corpus.recrawls import RECRAWL_COLUMNS, describe_recrawls
+    from gem_assets.mixing.inventory import describe_inventory
+
     folder = stage.artifact.path
     return stage.result(
         {

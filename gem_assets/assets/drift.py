@@ -22,10 +22,6 @@ from resources import SettingsResource, Stage, StoreResource
 def drift_statistics(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.drift.statistics import Seen, publish_statistics
-    from gem_assets.sphere.seed_fit import load_seed
-    from gem_assets.student.config import StudentConfig
-    from gem_assets.student.distil import training_ids
 
     conf, snapshot = settings.load().drift, context.partition_key
     teacher = store.input("teacher_clusters")
@@ -40,6 +36,11 @@ def drift_statistics(
         libraries=("numpy", "scipy"),
     )
     if stage.done is None:
+        from gem_assets.drift.statistics import Seen, publish_statistics
+        from gem_assets.sphere.seed_fit import load_seed
+        from gem_assets.student.config import StudentConfig
+        from gem_assets.student.distil import training_ids
+
         student = store.artifact(store.ancestor(labels, "student_model")).manifest
         fitted, seed, _ = load_seed(store.artifact(teacher).path)
         with stage.write() as draft:
@@ -68,7 +69,6 @@ def drift_statistics(
     "log-likelihood, rise of unsure labels, per language too. Past `drift.*.refit` the drift sensor asks for a refit.",
 )
 def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.drift.report import PICTURE_NAME, SHOWN_COLUMNS, DriftReport, publish_drift, shown_rows
 
     conf, teacher = settings.load().drift, store.input("teacher_clusters")
     statistics = [
@@ -80,6 +80,8 @@ def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: 
         store, "drift", config=conf, code_version=CODE_VERSION, inputs=[teacher, *statistics], libraries=("numpy",)
     )
     if stage.done is None:
+        from gem_assets.drift.report import publish_drift
+
         fit = store.artifact(teacher).manifest
         fitted_on = [str(ref.partition) for ref in fit.inputs if ref.asset == "embeddings"]
         folders = {str(ref.partition): store.artifact(ref).path for ref in statistics}
@@ -87,6 +89,9 @@ def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: 
             report = publish_drift(folders, fitted_on, fit.counts["clusters"], str(teacher.identity), conf, draft.path)
             draft.metrics = {"level": report.level, "teacher": report.teacher}
             draft.counts = {"snapshots": len(folders)}
+
+    from gem_assets.drift.report import PICTURE_NAME, SHOWN_COLUMNS, DriftReport, shown_rows
+
     folder = stage.artifact.path
     report = DriftReport.read(folder)
     return stage.result(

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 def embedding_space(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.embedding.space import SpaceReport, fit_space
 
     conf = settings.load().embedding
     inputs = store.inputs("raw_shards")
@@ -49,10 +48,15 @@ def embedding_space(
             f"has {documents}: land more, or set a smaller dimension in gem.toml"
         )
     if stage.done is None:
+        from gem_assets.embedding.space import fit_space
+
         with stage.write() as draft:
             report = fit_space(store.shards(inputs), conf, draft.path, progress=stage.progress(context))
             draft.counts = {"documents": report.documents, "dimension": report.dimension}
             draft.metrics = report.model_dump()
+
+    from gem_assets.embedding.space import SpaceReport
+
     report = SpaceReport.model_validate(stage.artifact.manifest.metrics)
     return stage.result(
         {

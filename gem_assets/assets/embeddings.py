@@ -24,10 +24,6 @@ from resources import EngineResource, SettingsResource, Stage, StoreResource
 def embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
-    import pyarrow.parquet as pq
-
-    from gem_assets.embedding.encode import encode_shards, left_out_documents, vector_schema
-    from gem_assets.scratch import read_scratch
 
     snapshot = context.partition_key
     shards, space = store.input("raw_shards", snapshot), store.input("embedding_space")
@@ -42,6 +38,11 @@ def embeddings(
         libraries=("numpy",),
     )
     if stage.done is None:
+        import pyarrow.parquet as pq
+
+        from gem_assets.embedding.encode import encode_shards, left_out_documents, vector_schema
+        from gem_assets.scratch import read_scratch
+
         dimension = int(store.artifact(space).manifest.counts["dimension"])
         with stage.write() as draft, store.scratch() as scratch:
             files = encode_shards(

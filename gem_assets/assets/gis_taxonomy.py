@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.assets.refitting import TEACHER, input_of, named_before
+    from gem_assets.assets.refitting import named_before
     from gem_assets.lineage.certificate import taken_down
     from gem_assets.lineage.takedown import blocked_seed, blocklist_input
-    from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, TREE_NAME, namer_of, publish_taxonomy, refitted
-    from gem_assets.taxonomy.seed import seed_documents
-    from gem_assets.taxonomy.taxonomy import Taxonomy, namer_version
+    from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, namer_version
 
     conf = settings.load().taxonomy
     teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
@@ -50,6 +48,10 @@ def gis_taxonomy(
         seed=conf.seed,
     )
     if stage.done is None:
+        from gem_assets.assets.refitting import TEACHER, input_of
+        from gem_assets.taxonomy.publish import namer_of, publish_taxonomy, refitted
+        from gem_assets.taxonomy.seed import seed_documents
+
         fitted = store.artifact(teacher)
         seed = seed_documents(fitted.path, store.shards(shards), exclude=blocked)
         lineage = None
@@ -68,6 +70,9 @@ def gis_taxonomy(
             )
             draft.counts = {"clusters": len(taxonomy.clusters), "documents": taxonomy.documents}
             draft.metrics = {"seed_documents_without_text": seed.missing}
+
+    from gem_assets.taxonomy.publish import PAGE_NAME, TREE_NAME
+
     folder = stage.artifact.path
     taxonomy = Taxonomy.read(folder / TAXONOMY_NAME)
     return stage.result(

@@ -12,7 +12,6 @@ from typing import Any
 
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
 from gem_assets.corpus.fragments import DIED, HUNG
-from gem_assets.corpus.ingest import LandedFileChangedError, ingest_snapshot
 from gem_assets.corpus.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.landed import (
     LandingError,
@@ -74,6 +73,8 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
             return stage
 
     store.must_read(stage_with([]), why or Reason(kind="missing", text="never made"))
+    from gem_assets.corpus.ingest import LandedFileChangedError, ingest_snapshot
+
     known: KnownContent = NothingKnown()
     if shards:
         identities = {name: artifact.identity for name, artifact in standing.items()}

@@ -20,17 +20,21 @@ from resources import SettingsResource, Stage, StoreResource
 def page_history(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.corpus.recrawls import RECRAWL_COLUMNS, describe_recrawls, publish_history
-    from gem_assets.corpus.shards import DUPLICATES_FILE
 
     conf = settings.load().recrawls
     shards = store.inputs("raw_shards")
     stage = Stage(store, "page_history", config=conf, code_version=CODE_VERSION, inputs=shards, libraries=("duckdb",))
     if stage.done is None:
+        from gem_assets.corpus.recrawls import publish_history
+        from gem_assets.corpus.shards import DUPLICATES_FILE
+
         places = {str(ref.partition): store.artifact(ref).path / DUPLICATES_FILE for ref in shards}
         with stage.write() as draft, store.scratch() as scratch:
             report = publish_history(store.shards(shards), places, conf, draft.path, scratch)
             draft.counts = {"pages": report.pages, "versions": report.versions, "superseded": report.superseded}
+
+    from gem_assets.corpus.recrawls import RECRAWL_COLUMNS, describe_recrawls
+
     return stage.result(
         {
             **stage.artifact.manifest.counts,

@@ -42,13 +42,11 @@ def proxy_tokens(
 ) -> dg.MaterializeResult:
     from pathlib import Path
 
-    from gem_assets.corpus.recrawls import Selection
     from gem_assets.lineage.certificate import taken_down
     from gem_assets.lineage.identity import digest
     from gem_assets.lineage.takedown import TAKEN_DOWN, blocked_tokens, blocklist_input
-    from gem_assets.proxy.contents import without_documents
     from gem_assets.proxy.pool import PoolError
-    from gem_assets.proxy.prepare import load_texts, prepare_data
+    from gem_assets.proxy.prepare import load_texts
     from resources.store import MissingInputError
 
     conf = settings.load().proxy
@@ -91,6 +89,10 @@ def proxy_tokens(
         seed=conf.seed,
     )
     if stage.done is None:
+        from gem_assets.corpus.recrawls import Selection
+        from gem_assets.proxy.contents import without_documents
+        from gem_assets.proxy.prepare import prepare_data
+
         k = int(store.artifact(teacher).manifest.counts["clusters"])
         with stage.write() as draft, store.scratch() as scratch:
             if lessened is not None:
@@ -150,8 +152,6 @@ def proxy_tokens(
 def cluster_counts(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
-    from gem_assets.corpus.recrawls import Selection
-    from gem_assets.proxy.prepare import count_snapshot
 
     snapshot = context.partition_key
     order = max(2, settings.load().proxy.counts.order)
@@ -174,6 +174,9 @@ def cluster_counts(
         libraries=("tokenizers",),
     )
     if stage.done is None:
+        from gem_assets.corpus.recrawls import Selection
+        from gem_assets.proxy.prepare import count_snapshot
+
         selection = Selection.read(store.artifact(pages).path, snapshot)
         with stage.write() as draft, store.scratch() as scratch:
             counts = count_snapshot(
@@ -210,24 +213,10 @@ def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     from gem_assets.mixing.groups import GroupError, cluster_groups
-    from gem_assets.mixing.grow import (
-        PICTURE,
-        describe_swarm,
-        drawn_mixtures,
-        grown_design,
-        lexical_proxy,
-        merge_counts,
-        publish_swarm,
-        swarm_spec,
-        train_design,
-        wanted_targets,
-    )
+    from gem_assets.mixing.grow import drawn_mixtures
     from gem_assets.mixing.inventory import read_supply
-    from gem_assets.mixing.stage_zero import lexical_optimum
-    from gem_assets.proxy.pool import TokenPool
-    from gem_assets.report.mixture_pages import SWARM_PAGE, swarm_page
-    from gem_assets.taxonomy.publish import TAXONOMY_NAME
-    from gem_assets.taxonomy.taxonomy import Taxonomy
+    from gem_assets.report.mixture_pages import SWARM_PAGE
+    from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
     from resources.store import MissingInputError
 
     loaded = settings.load()
@@ -256,6 +245,19 @@ def proxy_swarm(
         seed=conf.seed,
     )
     if stage.done is None:
+        from gem_assets.mixing.grow import (
+            grown_design,
+            lexical_proxy,
+            merge_counts,
+            publish_swarm,
+            swarm_spec,
+            train_design,
+            wanted_targets,
+        )
+        from gem_assets.mixing.stage_zero import lexical_optimum
+        from gem_assets.proxy.pool import TokenPool
+        from gem_assets.report.mixture_pages import swarm_page
+
         lexical = lexical_proxy(merge_counts([store.artifact(ref).path for ref in counted]), data.path, conf)
         optimum = lexical_optimum(lexical, supply, mixing, wanted_targets(data.path))
         design = grown_design(drawn, supply, mixing, optimum.shares, TokenPool.load(data.path))
@@ -275,6 +277,9 @@ def proxy_swarm(
             (draft.path / SWARM_PAGE).write_text(swarm_page(draft.path, names), encoding="utf-8")
             draft.counts = {"proxies": len(rows), "mixtures": len(swarm.labels), "failed": len(rows.failed)}
             draft.metrics = {name: value for name, value in figures.items() if name not in draft.counts}
+
+    from gem_assets.mixing.grow import PICTURE, describe_swarm
+
     folder = stage.artifact.path
     found = describe_swarm(folder)
     return stage.result(

@@ -27,10 +27,6 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
     def recipe_confirmation(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
     ) -> dg.MaterializeResult:
-        from gem_assets.mixing.confirm import PICTURE, describe_confirmation, publish_confirmation
-        from gem_assets.mixing.grow import swarm_spec
-        from gem_assets.mixing.inventory import read_supply
-        from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 
         loaded = settings.load()
         recipe, tokens = store.input(f"recipes/{strategy}"), store.input("proxy_tokens")
@@ -47,6 +43,11 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
             seed=larger.seed,
         )
         if stage.done is None:
+            from gem_assets.mixing.confirm import publish_confirmation
+            from gem_assets.mixing.grow import swarm_spec
+            from gem_assets.mixing.inventory import read_supply
+            from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+
             data = store.artifact(tokens)
             k = int(data.manifest.counts["clusters"])
             report = stage.progress(context)
@@ -65,6 +66,9 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
                 )
                 draft.counts = {"wins": found.wins(strategy), "seeds": len(found.seeds)}
                 draft.metrics = {"confirmed": found.confirmed(strategy), "verdict": found.verdict(strategy)}
+
+        from gem_assets.mixing.confirm import PICTURE, describe_confirmation
+
         folder, manifest = stage.artifact.path, stage.artifact.manifest
         return stage.result(
             {

@@ -198,8 +198,7 @@ def mixture_frame(store: StoreResource, stage: Stage, config: MixingConfig) -> "
     """Read what recipes share from a stage's pinned inputs."""
     from gem_assets.mixing.frame import MixtureFrame
     from gem_assets.mixing.inventory import read_supply
-    from gem_assets.taxonomy.publish import TAXONOMY_NAME
-    from gem_assets.taxonomy.taxonomy import Taxonomy
+    from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
     by_name = {ref.asset: ref for ref in stage.inputs if ref.partition is None}
     inventory = store.artifact(by_name[INVENTORY])

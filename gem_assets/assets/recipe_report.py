@@ -24,19 +24,15 @@ from resources import Stage, StoreResource
 )
 def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
     from gem_assets.mixing.gather import gather_recipes
-    from gem_assets.report.mixture_pages import (
-        RECIPES_PAGE,
-        comparison_page,
-        gains_picture,
-        shares_picture,
-    )
-    from gem_assets.report.plots import markdown_image
+    from gem_assets.report.mixture_pages import RECIPES_PAGE
 
     gathered = gather_recipes(store.artifacts)
     stage = Stage(
         store, "recipe_report", config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
     )
     if stage.done is None:
+        from gem_assets.report.mixture_pages import comparison_page, gains_picture, shares_picture
+
         with stage.write() as draft:
             (draft.path / RECIPES_PAGE).write_text(
                 comparison_page(gathered.comparison, gathered.recipes), encoding="utf-8"
@@ -47,6 +43,9 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
             (draft.path / "shares.png").write_bytes(shares_picture(gathered.recipes))
             draft.counts = {"recipes": len(gathered.recipes), "confirmations": gathered.confirmed}
             draft.metrics = {"recommended": gathered.comparison.recommended, "reason": gathered.comparison.reason}
+
+    from gem_assets.report.plots import markdown_image
+
     folder, manifest = stage.artifact.path, stage.artifact.manifest
     pictures = {
         name: dg.MetadataValue.md(markdown_image((folder / f"{name}.png").read_bytes(), alt))

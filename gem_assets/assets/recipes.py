@@ -32,9 +32,6 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
     def recipe(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
-        from gem_assets.mixing.publish import describe_recipe, publish_recipe
-        from gem_assets.taxonomy.publish import TAXONOMY_NAME
-        from gem_assets.taxonomy.taxonomy import Taxonomy
 
         conf = settings.load().mixing
         inventory, named = store.input("domain_inventory"), store.input("gis_taxonomy")
@@ -47,6 +44,9 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
             seed=conf.seed,
         )
         if stage.done is None:
+            from gem_assets.mixing.publish import publish_recipe
+            from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
+
             supply = store.artifact(inventory)
             with stage.write() as draft:
                 found = publish_recipe(
@@ -59,6 +59,9 @@ def build_recipe(strategy: str) -> dg.AssetsDefinition:
                 )
                 draft.counts = {"token_budget": found.token_budget, "clusters": len(found.entries)}
                 draft.metrics = {"recipe_identity": found.identity, "tokenizer": found.tokenizer}
+
+        from gem_assets.mixing.publish import describe_recipe
+
         folder = stage.artifact.path
         found = describe_recipe(folder)
         return stage.result(

@@ -24,9 +24,6 @@ from resources import EngineResource, SettingsResource, Stage, StoreResource
 def student_labels(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
-    from gem_assets.scratch import read_scratch
-    from gem_assets.student.distil import MODEL_FOLDER
-    from gem_assets.student.label import LABEL_SCHEMA, Escalation, label_shards, summarise
 
     snapshot, conf = context.partition_key, settings.load().labels
     shards, model = store.input("raw_shards", snapshot), store.input("student_model")
@@ -41,6 +38,10 @@ def student_labels(
         libraries=("numpy", "numba"),
     )
     if stage.done is None:
+        from gem_assets.scratch import read_scratch
+        from gem_assets.student.distil import MODEL_FOLDER
+        from gem_assets.student.label import LABEL_SCHEMA, Escalation, label_shards, summarise
+
         escalation = None
         if conf.escalates:
             teacher = store.ancestor(model, "teacher_clusters")

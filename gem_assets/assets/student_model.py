@@ -20,8 +20,6 @@ from resources import SettingsResource, Stage, StoreResource
 def student_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
-    from gem_assets.student.distil import StudentReport, distil
-    from gem_assets.taxonomy.seed import seed_documents
 
     conf = settings.load()
     teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
@@ -35,6 +33,9 @@ def student_model(
         seed=conf.student.seed,
     )
     if stage.done is None:
+        from gem_assets.student.distil import distil
+        from gem_assets.taxonomy.seed import seed_documents
+
         seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
         with stage.write() as draft:
             report = distil(
@@ -47,6 +48,9 @@ def student_model(
             )
             draft.counts = {"trained_on": report.trained_on}
             draft.metrics = report.model_dump()
+
+    from gem_assets.student.distil import StudentReport
+
     report, folder = StudentReport.model_validate(stage.artifact.manifest.metrics), stage.artifact.path
     return stage.result(
         {

@@ -40,12 +40,8 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
     def training_order(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
-        from gem_assets.corpus.recrawls import Selection
-        from gem_assets.mixing.publish import RECIPE_NAME
-        from gem_assets.mixing.recipe import Recipe
-        from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME, publish_order
         from gem_assets.ordering.scores import label_columns, pin_scores, score_files
-        from gem_assets.student.label import LABEL_SCHEMA
+        from gem_assets.student.schema import LABEL_SCHEMA
 
         root, conf = settings.load().data_root, settings.load().ordering
         columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
@@ -62,6 +58,11 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
             seed=conf.draw_seed,
         )
         if stage.done is None:
+            from gem_assets.corpus.recrawls import Selection
+            from gem_assets.mixing.publish import RECIPE_NAME
+            from gem_assets.mixing.recipe import Recipe
+            from gem_assets.ordering.publish import publish_order
+
             with stage.write() as draft:
                 published = publish_order(
                     Selection.read(store.artifact(pages).path).used(store.table_scan(labels)(columns)),
@@ -79,6 +80,9 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
                     "clusters": report.as_dict()["clusters"],
                     "guidelines": published.guidelines,
                 }
+
+        from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME
+
         manifest, folder = stage.artifact.manifest, stage.artifact.path
         chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
         return stage.result(
@@ -179,15 +183,8 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
     def mixture_audit(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
     ) -> dg.MaterializeResult:
-        import pyarrow as pa
-
-        from gem_assets.audit.openlineage import available
-        from gem_assets.audit.pack import read_facts, write_pack
-        from gem_assets.lineage.audit import COLUMNS, publish_audit
+        from gem_assets.audit.config import openlineage_available
         from gem_assets.lineage.walk import walk
-        from gem_assets.mixing.publish import RECIPE_NAME
-        from gem_assets.mixing.recipe import Recipe
-        from gem_assets.student.label import LABEL_SCHEMA
 
         conf = settings.load().audit
         order = store.input(f"training_order/{strategy}")
@@ -195,13 +192,21 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
         stage = Stage(
             store,
             f"mixture_audit/{strategy}",
-            config={**conf.model_dump(), "openlineage": available()},
+            config={**conf.model_dump(), "openlineage": openlineage_available()},
             code_version=AUDIT_CODE_VERSION,
             inputs=[order],
             libraries=("duckdb", "publicsuffixlist"),
         )
         lineage = walk(store.artifacts, order.asset, identity=order.identity)
         if stage.done is None:
+            import pyarrow as pa
+
+            from gem_assets.audit.pack import write_pack
+            from gem_assets.lineage.audit import COLUMNS, publish_audit
+            from gem_assets.mixing.publish import RECIPE_NAME
+            from gem_assets.mixing.recipe import Recipe
+            from gem_assets.student.schema import LABEL_SCHEMA
+
             labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
             recipe = next(ref for ref in made.manifest.inputs if ref.asset.startswith("recipes/"))
             shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == "raw_shards"]
@@ -219,6 +224,9 @@ def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
                 write_pack(draft.path, lineage, chosen, conf, held)
                 draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
                 draft.metrics = report.model_dump(mode="json")
+
+        from gem_assets.audit.pack import read_facts
+
         facts, folder = read_facts(stage.artifact.path), stage.artifact.path
         return stage.result(
             {

@@ -4,6 +4,7 @@ Each statement has a key. Its text comes from ``[audit.statements]`` of the sett
 mark in its place that cannot be mistaken for an answer.
 """
 
+from importlib.util import find_spec
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -56,3 +57,8 @@ class AuditConfig(BaseModel):
     def missing(self) -> list[str]:
         """Keys that no one has stated yet."""
         return [key for key in STATEMENTS if key not in self.statements]
+
+
+def openlineage_available() -> bool:
+    """Tell whether ``openlineage-python`` is installed."""
+    return find_spec("openlineage") is not None

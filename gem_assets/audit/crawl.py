@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import duckdb
 from pydantic import BaseModel, ConfigDict
 
 NO_DATE: Final = "1970-01-01"
@@ -76,6 +75,8 @@ def crawl_period(documents: Path, shards: Sequence[Path], tokens: int) -> CrawlP
     """
     if not shards:
         return CrawlPeriod(first=None, last=None, dated_share=0.0, months=[])
+    import duckdb
+
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")
         database.read_parquet([str(path) for path in shards]).create_view("s")

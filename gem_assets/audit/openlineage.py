@@ -12,7 +12,6 @@ place is not told here. Needs ``openlineage-python`` (extra ``openlineage``). So
 import json
 import uuid
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
@@ -29,11 +28,6 @@ OPENLINEAGE_NAME = "openlineage.jsonl"
 NAMESPACE: Final = "gem-assets"
 PRODUCER: Final = "urn:gem-assets:audit"
 IDENTITY, AGGREGATION, SORT = "IDENTITY", "AGGREGATION", "SORT"
-
-
-def available() -> bool:
-    """Tell whether ``openlineage-python`` is installed."""
-    return find_spec("openlineage") is not None
 
 
 def openlineage(account: Account) -> str:

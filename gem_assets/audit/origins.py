@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import duckdb
 from pydantic import BaseModel, ConfigDict
 
 #: Values of the language column that are no language: not stated, undetermined, code, several, none.
@@ -23,6 +22,8 @@ class LanguageFacts(BaseModel):
 
 def count_languages(documents: Path) -> LanguageFacts:
     """Count the languages of ``documents.parquet``; code and what is undetermined are none."""
+    import duckdb
+
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")
         rows = database.execute(
@@ -52,6 +53,8 @@ def documents_by_snapshot(documents: Path, shards: Mapping[str, Sequence[Path]])
     found = dict.fromkeys(shards, 0)
     if not owner:
         return found
+    import duckdb
+
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")
         rows = database.execute(

@@ -13,13 +13,13 @@ from typing import Any
 import pyarrow.csv as csv
 from pydantic import ValidationError
 
-from gem_assets.audit.config import AuditConfig
+from gem_assets.audit.config import AuditConfig, openlineage_available
 from gem_assets.audit.croissant import CROISSANT_NAME, croissant
 from gem_assets.audit.data_card import CARD_NAME, data_card
 from gem_assets.audit.eu_summary import EU_JSON_NAME, EU_NAME, eu_markdown, eu_summary
 from gem_assets.audit.facts import FACTS_NAME, Account, AuditFacts, Shards, gather
 from gem_assets.audit.index_page import INDEX_NAME, index_page
-from gem_assets.audit.openlineage import OPENLINEAGE_NAME, available, openlineage
+from gem_assets.audit.openlineage import OPENLINEAGE_NAME, openlineage
 from gem_assets.audit.spdx import SPDX_NAME, spdx
 from gem_assets.lineage import proof_check
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME
@@ -107,10 +107,10 @@ def _forms() -> Iterator[tuple[str, Callable[[Account], str | dict[str, Any]]]]:
     yield CARD_PAGE_NAME, lambda account: _as_page("Data card", data_card(account), account)
     yield LINEAGE_PAGE_NAME, lambda account: lineage_page(account.lineage, None, account.facts.unused)
     yield SPDX_NAME, spdx
-    if available():
+    if openlineage_available():
         yield OPENLINEAGE_NAME, openlineage
     described = [DOCUMENTS_NAME, AUDIT_NAME, LINEAGE_NAME, FACTS_NAME, DOMAINS_NAME, EU_JSON_NAME, EU_NAME, CARD_NAME,
-                 SPDX_NAME, *([OPENLINEAGE_NAME] if available() else [])]  # fmt: skip
+                 SPDX_NAME, *([OPENLINEAGE_NAME] if openlineage_available() else [])]  # fmt: skip
     yield CROISSANT_NAME, lambda account: croissant(account, described)
     yield CHECKER_NAME, lambda _: Path(proof_check.__file__).read_text(encoding="utf-8")
     shown = [*described, CROISSANT_NAME, LINEAGE_PAGE_NAME, CARD_PAGE_NAME, EU_PAGE_NAME, CHECKER_NAME]

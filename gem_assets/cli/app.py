@@ -187,12 +187,24 @@ def land_files(
 @friendly
 def status(
     data_root: DataRoot = None,
+    timing: Annotated[
+        bool, typer.Option("--timing", help="Show instead where the time from the last landing to its mixtures went.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the snapshots, assets and recipes of a data root."""
     from gem_assets.cli.status import collect_status, print_status
     from gem_assets.settings import load_settings
 
+    if timing:
+        from gem_assets.cli.timing import collect_timing, print_timing
+
+        spent = collect_timing(load_settings(data_root))
+        if as_json:
+            print_json({"timing": spent.model_dump(mode="json") if spent is not None else None})
+        else:
+            print_timing(spent, console())
+        return
     found = collect_status(load_settings(data_root))
     if as_json:
         print_json(found)

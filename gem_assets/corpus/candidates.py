@@ -5,7 +5,6 @@ document on the disk); signatures are put into one file that is mapped.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,66 +16,14 @@ from gem_assets.corpus.config import NearDuplicates
 from gem_assets.corpus.dedup import KEPT, Verdicts, decide, find_equals
 from gem_assets.corpus.digests import pack_hex, unpack_hex
 from gem_assets.corpus.fragments import FileTally, fragment_path, read_fragment
-from gem_assets.corpus.known import KnownContent
-from gem_assets.spill import DIGEST, Spill, blocks_of, find_digests
+from gem_assets.corpus.known import KnownContent, Owners, ask_owners
+from gem_assets.spill import DIGEST, Spill, blocks_of
 
 Blocked = Callable[[pa.RecordBatch], NDArray[np.bool_]]
 """Tells for candidate documents (all columns but the text) which ones must not be kept."""
 
 BLOCKED: Final = 4
 """A verdict beside those of :mod:`gem_assets.corpus.dedup`: refused by the takedown list."""
-
-
-@dataclass(frozen=True)
-class Owners:
-    """Which of some texts other snapshots keep.
-
-    Attributes
-    ----------
-    texts
-        S16 (m,): content digests that were asked for, sorted and distinct.
-    snapshot
-        int32 (m,): place in ``names`` of the snapshot that keeps the text, counted from 1; 0 where none does.
-    doc_ids
-        S16 (m,): the document that keeps it.
-    names
-        Snapshots, in their order.
-    """
-
-    texts: NDArray[np.bytes_]
-    snapshot: NDArray[np.int32]
-    doc_ids: NDArray[np.bytes_]
-    names: list[str]
-
-    def index(self, digests: NDArray[np.bytes_], spill: Spill) -> NDArray[np.int64]:
-        """Return, for every digest, the row of its owner, or -1."""
-        found = np.full(len(digests), -1, np.int64)
-        if self.names:
-            hits, places = find_digests(digests, self.texts, spill)
-            found[hits] = np.where(self.snapshot[places] > 0, places, -1)
-        return found
-
-
-NO_OWNERS: Final = Owners(np.empty(0, DIGEST), np.empty(0, np.int32), np.empty(0, DIGEST), [])
-
-
-def ask_owners(known: KnownContent, texts: NDArray[np.bytes_], spill: Spill) -> Owners:
-    """Return who keeps texts (sorted, distinct) already: the first snapshot that names one, by its least id there."""
-    snapshot, doc_ids = spill.zeros(len(texts), np.int32), spill.zeros(len(texts), DIGEST)
-    names: list[str] = []
-    for batch in known.texts() if len(texts) else ():
-        hits, places = find_digests(batch.digests, texts, spill)
-        if not len(hits):
-            continue
-        if batch.snapshot not in names[-1:]:
-            names.append(batch.snapshot)
-        # the least id of each text last, so that it is what stays
-        order = np.argsort(batch.doc_ids[hits], kind="stable")[::-1]
-        places, ids = places[order], batch.doc_ids[hits][order]
-        wins = (snapshot[places] == 0) | ((snapshot[places] == len(names)) & (ids < doc_ids[places]))
-        snapshot[places[wins]], doc_ids[places[wins]] = len(names), ids[wins]
-        spill.settle()
-    return Owners(texts, snapshot, doc_ids, names) if names else NO_OWNERS
 
 
 class Candidates:
@@ -152,4 +99,4 @@ class Candidates:
         return self._spill.read(joined, (len(self), near.num_perm), np.uint32)
 
 
-__all__ = ["BLOCKED", "KEPT", "Blocked", "Candidates", "Owners", "ask_owners"]
+__all__ = ["BLOCKED", "KEPT", "Blocked", "Candidates"]

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gem_assets.corpus.candidates import BLOCKED, Blocked, Candidates, Owners
+from gem_assets.corpus.candidates import BLOCKED, Blocked, Candidates
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup import KEPT, Verdicts
 from gem_assets.corpus.fragments import (
@@ -31,7 +31,7 @@ from gem_assets.corpus.fragments import (
     give_up_file,
     read_fragment,
 )
-from gem_assets.corpus.known import KnownContent, NothingKnown
+from gem_assets.corpus.known import KnownContent, NothingKnown, Owners
 from gem_assets.corpus.landed import (
     SUCCESS,
     LandedFile,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gem_assets.corpus.digests import pack_hex
 from gem_assets.lineage.durable import atomic_file
-from gem_assets.spill import BLOCK_ROWS, DIGEST
+from gem_assets.spill import BLOCK_ROWS, DIGEST, Spill, find_digests
 
 _ROW: Final = np.dtype([("digest", DIGEST), ("doc_id", DIGEST)])
 
@@ -104,3 +104,55 @@ class RememberedKnown:
                 rows = np.empty(len(part.digests), _ROW)
                 rows["digest"], rows["doc_id"] = part.digests, part.doc_ids
                 file.write(rows.tobytes())
+
+
+@dataclass(frozen=True)
+class Owners:
+    """Which of some texts other snapshots keep.
+
+    Attributes
+    ----------
+    texts
+        S16 (m,): content digests that were asked for, sorted and distinct.
+    snapshot
+        int32 (m,): place in ``names`` of the snapshot that keeps the text, counted from 1; 0 where none does.
+    doc_ids
+        S16 (m,): the document that keeps it.
+    names
+        Snapshots, in their order.
+    """
+
+    texts: NDArray[np.bytes_]
+    snapshot: NDArray[np.int32]
+    doc_ids: NDArray[np.bytes_]
+    names: list[str]
+
+    def index(self, digests: NDArray[np.bytes_], spill: Spill) -> NDArray[np.int64]:
+        """Return, for every digest, the row of its owner, or -1."""
+        found = np.full(len(digests), -1, np.int64)
+        if self.names:
+            hits, places = find_digests(digests, self.texts, spill)
+            found[hits] = np.where(self.snapshot[places] > 0, places, -1)
+        return found
+
+
+NO_OWNERS: Final = Owners(np.empty(0, DIGEST), np.empty(0, np.int32), np.empty(0, DIGEST), [])
+
+
+def ask_owners(known: KnownContent, texts: NDArray[np.bytes_], spill: Spill) -> Owners:
+    """Return who keeps texts (sorted, distinct) already: the first snapshot that names one, by its least id there."""
+    snapshot, doc_ids = spill.zeros(len(texts), np.int32), spill.zeros(len(texts), DIGEST)
+    names: list[str] = []
+    for batch in known.texts() if len(texts) else ():
+        hits, places = find_digests(batch.digests, texts, spill)
+        if not len(hits):
+            continue
+        if batch.snapshot not in names[-1:]:
+            names.append(batch.snapshot)
+        # the least id of each text last, so that it is what stays
+        order = np.argsort(batch.doc_ids[hits], kind="stable")[::-1]
+        places, ids = places[order], batch.doc_ids[hits][order]
+        wins = (snapshot[places] == 0) | ((snapshot[places] == len(names)) & (ids < doc_ids[places]))
+        snapshot[places[wins]], doc_ids[places[wins]] = len(names), ids[wins]
+        spill.settle()
+    return Owners(texts, snapshot, doc_ids, names) if names else NO_OWNERS

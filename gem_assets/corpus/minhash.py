@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
 from gem_assets.corpus.config import NearDuplicates
@@ -23,6 +22,8 @@ _WEIGHTS: Final = (0.05, 0.95)
 
 @lru_cache(maxsize=8)
 def _permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    from datasketch import MinHash  # it imports scipy, and most who ask for a signature's settings need neither
+
     both = np.asarray(MinHash(num_perm=num_perm, seed=seed, scheme=SCHEME).permutations, np.uint32)
     return both[0][:, None], both[1][:, None]
 
@@ -64,6 +65,8 @@ def band_layout(threshold: float, num_perm: int) -> tuple[int, int]:
     """Return (bands, rows a band); threshold 0.8 and 128 permutations give 16 bands of 8."""
     if threshold >= 1.0:
         return 2, num_perm // 2
+    from datasketch import MinHashLSH
+
     index = MinHashLSH(threshold=threshold, num_perm=num_perm, weights=_WEIGHTS)
     return index.b, index.r
 

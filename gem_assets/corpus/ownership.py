@@ -20,9 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.corpus.candidates import ask_owners
 from gem_assets.corpus.digests import pack_hex, unpack_hex
-from gem_assets.corpus.known import ParquetKnown
+from gem_assets.corpus.known import ParquetKnown, ask_owners
 from gem_assets.spill import DIGEST, Spill, blocks_of, distinct_digests
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from gem_assets.corpus.words import CUT, NOTHING, SPACE, UNSPACED, WIDE_SIGN, byte_classes
 
@@ -66,6 +65,8 @@ def token_counter(tokenizer: str) -> tuple[str, TokenCounter]:
     """
     if tokenizer == ESTIMATE:
         return ESTIMATE_NAME, estimate_tokens
+    from tokenizers import Tokenizer
+
     path = Path(tokenizer).expanduser()
     try:
         data = path.read_bytes()

@@ -11,14 +11,16 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.lineage.merkle import Leaf, MerkleRoot
+
+if TYPE_CHECKING:
+    import duckdb
 
 DOCUMENTS_NAME = "documents.parquet"
 AUDIT_NAME = "audit.json"
@@ -94,6 +96,8 @@ def publish_audit(
         and one of them.
     """
     target = out / DOCUMENTS_NAME
+    import duckdb
+
     with duckdb.connect() as database:
         database.execute("SET memory_limit = ?", [f"{memory_mb}MB"])
         database.execute("SET temp_directory = ?", [str(out / ".spill")])
@@ -139,6 +143,8 @@ def account(documents: Path) -> AuditReport:
     ValueError
         When a document has no digest, or there is none at all.
     """
+    import duckdb
+
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")
         absent = database.execute("SELECT count(*), min(doc_id) FROM d WHERE content_digest IS NULL").fetchone()
@@ -165,7 +171,7 @@ def account(documents: Path) -> AuditReport:
     )
 
 
-def _composition(database: duckdb.DuckDBPyConnection, column: str, tokens: int) -> list[Composition]:
+def _composition(database: "duckdb.DuckDBPyConnection", column: str, tokens: int) -> list[Composition]:
     rows = database.execute(
         f"SELECT coalesce(nullif({column}, ''), 'unknown') AS value, count(*), sum(multiplicity * n_tokens) AS tokens "  # noqa: S608
         f"FROM d GROUP BY value ORDER BY tokens DESC, value LIMIT {MOST_GROUPS}"

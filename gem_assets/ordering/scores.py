@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -96,6 +95,8 @@ def with_scores(
     scratch
         Folder for what does not fit in memory.
     """
+    import duckdb
+
     if not files:
         yield from documents
         return

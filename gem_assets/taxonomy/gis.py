@@ -12,6 +12,7 @@ Cost: one exact inner-product search inside each cluster, ``O(n_k · min(n_k, de
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,6 @@ from numpy.typing import NDArray
 
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.tokens import tokenize
-
-try:
-    import faiss as _faiss
-except ImportError:  # the exact numpy search below gives the same neighbours, only slower
-    _faiss = None
 
 DENSITY_FLOOR = 1e-6
 _BLOCK = 2048
@@ -115,7 +111,8 @@ def local_density(vectors: NDArray[np.float32], config: TaxonomyConfig, *, salt:
     else:
         reference = np.arange(n)
     wanted = min(config.density_neighbours, len(reference) - 1)
-    search = _search_numpy if _faiss is None else _search_faiss
+    # the exact numpy search gives the same neighbours, only slower
+    search = _search_numpy if find_spec("faiss") is None else _search_faiss
     cosines, found = search(vectors, np.ascontiguousarray(vectors[reference]), wanted + 1)
     itself = reference[found] == np.arange(n)[:, None]
     # a row outside the sample does not find itself: drop its last neighbour, so that all average over M
@@ -181,8 +178,9 @@ def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _search_faiss(
     queries: NDArray[np.float32], reference: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    assert _faiss is not None
-    index = _faiss.IndexFlatIP(reference.shape[1])
+    import faiss
+
+    index = faiss.IndexFlatIP(reference.shape[1])
     index.add(reference)
     return index.search(np.ascontiguousarray(queries), count)
 

@@ -100,7 +100,7 @@ def test_progress_names_every_form(tmp_path, world):
 
 
 def test_without_the_package_there_are_no_events(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(packing, "available", lambda: False)
+    monkeypatch.setattr(packing, "openlineage_available", lambda: False)
     folder = world.audit(tmp_path / "plain")
     write_pack(folder, world.lineage, world.recipe, AuditConfig(), world.shards)
     assert not (folder / "openlineage.jsonl").exists()

@@ -5,9 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gem_assets.corpus.candidates import ask_owners
 from gem_assets.corpus.digests import pack_hex, unpack_hex
-from gem_assets.corpus.known import KnownTexts, NothingKnown, ParquetKnown, RememberedKnown
+from gem_assets.corpus.known import KnownTexts, NothingKnown, ParquetKnown, RememberedKnown, ask_owners
 from gem_assets.spill import Spill
 
 

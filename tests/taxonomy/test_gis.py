@@ -34,7 +34,7 @@ def test_density_is_the_mean_cosine_to_the_nearest_others():
 def test_both_searches_agree(monkeypatch):
     vectors = sample()[0]
     with_faiss = local_density(vectors, TaxonomyConfig())
-    monkeypatch.setattr(gis, "_faiss", None)
+    monkeypatch.setattr(gis, "find_spec", lambda name: None)
     assert np.allclose(local_density(vectors, TaxonomyConfig()), with_faiss, atol=1e-6)
 
 

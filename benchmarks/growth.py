@@ -1,0 +1,254 @@
+"""Six growing snapshots through `gem dev`, through `gem run`, and through a `gem dev` that is killed three times.
+
+``python -m benchmarks.growth [--quick]``. The text is the documentation inside of Python's standard library, so nothing
+but the interpreter is needed. Each snapshot lands once everything before it is current, and a quarter of it was in the
+snapshot before. The last line is one JSON object:
+
+``red_runs``
+    Runs of the daemon and of `gem run` that failed.
+``useless_runs``
+    Runs that made something and found all of it standing.
+``idle_s_between_stages``
+    The longest time between the end of one stage and the start of the next, after any landing; seconds.
+``bookkeeping_over_artifacts``
+    Bytes below ``dagster`` over those below ``artifacts`` and ``tables``, on the daemon's root at the end.
+``idle_bytes_written``
+    What a further minute of idling adds to the root.
+``final_states_equal``
+    Whether the data version of every result is the same on all three roots.
+"""
+
+import argparse
+import ast
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from gem_assets.bookkeeping import tidy
+from gem_assets.corpus.landing import land
+from gem_assets.definitions import code_location
+from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.lineage.manifest import stage_name
+from gem_assets.reconcile import MOVING
+from gem_assets.run import open_instance
+from gem_assets.settings import Settings, load_settings
+from gem_assets.timing import time_spent
+from resources.history import step_owners
+from resources.reconciler import Reconciler
+from resources.run_records import run_times
+
+SIZES, QUICK_SIZES = (200, 320, 440, 560, 680, 800), (120, 160)
+LIMIT_S, IDLE_S = 1800.0, 60.0
+TOML = """
+[embedding]
+dimension = 32
+[teacher]
+k = 6
+"""
+
+
+def main(*, quick: bool, folder: Path) -> dict[str, Any]:
+    """Run the three ways one after the other; returns the figures."""
+    snapshots = corpus(folder / "pages", QUICK_SIZES if quick else SIZES)
+    load_before = os.getloadavg()[0]
+    ways = {name: Way(folder / name) for name in ("daemon", "run", "killed")}
+    last = len(snapshots) - 1
+    killed_at = (0, 1, last)
+    for name, way in ways.items():
+        for number, (snapshot, source) in enumerate(snapshots.items()):
+            print(f"{name}: {snapshot}", flush=True)
+            way.land(source, snapshot)
+            if name == "run":
+                way.run()
+            else:
+                kills = killed_at.count(number) if name == "killed" else 0
+                way.serve(kills=kills, idle=name == "daemon" and number == last)
+    states = {name: way.state() for name, way in ways.items()}
+    places = {place for state in states.values() for place in state}
+    differing = [place for place in places if len({state.get(place) for state in states.values()}) > 1]
+    counted = [ways["daemon"].runs(), ways["run"].runs()]
+    return {
+        "snapshots": [len(source.read_text(encoding="utf-8").splitlines()) for source in snapshots.values()],
+        "red_runs": sum(red for red, _ in counted),
+        "useless_runs": sum(useless for _, useless in counted),
+        "idle_s_between_stages": round(max(ways["daemon"].gaps()), 1),
+        "bookkeeping_over_artifacts": round(ways["daemon"].bookkeeping(), 3),
+        "idle_bytes_written": ways["daemon"].idle_bytes,
+        "final_states_equal": not differing,
+        "differing": sorted(stage_name(*place) for place in differing),
+        "seconds": {name: [round(s, 1) for s in way.seconds] for name, way in ways.items()},
+        "load": [round(load_before, 1), round(os.getloadavg()[0], 1)],
+    }
+
+
+class Way:
+    """One data root and how it is kept current.
+
+    Parameters
+    ----------
+    root
+        Data root.
+    """
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True)
+        (root / "gem.toml").write_text(TOML, encoding="utf-8")
+        self.settings: Settings = load_settings(root)
+        self.landed: list[float] = []
+        self.seconds: list[float] = []
+        self.idle_bytes = 0
+
+    def land(self, source: Path, snapshot: str) -> None:
+        """Land one snapshot."""
+        land([source], self.settings.landing, snapshot)
+        self.landed.append(time.time())
+
+    def run(self) -> None:
+        """Make everything with `gem run`."""
+        done = subprocess.run(self._command("run"), check=False)
+        if done.returncode:
+            print(f"gem run ended with {done.returncode}", flush=True)
+        self.seconds.append(time.time() - self.landed[-1])
+
+    def serve(self, *, kills: int, idle: bool) -> None:
+        """Let `gem dev --no-ui` make everything, and kill it some times while it is at work."""
+        server = self._start()
+        try:
+            graph = code_location(self.settings.data_root).resolve_asset_graph()
+            with open_instance(self.settings) as instance:
+                reconciler = Reconciler(str(self.settings.data_root), graph, instance, notes=False)
+                while (moving := self._moving(reconciler)) and time.time() < self.landed[-1] + LIMIT_S:
+                    if kills and any(state == "running" for state in moving):
+                        time.sleep(8)  # in the middle of something
+                        kills -= 1
+                        server.send_signal(signal.SIGKILL)
+                        server.wait()
+                        print("killed", flush=True)
+                        server = self._start()
+                    time.sleep(2)
+                if moving:
+                    raise SystemExit(f"not current after {LIMIT_S:.0f} s")
+                self.seconds.append(time.time() - self.landed[-1])
+            if idle:
+                time.sleep(IDLE_S)  # what had happened is tidied up once it is quiet
+                before = size_of(self.settings.data_root)
+                time.sleep(IDLE_S)
+                self.idle_bytes = size_of(self.settings.data_root) - before
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait()
+
+    def state(self) -> dict[tuple[str, str | None], str]:
+        """Return the data version of every result in force."""
+        store = ArtifactStore(self.settings.data_root)
+        places = [(asset, partition) for asset in store.assets() for partition in store.places(asset)]
+        return {place: found.data_version for place in places if (found := store.current(*place)) is not None}
+
+    def runs(self) -> tuple[int, int]:
+        """Return how many runs failed, and how many changed nothing."""
+        red = useless = 0
+        with open_instance(self.settings) as instance:
+            for run in instance.get_runs():
+                made = [
+                    record.event_log_entry.asset_materialization
+                    for record in instance.get_records_for_run(
+                        run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+                    ).records
+                ]
+                computed = [one.metadata["computed"].value for one in made if one and "computed" in one.metadata]
+                red += run.status == dg.DagsterRunStatus.FAILURE
+                useless += bool(computed) and not any(computed)
+        return red, useless
+
+    def gaps(self) -> Iterator[float]:
+        """Yield the longest gap between stages after each landing."""
+        owners = dict(step_owners(code_location(self.settings.data_root).resolve_asset_graph()))
+        with open_instance(self.settings) as instance:
+            for landed, following in zip(self.landed, [*self.landed[1:], float("inf")], strict=True):
+                runs = [run for run in run_times(instance, landed, owners) if run.created < following]
+                spent = time_spent(landed, runs)
+                if spent is not None:
+                    print(json.dumps({"after_landing": spent.seconds, "gap": spent.longest_gap, "runs": spent.runs}))
+                    yield spent.longest_gap
+
+    def bookkeeping(self) -> float:
+        """Return Dagster's bytes over those of results."""
+        root = self.settings.data_root
+        with open_instance(self.settings) as instance:
+            tidy(instance, self.settings.dagster_home)
+        return size_of(self.settings.dagster_home) / (size_of(root / "artifacts") + size_of(root / "tables"))
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "gem_assets.cli", *arguments, "--data-root", str(self.settings.data_root)]
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command("dev", "--no-ui"))
+
+    def _moving(self, reconciler: Reconciler) -> list[str]:
+        items = reconciler.look(reconciler.known()).items.values()
+        return [item.state for item in items if item.state in MOVING or item.state == "running"]
+
+
+def corpus(folder: Path, sizes: tuple[int, ...]) -> dict[str, Path]:
+    """Write one JSONL file per snapshot; returns them by the snapshot's name."""
+    folder.mkdir(parents=True)
+    pages = documentation()
+    found: dict[str, Path] = {}
+    last: list[dict[str, str]] = []
+    for number, size in enumerate(sizes):
+        again = last[: size // 4]
+        fresh = [next(pages) for _ in range(size - len(again))]
+        last = [*fresh, *again]
+        snapshot = f"2026-{number + 1:02d}"
+        found[snapshot] = folder / f"{snapshot}.jsonl"
+        found[snapshot].write_text("".join(json.dumps(page) + "\n" for page in last), encoding="utf-8")
+    return found
+
+
+def documentation() -> Iterator[dict[str, str]]:
+    """Yield the longer docstrings of the standard library, in the order of its files."""
+    library = Path(sysconfig.get_paths()["stdlib"])
+    for path in sorted(library.rglob("*.py")):
+        if {"site-packages", "test", "tests"} & set(path.parts):
+            continue
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        name = path.relative_to(library).as_posix()
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                text = ast.get_docstring(node) or ""
+                if len(text) > 150:
+                    line = getattr(node, "lineno", 0)
+                    yield {"url": f"https://{name.split('/')[0].split('.')[0]}.invalid/{name}#{line}", "text": text}
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    found = 0
+    for path in folder.rglob("*"):
+        try:
+            found += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue  # a database's log that has just been merged
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two snapshots of 120 and 160 documents")
+    parser.add_argument("--data-root", type=Path, help="keep the three data roots below this folder")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        print(json.dumps(main(quick=arguments.quick, folder=arguments.data_root or Path(temporary))))
