@@ -81,6 +81,8 @@ def build_training_order(strategy: str) -> dg.AssetsDefinition:
                     "guidelines": published.guidelines,
                 }
 
+        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.mixing.recipe import Recipe
         from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME
 
         manifest, folder = stage.artifact.manifest, stage.artifact.path
