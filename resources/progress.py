@@ -37,7 +37,8 @@ class Progress:
             self._said = now
             rate = self.done / (now - self._start)
             left = (self.total - self.done) / rate if rate else float("inf")
-            self._say("%s: %d of %d, %.3g per second, %s left", self.label, self.done, self.total, rate, _duration(left))
+            said = "%s: %d of %d, %.3g per second, %s left"
+            self._say(said, self.label, self.done, self.total, rate, _duration(left))
 
     def close(self) -> None:
         """Say the total, if anything was said before or it took long."""
