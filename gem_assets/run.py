@@ -8,7 +8,9 @@ it is making is waited for and not made twice. A failure holds what needs it and
 import difflib
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -230,7 +232,7 @@ def bring_up_to_date(
     home = prepare_home(settings)
     # what a killed process left would hold its places in the pools, and this run would wait for them for ever
     cancel_abandoned_runs(home, server=running_server(home) is None)
-    with open_instance(settings) as instance, named_process(home) as process:
+    with open_instance(settings) as instance, named_process(home) as process, _interruptions() as interrupted:
         _register_landed(defs, instance)
         reconciler = Reconciler(str(settings.data_root), defs.resolve_asset_graph(), instance)
         chosen = reconciler.known() if snapshots is None else list(snapshots)
@@ -255,6 +257,8 @@ def bring_up_to_date(
                 times[item.place, item.basis] += 1
                 key = dg.AssetKey(item.asset.split("/"))
                 steps.append(_materialize(defs, instance, key, item.partition, {PROCESS_TAG: process}))
+                if interrupted():
+                    raise KeyboardInterrupt
             if ready or running:
                 quiet_since = time.monotonic()
             if not ready:
@@ -271,6 +275,35 @@ def bring_up_to_date(
             failed = len(failures) + len(held)
             progress(len(steps), len(steps), f"{failed} failed" if failed else "done")
     return RunSummary((*steps, *held), time.monotonic() - started, tuple(chosen), tuple(standing))
+
+
+@contextmanager
+def _interruptions() -> Generator[Callable[[], bool]]:
+    """Give a function that tells whether Ctrl-C or SIGTERM has come since it was asked last.
+
+    Dagster takes one that comes inside a step for a failure of that step, and forgets one that comes between two; both
+    mean the whole run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def interrupted() -> bool:
+        try:
+            return any(number in (signal.SIGINT, signal.SIGTERM) for number in os.read(reading, 65536))
+        except BlockingIOError:
+            return False
+
+    try:
+        yield interrupted
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def _daemons(reconciler: "Reconciler", snapshots: Sequence[str], home: Path) -> set[Place]:
@@ -365,9 +398,6 @@ def _materialize(
     error = ""
     if failure is not None:
         cause = failure.step_failure_data.error
-        if cause is not None and cause.cls_name == dg.DagsterExecutionInterruptedError.__name__:
-            # Dagster takes Ctrl-C and SIGTERM for a failure of the step that they stop; they mean the whole run
-            raise KeyboardInterrupt
         error = in_words((cause.cause or cause).message.strip()) if cause is not None else ""
     return Step(
         asset=asset.to_user_string(),

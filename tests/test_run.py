@@ -20,7 +20,7 @@ def test_an_interruption_in_a_step_ends_the_run_and_the_next_one_makes_the_step(
         time.sleep(60)
 
     with monkeypatch.context() as patched:
-        patched.setattr("gem_assets.assets.ingestion.ingest_snapshot", interrupted)
+        patched.setattr("gem_assets.corpus.ingest.ingest_snapshot", interrupted)
         with pytest.raises(KeyboardInterrupt):
             materialize_everything(settings, only=["raw_shards", "page_history"])
 

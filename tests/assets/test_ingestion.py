@@ -55,7 +55,7 @@ def test_snapshot_without_success_is_refused(root):
 
 @pytest.mark.parametrize("name", ["../escape", "a/b", ".."])
 def test_snapshot_name_with_a_path_is_refused(root, name):
-    with pytest.raises(LandingError, match="no name for a snapshot"):
+    with pytest.raises(LandingError, match="not a name for a snapshot"):
         ingest(root, name)
 
 
