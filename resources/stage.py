@@ -21,7 +21,7 @@ from gem_assets.lineage.artifacts import Artifact, Draft
 from gem_assets.lineage.identity import identity, library_versions
 from gem_assets.lineage.manifest import InputRef, LanceRef, input_versions, stage_name
 from gem_assets.plan import Wanted, wanted_of
-from resources.progress import reporter
+from resources.progress import reporter, run_logger
 from resources.store import StoreResource
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,22 @@ class Stage:
             self._pin_inputs()
         self._artifact = draft.artifact
         self.fresh = True
+
+    @contextlib.contextmanager
+    def keeping(self, what: str) -> Generator[None]:
+        """Say what of the work is kept when the run is stopped inside the block, by Terminate or Ctrl-C.
+
+        Parameters
+        ----------
+        what
+            A clause, such as ``every finished proxy is kept``.
+        """
+        try:
+            yield
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            said = "%s was stopped: %s. What stood before stays in force; run it again to go on."
+            run_logger().warning(said, self.name, what)
+            raise
 
     def result(self, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
         """Return what the asset reports."""

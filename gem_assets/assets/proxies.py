@@ -262,15 +262,16 @@ def proxy_swarm(
         optimum = lexical_optimum(lexical, supply, mixing, wanted_targets(data.path))
         design = grown_design(drawn, supply, mixing, optimum.shares, TokenPool.load(data.path))
         report = stage.progress(context)
-        rows = train_design(
-            design,
-            swarm_spec(conf, data.path, str(teacher.identity), k),
-            folder,
-            map_shards=engine.shard_map,
-            progress=lambda done, total, left: report(
-                f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
-            ),
-        )
+        with stage.keeping("every finished proxy is kept"):
+            rows = train_design(
+                design,
+                swarm_spec(conf, data.path, str(teacher.identity), k),
+                folder,
+                map_shards=engine.shard_map,
+                progress=lambda done, total, left: report(
+                    f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
+                ),
+            )
         with stage.write() as draft:
             names = taxonomy.names
             swarm, figures = publish_swarm(rows, lexical, names, draft.path)

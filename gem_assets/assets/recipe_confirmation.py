@@ -51,7 +51,7 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
             data = store.artifact(tokens)
             k = int(data.manifest.counts["clusters"])
             report = stage.progress(context)
-            with stage.write() as draft:
+            with stage.keeping("every finished model is kept"), stage.write() as draft:
                 found = publish_confirmation(
                     Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
                     read_supply(store.artifact(inventory).path, k),

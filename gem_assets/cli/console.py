@@ -258,6 +258,9 @@ def run_steps(log: Path, *, quiet: bool = False, every_s: float = 1.0) -> Genera
         thread.start()
         try:
             yield report
+        except KeyboardInterrupt:
+            out.print("Stopped. Finished steps are kept; the same command goes on from there.")
+            raise
         finally:
             over.set()
             thread.join()

@@ -247,3 +247,10 @@ def test_stage_inside_a_dagster_run_reports_its_data_version(store):
         (event,) = result.asset_materializations_for_node("teacher")
     assert event.tags["dagster/data_version"] == store.input("teacher").identity
     assert event.metadata["computed"].value is True
+
+
+def test_a_stage_that_is_stopped_says_what_is_kept(store, caplog):
+    stage = Stage(store, "teacher", config={"k": 3}, code_version="1")
+    with pytest.raises(KeyboardInterrupt), stage.keeping("every finished proxy is kept"):
+        raise KeyboardInterrupt
+    assert "teacher was stopped: every finished proxy is kept." in caplog.text
