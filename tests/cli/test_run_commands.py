@@ -32,7 +32,10 @@ def root(tmp_path_factory):
     rows = passages()[:120]
     land_jsonl(root, "2026-01", rows[:60])
     land_jsonl(root, "2026-02", rows[60:])
-    command = [sys.executable, "-m", "gem_assets.cli", "run", "--data-root", str(root), *LABELS]
+    # a suite that runs in the background of a shell hands on that Ctrl-C is ignored
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; import gem_assets.cli as cli; cli.main()"
+    command = [sys.executable, "-c", code, "run", "--data-root", str(root), *LABELS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
             if line.startswith("  embedding_space "):
