@@ -8,7 +8,7 @@ the default embedding space; the last line is one JSON object with the same four
 - ``k_sweep``: GEM at K = 12 ... 48, with stability over halves and drop in bigram loss; a picture with ``--out``;
 - ``lambda_sweep``: lambda as a multiple of kappa at K = 24, from none to near balanced transport; ``unseen_n_eff`` is
   the balance of documents that the fit did not see, with the offsets b and without;
-- ``selection``: 10 documents a cluster chosen by the Geometric Influence Score (terms standardised, and as printed),
+- ``selection``: 10 documents per cluster chosen by the Geometric Influence Score (terms standardised, and as printed),
   at random, by confidence alone and by centrality alone. ``named_right`` is the share of them whose human label is the
   commonest one of their cluster (what a namer that is shown them has to go by); ``student`` is the agreement with the
   teacher, on documents held out at random, of a student trained on ``train_per_cluster`` documents so chosen.

@@ -9,8 +9,9 @@ first, as in a year of crawls. Then, each stage in a process of its own so that 
 * one snapshot of M documents of some 40 words (2 million), and one of M / 4, so that the bytes a stage needs for each
   further document can be told from what it needs anyhow (two processes of shard work each).
 
-The last line is one JSON object; ``memory`` holds the peak of both runs in MB and the slope in bytes a document. Peaks
-are ``VmHWM``, which counts mapped files as far as they are in memory, of the process itself and of its largest worker.
+The last line is one JSON object; ``memory`` holds the peak of both runs in MB and the slope in bytes per document.
+Peaks are ``VmHWM``, which counts mapped files as far as they are in memory, of the process itself and of its
+largest worker.
 """
 
 import argparse

@@ -9,7 +9,7 @@ asked for, by hand. ``--work`` is the data root: what is current there is not ma
 a second one prints what the first one made. With ``--quick`` it is a sixth of the text, and the fewest proxies.
 
 The last line is one JSON object: by recipe its correlation, the gain over proportional that is predicted for it and,
-where it was confirmed, measured (losses less proportional's, nats a token), its wins, divergence and verdict.
+where it was confirmed, measured (losses less proportional's, nats per token), its wins, divergence and verdict.
 """
 
 import argparse

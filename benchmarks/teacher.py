@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.teacher [--quick]`` prints one JSON object as its last line:
 
-- ``monotone``, ``gap``: whether F rose over every claimed iteration; duality gap of the last E-step, nats a document;
+- ``monotone``, ``gap``: whether F rose over every claimed iteration; duality gap of the last E-step, nats per document;
 - ``n_eff_over_k``, ``max_over_min``: of the hard labels; the fit is asked for sizes within 2.5;
 - ``iter_over_gemm_floor``: mean iteration on all rows over the two dense products of its shape in float32;
 - ``fit_over_faiss25``: the whole fit, start to certificate, over 25 iterations of faiss spherical k-means on all rows.

@@ -4,7 +4,7 @@ The sparse path on a synthetic mixture in 384 dimensions, from directions that f
 gave; processor seconds of an iteration, the first two left out because they make the lists from nothing. The last line
 is one JSON object:
 
-- ``points``: rows, clusters, processor seconds an iteration, the same over the two dense products of its shape;
+- ``points``: rows, clusters, processor seconds per iteration, the same over the two dense products of its shape;
 - ``exponent_rows``, ``exponent_clusters``: slopes of the logarithm of the time, 1 for cost in proportion.
 
 ``--full`` adds 1,000,000 rows and K = 1000, which takes 6 GB of memory and half an hour.

@@ -56,7 +56,7 @@ def worker_allowance() -> Allowance:
         limits.append((_whole(quota), f"the container has a CPU quota of {quota:g} cores, the machine has {machine}"))
     if memory is not None:
         fit = max(1, (memory - RUN_BYTES) // WORKER_BYTES)
-        limits.append((fit, f"{memory // MB:,} MB of memory, at {WORKER_BYTES // MB} MB a worker"))
+        limits.append((fit, f"{memory // MB:,} MB of memory, at {WORKER_BYTES // MB} MB per worker"))
     workers, reason = min(limits)
     return Allowance(workers, reason if workers < machine else "")
 

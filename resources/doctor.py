@@ -9,8 +9,8 @@ What ``gem lineage --verify`` checks of one mixture is checked here of everythin
 (``lineage.walk.verify``).
 
 Cost: quick, one pass over the key and vector columns of each table and the sizes of files; ``deep`` also hashes every
-file, landed ones too, and every row of the pinned and the newest versions (about 1 GB/s and 0.3 million rows a second a
-core), accounts for every audit again and builds every index of ``gem trace`` again.
+file, landed ones too, and every row of the pinned and the newest versions (about 1 GB/s and 0.3 million rows per second
+per core), accounts for every audit again and builds every index of ``gem trace`` again.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ Two ways to commit, one meaning:
     rows of the snapshot, whatever the size of the table.
 ``merge`` (object stores). ``merge_insert`` on the declared key; two hosts that write one snapshot at the same
     time end with one copy, because Lance compares inserted keys at commit. It joins the keys of the whole table in
-    memory (about 1 kB a row measured), which is why it is not the default on a folder.
+    memory (about 1 kB per row measured), which is why it is not the default on a folder.
 
 Tables open in LanceDB as they are: ``lancedb.connect(uri).open_table(name)``.
 """

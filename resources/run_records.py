@@ -43,7 +43,7 @@ def observations(instance: dg.DagsterInstance, artifacts: ArtifactStore, asset: 
 def _opened(instance: dg.DagsterInstance, run_id: str) -> None:
     """Spare the first look into the file of a run: Dagster reads all its migrations then, to see that there are tables.
 
-    That takes 40 ms a file, and the file of a run that has ended has its tables.
+    That takes 40 ms per file, and the file of a run that has ended has its tables.
     """
     storage = instance.event_log_storage
     if isinstance(storage, SqliteEventLogStorage) and Path(storage.path_for_shard(run_id)).is_file():

@@ -21,7 +21,8 @@ METHODS = {
     "tikmix": "TiKMiX-D: at the end of each stage the mixture of largest group influence on the targets." + BY_HAND,
     "tikmix_m": "TiKMiX-M: the same, and at the end of each stage the best of some hundred blends around that mixture, "
     "each under its own curvature." + BY_HAND,
-    "mixmin": "MixMin: one proxy a cluster; the mixture of their predictions that explains the targets best. By hand: "
+    "mixmin": "MixMin: one proxy per cluster; the mixture of their predictions that explains the targets best. "
+    "By hand: "
     "about half a proxy's training for each cluster.",
     "merging": "Modular merging: one proxy a cluster from a shared start, and the mixture at which the average of "
     "their parameters loses least on the targets, under a divergence from the natural shares. By hand; merged models "

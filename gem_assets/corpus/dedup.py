@@ -9,8 +9,9 @@ document kept before it. So every dropped document has a kept counterpart at or 
 pull in strangers, and deduplicating the result again drops nothing.
 
 Memory does not grow with the number of documents: what is kept of each lies in a :class:`~gem_assets.spill.Spill`, is
-gone over in blocks and sorted in parts. On the disk it is 90 bytes a document and 12 bytes more a document and band;
-documents that share a bucket take 12 bytes a band and a copy of their signature besides. The greedy pass looks up
+gone over in blocks and sorted in parts. On the disk it is 90 bytes per document and 12 bytes more per document and
+band; documents that share a bucket take 12 bytes per band and a copy of their signature besides. The greedy pass
+looks up
 signatures of earlier documents wherever they lie; it lets go of them after every 8,192 documents.
 """
 

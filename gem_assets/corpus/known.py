@@ -1,7 +1,7 @@
 """Which texts other snapshots already keep.
 
 Every ingest asks all other snapshots. Opening a parquet file costs more than reading the few columns of a small one, so
-what a snapshot keeps is written down once in a file of 32 bytes a text (:class:`RememberedKnown`).
+what a snapshot keeps is written down once in a file of 32 bytes per text (:class:`RememberedKnown`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -62,7 +62,7 @@ def _fmix32(h: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 @lru_cache(maxsize=8)
 def band_layout(threshold: float, num_perm: int) -> tuple[int, int]:
-    """Return (bands, rows a band); threshold 0.8 and 128 permutations give 16 bands of 8."""
+    """Return (bands, rows per band); threshold 0.8 and 128 permutations give 16 bands of 8."""
     if threshold >= 1.0:
         return 2, num_perm // 2
     from datasketch import MinHashLSH

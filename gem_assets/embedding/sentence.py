@@ -1,7 +1,7 @@
 """A pretrained sentence encoder as the embedder (extra ``sentence-transformers``).
 
 Texts are sorted by length over large windows, so that a batch holds documents of like length and little is spent on
-padding. Wants a GPU: about a hundred documents a second on one CPU core.
+padding. Wants a GPU: about a hundred documents per second on one CPU core.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Levanter (and marin): gzipped JSON lines a cluster and a ``data`` section.
+"""Levanter (and marin): gzipped JSON lines per cluster and a ``data`` section.
 
 Unit: sequences, "block-deterministic": in every block of mixture_block_size sequences a data set has exactly
 ``int(weight x block)``, the remainder goes to the largest. Traps met here: a data set below one sequence a block

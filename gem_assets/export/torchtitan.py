@@ -1,4 +1,4 @@
-"""torchtitan: JSON lines a cluster and a Grain data set configuration.
+"""torchtitan: JSON lines per cluster and a Grain data set configuration.
 
 Unit: documents when data sets are mixed before packing, fixed-length rows when each is packed first; the trainer does
 not adjust weights for lengths. This export packs first, so a weight is a token share. Traps met here: a mixture ends

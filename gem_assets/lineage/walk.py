@@ -7,8 +7,8 @@ is in force the newest one too, against the digest of its rows, every landing fi
 the end of HISTORY, and every audit against the order and the documents that it accounts for. One flipped bit anywhere
 below a mixture is a fault with the name of the file. ``gem doctor`` calls the same code over everything in force.
 
-Cost: one read of all bytes (about 1 GB/s a core for files, 0.3 to 0.6 million rows a second for tables); each artifact
-once, however many consumers it has.
+Cost: one read of all bytes (about 1 GB/s per core for files, 0.3 to 0.6 million rows per second for tables); each
+artifact once, however many consumers it has.
 """
 
 from collections.abc import Callable, Iterator, Mapping

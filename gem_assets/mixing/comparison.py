@@ -59,7 +59,7 @@ class Comparison:
     rows
         One a recipe: ``recipe``, ``recommended`` (of one row, true), ``law``, ``runs``, ``cv_spearman``,
         ``predicted_loss``, ``predicted_gain`` and ``measured_gain`` (loss less that of proportional, so a gain is
-        negative; nats a token), ``predicted_gain_interval`` and ``measured_gain_interval`` (least and largest of the
+        negative; nats per token), ``predicted_gain_interval`` and ``measured_gain_interval`` (least and largest of the
         paired gain), ``in_domain_gain``, ``over_proportional``, ``over_uniform`` and ``wins`` (both) of ``seeds``,
         ``kl_to_prior``, ``effective_clusters``, ``most_epochs``, ``verdict``. What is not known is None.
         ``cv_spearman`` of the lexical recipe is that of :class:`StageZero`.

@@ -34,7 +34,7 @@ NAME, PICTURE = "confirmation.json", "arms.png"
 
 @dataclass(frozen=True)
 class Standing:
-    """How an arm came out of confirmation runs; gains are its target loss less proportional's, nats a token.
+    """How an arm came out of confirmation runs; gains are its target loss less proportional's, nats per token.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Confirmation:
     seeds
         Paired over the arms.
     target, in_domain : float64 arrays, shape (arms, seeds)
-        Weighted mean loss of the targets, and mean loss of the clusters' held-out text, nats a token. NaN in
+        Weighted mean loss of the targets, and mean loss of the clusters' held-out text, nats per token. NaN in
         ``in_domain`` when no cluster has a window.
     """
 

@@ -6,7 +6,7 @@ A bigram model in which each cluster's counts back off to those of all documents
     U_k(w)     = (c_k(w) + b U(w)) / (N_k + b)                  U(w)       = (c(w) + 1) / (N + V)
 
 is counted on some documents and read on others, once with their clusters and once with all documents in one cluster.
-The difference, in nats a token, is how much more predictable text becomes inside the clusters: a criterion of a
+The difference, in nats per token, is how much more predictable text becomes inside the clusters: a criterion of a
 clustering that no vector enters. It rises with the number of clusters while there is enough text to count.
 
 Cost: one sort of the bigrams a labelling, about a second for five million tokens.

@@ -1,6 +1,6 @@
 """Settings of the proxies: the count model of stage 0 and the tiny transformer of stage 1.
 
-The defaults are for a laptop: 0.3M non-embedding parameters, 262,144 tokens, about ten CPU-seconds a proxy. At that
+The defaults are for a laptop: 0.3M non-embedding parameters, 262,144 tokens, about ten CPU-seconds per proxy. At that
 size the ranking of mixtures is limited by their number and by the law fitted to them, not by the noise between seeds,
 so many short proxies beat few long ones.
 """
@@ -47,7 +47,7 @@ class PoolConfig(BaseModel):
         int,
         Field(ge=1024, description="Most training tokens kept a domain, chosen by document id."),
     ] = 2_000_000
-    windows: Annotated[int, Field(ge=1, description="Evaluation windows a target; each is one model context.")] = 8
+    windows: Annotated[int, Field(ge=1, description="Evaluation windows per target; each is one model context.")] = 8
     held_out: Annotated[
         float, Field(gt=0, lt=0.5, description="Most of a domain's documents that may be held out for its windows.")
     ] = 0.2
@@ -152,7 +152,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tokens: Annotated[int, Field(ge=1, description="Training tokens a proxy.")] = 262_144
+    tokens: Annotated[int, Field(ge=1, description="Training tokens per proxy.")] = 262_144
     batch: Annotated[int, Field(ge=1, description="Sequences a step.")] = 2
     lr: Annotated[float, Field(gt=0, description="Learning rate of the matrices.")] = 4e-3
     embedding_lr: Annotated[float, Field(gt=0, description="Factor on it for embedding and head.")] = 4.0

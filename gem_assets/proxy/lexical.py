@@ -113,7 +113,7 @@ class LexicalProxy:
         return replace(self, tau=tau)
 
     def losses(self, mixtures: Floats | Sequence[float]) -> Floats:
-        """Return nats a token.
+        """Return nats per token.
 
         Parameters
         ----------

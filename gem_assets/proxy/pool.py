@@ -151,7 +151,7 @@ class EvaluationSet:
         return _digest(self.windows, self.target, "\n".join(self.names))
 
     def bits_per_byte(self, losses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn nats a token, shape (..., J), into bits a byte, which compare across tokenizers."""
+        """Turn nats per token, shape (..., J), into bits per byte, which compare across tokenizers."""
         return losses * (self.n_tokens / np.maximum(self.n_bytes, 1) / np.log(2))
 
     def of(self, name: str) -> NDArray[np.uint16]:

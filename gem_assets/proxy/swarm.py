@@ -87,7 +87,7 @@ class SwarmSpec:
     domains
         Name of each domain, in the order of the pool's.
     device
-        ``cpu``, one proxy a process, or a GPU (``cuda``), where ``together`` proxies are one task.
+        ``cpu``, one proxy per process, or a GPU (``cuda``), where ``together`` proxies are one task.
     together
         Proxies trained side by side in one task (``batched``). On a CPU more than 1 gains nothing.
     """

@@ -148,7 +148,7 @@ class ProxyTrainer:
         return out
 
     def evaluate(self, evaluation: EvaluationSet) -> Floats:
-        """Return the loss of every target under the averaged weights, (J,), in nats a token.
+        """Return the loss of every target under the averaged weights, (J,), in nats per token.
 
         Raises
         ------

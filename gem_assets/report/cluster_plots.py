@@ -42,13 +42,13 @@ class KRecord(Protocol):
 def sweep_curves(points: Sequence[KRecord]) -> bytes:
     """Objective, coherence, stability and, where measured, drop in bigram loss over K, one panel each."""
     panels: list[tuple[str, list[float]]] = [
-        ("objective, nats a document", [p.objective for p in points]),
+        ("objective, nats per document", [p.objective for p in points]),
         ("cosine inside clusters", [p.pairwise for p in points]),
         ("stability: two halves, ARI", [p.stability for p in points]),
     ]
     drops = [p.bigram_drop for p in points if p.bigram_drop is not None]
     if points and len(drops) == len(points):
-        panels.append(("drop in bigram loss, nats a token", drops))
+        panels.append(("drop in bigram loss, nats per token", drops))
     figure = style.new_figure(
         3.3, "Number of clusters", "take the K after which coherence and drop level off, before stability falls"
     )

@@ -103,7 +103,8 @@ def comparison_page(comparison: Comparison, recipes: Sequence[Recipe]) -> str:
     body = (
         "<h1>Recipes</h1>\n"
         f"<p><b>Use {escape(comparison.recommended)}</b>: {escape(comparison.reason)}.</p>\n"
-        '<p class="muted">Gains are losses less that of proportional, nats a token: negative is better. Predicted ones '
+        '<p class="muted">Gains are losses less that of proportional, nats per token: negative is better. '
+        "Predicted ones "
         "are the law's, measured ones the mean over the paired seeds of a confirmation run; below each its interval, "
         "and the range over seeds.</p>\n"
         f"{html_table(head, body_rows)}\n{picture}\n"
@@ -127,7 +128,7 @@ def gains_picture(comparison: Comparison) -> bytes | None:
         [row[key] for row in known],
         [row[f"{key}_interval"] for row in known],
         "Target loss less proportional's",
-        f"nats a token, {told}",
+        f"nats per token, {told}",
     )
 
 

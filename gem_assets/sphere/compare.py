@@ -31,7 +31,7 @@ from gem_assets.sphere.stability import Maker, half_stability, reseeding_stabili
 from gem_assets.sphere.topics import WordPresence, cluster_npmi, topic_npmi, topic_words, word_presence
 
 TEACHER = "GEM"
-#: Refits to halves need this many documents a cluster to say anything.
+#: Refits to halves need this many documents per cluster to say anything.
 LEAST_PER_CLUSTER = 20
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -69,12 +69,12 @@ class TeacherConfig(BaseModel):
         float, Field(gt=0, description="Largest concentration; without it duplicates drive F to infinity.")
     ] = 10_000.0
     max_iter: Annotated[int, Field(ge=1, description="Most iterations after the start.")] = 200
-    tol: Annotated[float, Field(gt=0, description="Stop when F gains less than this many nats a document.")] = 1e-5
+    tol: Annotated[float, Field(gt=0, description="Stop when F gains less than this many nats per document.")] = 1e-5
     churn_tol: Annotated[
         float, Field(ge=0, lt=1, description="Sparse path: stop when a smaller share of labels changes.")
     ] = 0.002
     gap_tol: Annotated[
-        float, Field(gt=0, description="Duality gap, in nats a document, that the final E-step has to certify.")
+        float, Field(gt=0, description="Duality gap, in nats per document, that the final E-step has to certify.")
     ] = 1e-8
     relaxation: Annotated[
         float, Field(ge=1, lt=2, description="Over-relaxation of kappa * mu, guarded by F; 1 is the plain M-step.")

@@ -36,7 +36,7 @@ class Engine(Protocol):
     d: int
     #: Round-off that F may show between two iterations, relative to its size.
     noise: float
-    #: What the engine's F may miss, in nats a document, because it works on a selection of the scores.
+    #: What the engine's F may miss, in nats per document, because it works on a selection of the scores.
     left_out: float
 
     def e_step(self, theta: Theta, lam: float, gap_tol: float) -> EStep:

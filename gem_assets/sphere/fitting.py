@@ -249,7 +249,8 @@ class Fit:
             )
         if exact.gap > c.gap_tol:
             raise CertificateError(
-                f"the duality gap of the last E-step is {exact.gap:.3g} nats a document, above gap_tol {c.gap_tol:.3g}"
+                f"the duality gap of the last E-step is {exact.gap:.3g} nats per document, above "
+                f"gap_tol {c.gap_tol:.3g}"
             )
         responsibilities, dropped = engine.sparse_responsibilities(c.drop_nats)
         return Fitted(

@@ -71,7 +71,7 @@ class GemTeacher:
     trace_
         The whole record, start included; ``claimed`` marks the lines of ``objective_``.
     gap_
-        Duality gap of the final E-step on all rows, in nats a document.
+        Duality gap of the final E-step on all rows, in nats per document.
     n_iter_, converged_
         Iterations on all rows, and whether a stopping rule ended them.
     labels_, responsibilities_

@@ -17,7 +17,7 @@ from gem_assets.sphere.gem import GemTeacher
 from gem_assets.sphere.metrics import balance, cosine_coherence, pairwise_cosine
 from gem_assets.sphere.stability import half_stability
 
-#: Drop in loss, nats a token, of labels (n,) with K clusters: :class:`gem_assets.proxy.bigram_drop.BigramDrop`.
+#: Drop in loss, nats per token, of labels (n,) with K clusters: :class:`gem_assets.proxy.bigram_drop.BigramDrop`.
 LossDrop = Callable[[NDArray[np.integer], int], float]
 
 
@@ -28,7 +28,7 @@ class SweepPoint:
     Attributes
     ----------
     objective
-        F, nats a document.
+        F, nats per document.
     coherence, pairwise
         Mean cosine to the centre and between two documents of a cluster; the first rises with K by itself.
     stability

@@ -37,7 +37,7 @@ class StudentConfig(BaseModel):
         default=0.3, ge=0, lt=1, description="share of a document's words hidden in each step"
     )
     epochs: int = Field(default=8, ge=1, le=200, description="passes over the training documents")
-    batch_size: int = Field(default=128, ge=1, description="most documents a step")
+    batch_size: int = Field(default=128, ge=1, description="most documents per step")
     min_steps: int = Field(
         default=2500,
         ge=1,

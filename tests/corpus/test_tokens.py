@@ -51,7 +51,7 @@ def test_ratio_on_real_text(shared_corpora):
         known[0] += len(row["text"].encode())
         known[1] += estimate_tokens(row["text"])
     per_token = {label: n / tokens for label, (n, tokens) in sizes.items()}
-    # what vocabularies of 50k to 200k do: prose 4 to 5 bytes a token, code and logs less
+    # what vocabularies of 50k to 200k do: prose 4 to 5 bytes per token, code and logs less
     assert 3.9 < per_token["fiction"] < 5
     assert 3.9 < per_token["business_textbook"] < 5.6
     assert 2.5 < per_token["code_python"] < 4.2

@@ -40,7 +40,7 @@ class RatioRuns:
     ratios, tokens
         Part of domain text, and tokens of the further run so far.
     general, domain
-        Losses, nats a token.
+        Losses, nats per token.
     start
         General and domain loss before.
     """

@@ -75,7 +75,7 @@ class MergedProxies:
         return self
 
     def predict(self, mixtures: Floats, evaluation: EvaluationSet) -> Floats:
-        """Losses of the merged models of mixtures ``(m, K)`` on every target, ``(m, J)``, nats a token."""
+        """Losses of the merged models of mixtures ``(m, K)`` on every target, ``(m, J)``, nats per token."""
         counts = np.bincount(evaluation.target)
         losses = self._window_losses(average_parameters(self.units_, mixtures), evaluation)
         return np.array([np.bincount(evaluation.target, row) / counts for row in losses])

@@ -2,7 +2,7 @@
 
     doremi, aioli, skillit, doge, dga    one online run of a proxy each            (``online.hooks``)
     tikmix, tikmix_m                     the same                                  (``online.influence``)
-    mixmin, merging                      one proxy a cluster                       (``domain_models``)
+    mixmin, merging                      one proxy per cluster                       (``domain_models``)
     end_upsampling                       two recipes, one after the other          (``upsampling``)
 
 Periods of the online methods are set by the length of the run, since published ones are for 5,000 steps and more. Each

@@ -2,7 +2,7 @@
 
 :mod:`~gem_assets.mixing.methods.bpe` infers shares from merges; here are the two sides of it that are ours. Merges are
 read from the file, and text is cut into words by that tokenizer's own rules, since a merge never crosses them. Text of
-the clusters comes from the prepared tokens, up to so many bytes a cluster.
+the clusters comes from the prepared tokens, up to so many bytes per cluster.
 
 The answer is in bytes, as trainers count pairs in them, and it is the mixture of *these* texts that explains the merges
 best. A tokenizer that was trained on something else has such a mixture, too; then the two halves of the text

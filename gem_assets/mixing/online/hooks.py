@@ -1,7 +1,7 @@
 """The online methods as hooks of the shared trainer.
 
     DoReMiHook      excess loss over a reference                    two forward passes a step, one reference
-    AioliHook       loss drops under smoothed one-hot mixtures      sweeps x K probe runs and evaluations a round
+    AioliHook       loss drops under smoothed one-hot mixtures      sweeps x K probe runs and evaluations per round
     SkillItHook     a skill graph first, then losses                K branches before the start, evaluations
     DoGEHook        gradient alignment, clipped, averaged           K + J gradients an update
     DGAHook         gradient alignment, mirror steps                K + J gradients an update

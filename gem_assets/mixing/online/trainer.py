@@ -99,7 +99,7 @@ class OnlineResult:
     trajectory : float64 array, shape (steps, K)
         Answer after every step outside of probes.
     losses : float64 array, shape (J,)
-        Losses of the targets at the end under the averaged weights, nats a token.
+        Losses of the targets at the end under the averaged weights, nats per token.
     costs
         What it took beside the training.
     tokens

@@ -113,7 +113,7 @@ def run_selections(
     map_shards: ShardMap = serial_map,
     progress: SwarmProgress | None = None,
 ) -> Floats:
-    """Train the proxies that are missing and return the losses of all, ``(m, J)``, nats a token.
+    """Train the proxies that are missing and return the losses of all, ``(m, J)``, nats per token.
 
     Parameters
     ----------
