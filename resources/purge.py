@@ -27,8 +27,9 @@ from pathlib import Path
 from gem_assets.export.records import ExportHolding, find_in_exports, purge_export, sweep
 from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.lineage.blocklist import BlockRequest
-from gem_assets.lineage.certificate import OldVersion, issue, old_versions
+from gem_assets.lineage.certificate import issue
 from gem_assets.lineage.durable import fsync_dir
+from gem_assets.lineage.in_force import OldVersion, old_versions
 from gem_assets.lineage.purged import Moved, Purge, Purges, Result, Version
 from gem_assets.lineage.trace import trace_index_folder
 from gem_assets.lineage.walk import walk

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from gem_assets.cli import app
 from gem_assets.lineage import proof_check
 from gem_assets.lineage.blocklist import Blocklist, parse_entry
-from gem_assets.lineage.certificate import certify, live_rows, read_certificate, request_takedown
+from gem_assets.lineage.certificate import certify, read_certificate, request_takedown
+from gem_assets.lineage.in_force import live_rows
 from gem_assets.lineage.takedown import stale_snapshots, unapplied
 from resources import StoreResource
 from resources.doctor import examine

@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from gem_assets.corpus.text import content_digest
 from gem_assets.lineage.blocklist import Blocklist, parse_entry
-from gem_assets.lineage.certificate import live_rows, request_takedown
+from gem_assets.lineage.certificate import request_takedown
+from gem_assets.lineage.in_force import live_rows
 from gem_assets.lineage.walk import walk
 from resources import StoreResource
 from resources.doctor import examine, repair
