@@ -10,19 +10,18 @@ import lzma
 import re
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final, Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 import zstandard
 
+from gem_assets.corpus.raw import BLOCK, Raw, damaged, truncated
 from gem_assets.corpus.records import Damaged
 
-BLOCK: Final = 1 << 18
 FINAL_DAMAGE: Final = frozenset({"decompression_bomb", "window_too_large", "unsupported_compression"})
 """Reasons that hold for the whole file: no later frame is looked for."""
 
 _FIRST_STEP: Final = 1 << 10
-_FIRST_READ: Final = 1 << 12
 _BZ2_BLOCK: Final = 900_000
 _SKIPPABLE: Final = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 _DICTIONARY: Final = b"\x5d\x2a\x4d\x18"
@@ -34,81 +33,6 @@ _LARGEST_DICTIONARY: Final = 64 << 20
 _SNAPPY: Final = b"\xff\x06\x00\x00sNaPpY"
 
 
-class Raw:
-    """The bytes of a file from its present position on; pieces can be given back."""
-
-    def __init__(self, source: BinaryIO) -> None:
-        self._source = source
-        self._held = b""
-        self._index = 0
-        self._next = source.tell()
-        self._step = _FIRST_READ
-
-    @property
-    def offset(self) -> int:
-        """File offset of the next byte."""
-        return self._next - len(self._held) + self._index
-
-    def seek(self, offset: int) -> None:
-        """Go to a file offset."""
-        self._source.seek(offset)
-        self._held, self._index, self._next, self._step = b"", 0, offset, _FIRST_READ
-
-    def _read(self, size: int = 0) -> bytes:
-        """Read on, little at first: who looks for a frame goes on elsewhere as a rule."""
-        data = self._source.read(max(self._step, size))
-        self._step = min(self._step * 2, BLOCK)
-        self._next += len(data)
-        return data
-
-    def peek(self, size: int) -> bytes:
-        """Return the next bytes without taking them; fewer than ``size`` only at the end of the file."""
-        while len(self._held) - self._index < size and (more := self._read(size)):
-            self._held, self._index = self._held[self._index :] + more, 0
-        return self._held[self._index : self._index + size]
-
-    def take(self, size: int) -> bytes:
-        """Return from 1 to ``size`` bytes; none at the end of the file."""
-        if self._index == len(self._held):
-            self._held, self._index = self._read(), 0
-        data = self._held[self._index : self._index + size]
-        self._index += len(data)
-        return data
-
-    def give_back(self, size: int) -> None:
-        """Put back the end of what was taken last."""
-        self._index -= size
-
-    def exactly(self, size: int, codec: str) -> bytes:
-        """Return ``size`` bytes.
-
-        Raises
-        ------
-        Damaged
-            The file ends before; all that is left has been taken.
-        """
-        data = self.peek(size)
-        self._index += len(data)
-        if len(data) < size:
-            raise _truncated(codec)
-        return data
-
-    def skip(self, size: int, codec: str) -> None:
-        """Leave out ``size`` bytes; raises as :meth:`exactly` does."""
-        while size > 0:
-            data = self.take(min(size, BLOCK))
-            if not data:
-                raise _truncated(codec)
-            size -= len(data)
-
-    def skip_zeros(self) -> None:
-        """Leave out padding."""
-        while data := self.take(BLOCK):
-            if rest := data.lstrip(b"\0"):
-                self.give_back(len(rest))
-                return
-
-
 class Codec(Protocol):
     """One compression format. ``magic`` finds possible starts of frames behind a damage."""
 
@@ -118,14 +42,6 @@ class Codec(Protocol):
     def frame(self, raw: Raw) -> Iterator[bytes]:
         """Yield the bytes of the frame at hand; one that carries no data yields nothing."""
         ...
-
-
-def _truncated(codec: str) -> Damaged:
-    return Damaged(f"truncated_{codec}", f"the file ends inside a {codec} frame")
-
-
-def _damaged(codec: str, detail: object) -> Damaged:
-    return Damaged(f"damaged_{codec}", str(detail)[:200])
 
 
 def _too_wide(codec: str, window: int, why: str) -> Damaged:
@@ -150,11 +66,11 @@ class Gzip:
             try:
                 out = inflater.decompress(data, BLOCK) if data else inflater.flush()
             except zlib.error as error:
-                raise _damaged(self.name, error) from error
+                raise damaged(self.name, error) from error
             if out:
                 yield out
             if not data and not inflater.eof:
-                raise _truncated(self.name)
+                raise truncated(self.name)
         raw.give_back(len(inflater.unused_data))
 
 
@@ -186,7 +102,7 @@ class Streams:
             if not data and engine.needs_input:
                 if held:
                     yield held
-                raise _truncated(self.name)
+                raise truncated(self.name)
             step = min(step * 2, BLOCK)
             try:
                 held += engine.decompress(data, BLOCK)
@@ -194,9 +110,9 @@ class Streams:
                 if "limit" in str(error):
                     detail = f"xz needs more memory than max_window_bytes ({self._max_window}): raise it"
                     raise Damaged("window_too_large", detail) from error
-                raise _damaged(self.name, error) from error
+                raise damaged(self.name, error) from error
             except (OSError, ValueError, EOFError) as error:
-                raise _damaged(self.name, error) from error
+                raise damaged(self.name, error) from error
             # a block of bz2 is handed out before its checksum is compared
             if len(held) > hold:
                 yield held[: len(held) - hold]
@@ -233,7 +149,7 @@ class Zstd:
             about = zstandard.get_frame_parameters(raw.peek(18))
         except zstandard.ZstdError as error:
             known = magic == _ZSTD
-            raise (_truncated(self.name) if len(raw.peek(18)) < 18 and known else _damaged(self.name, error)) from error
+            raise (truncated(self.name) if len(raw.peek(18)) < 18 and known else damaged(self.name, error)) from error
         if about.window_size > self._max_window:
             why = f"max_window_bytes is {self._max_window}: raise it"
             raise _too_wide(self.name, about.window_size, why)
@@ -247,7 +163,7 @@ class Zstd:
             if "llocation" in str(error):
                 why = "more than this process may have: raise worker_memory_mb"
                 raise _too_wide(self.name, about.window_size, why) from error
-            raise _damaged(self.name, error) from error
+            raise damaged(self.name, error) from error
 
     def _blocks(self, raw: Raw, *, checksum: bool) -> Iterator[bytes]:
         engine = self._engine.decompressobj()
@@ -269,7 +185,7 @@ class Zstd:
             if out:
                 yield out
             if last and checksum and not checked:
-                raise _truncated(self.name)
+                raise truncated(self.name)
 
     def _skippable(self, raw: Raw, magic: bytes) -> None:
         first = raw.offset == 0
@@ -282,7 +198,7 @@ class Zstd:
             try:
                 data = zstandard.ZstdDecompressor().stream_reader(data).read(_LARGEST_DICTIONARY)
             except zstandard.ZstdError as error:
-                raise _damaged(self.name, f"the dictionary in the first frame: {error}") from error
+                raise damaged(self.name, f"the dictionary in the first frame: {error}") from error
         if data.startswith(b"\x37\xa4\x30\xec"):
             self._dictionary = zstandard.ZstdCompressionDict(data, dict_type=zstandard.DICT_TYPE_FULLDICT)
             self._engine = zstandard.ZstdDecompressor(dict_data=self._dictionary, max_window_size=self._max_window)
@@ -308,11 +224,11 @@ class Lz4:
                 while out := inner.read(BLOCK):
                     yield out
             except OSError as error:
-                raise (pieces.damage or _damaged(self.name, error)) from error
+                raise (pieces.damage or damaged(self.name, error)) from error
             if pieces.damage is not None:
                 raise pieces.damage
         else:
-            raise _truncated(self.name) if len(magic) < 4 else _damaged(self.name, "no lz4 frame begins here")
+            raise truncated(self.name) if len(magic) < 4 else damaged(self.name, "no lz4 frame begins here")
 
     def _walk(self, raw: Raw) -> Iterator[bytes]:
         flags = raw.peek(5)[4:]
@@ -326,7 +242,7 @@ class Lz4:
         while word := int.from_bytes(prefix := raw.exactly(4, self.name), "little"):
             length = word & 0x7FFFFFFF
             if length > most:
-                raise _damaged(self.name, f"a block of {length} bytes")
+                raise damaged(self.name, f"a block of {length} bytes")
             yield prefix + raw.exactly(length + 4 * (flags[0] >> 4 & 1), self.name)
         yield prefix + raw.exactly(4 * (flags[0] >> 2 & 1), self.name)
 
@@ -335,7 +251,7 @@ class Lz4:
         while (prefix := raw.peek(4)) and not (self.magic.match(prefix) or _SKIPPABLE.match(prefix)):
             length = int.from_bytes(raw.exactly(4, self.name), "little")
             if length > 2 * _LZ4_LEGACY_BLOCK:
-                raise _damaged(self.name, f"a block of {length} bytes")
+                raise damaged(self.name, f"a block of {length} bytes")
             yield _unpacked(raw.exactly(length, self.name))
 
 
@@ -379,7 +295,7 @@ def _unpacked(block: bytes) -> bytes:
     # lz4 unfolds at most 255 times, and refuses a room that is too small
     high = min(_LZ4_LEGACY_BLOCK, 255 * len(block))
     if not fits(high):
-        raise _damaged("lz4", "a block cannot be decoded")
+        raise damaged("lz4", "a block cannot be decoded")
     low = 0 if fits(high - 1) else high
     while low < high:
         middle = (low + high) // 2
@@ -397,7 +313,7 @@ class Snappy:
     def frame(self, raw: Raw) -> Iterator[bytes]:
         """Yield the bytes of the frame at hand."""
         if raw.exactly(len(_SNAPPY), self.name) != _SNAPPY:
-            raise _damaged(self.name, "no snappy stream begins here")
+            raise damaged(self.name, "no snappy stream begins here")
         codec = pa.Codec("snappy")
         while (head := raw.peek(4)) and head[0] != 0xFF:
             kind, size = head[0], int.from_bytes(raw.exactly(4, self.name)[1:], "little")
@@ -405,7 +321,7 @@ class Snappy:
                 raw.skip(size, self.name)
                 continue
             if kind > 1 or not 4 <= size <= 2 * self._most:
-                raise _damaged(self.name, f"a chunk of type {kind} and {size} bytes")
+                raise damaged(self.name, f"a chunk of type {kind} and {size} bytes")
             body = raw.exactly(size, self.name)[4:]
             if kind == 0:
                 length, shift = 0, 0
@@ -415,11 +331,11 @@ class Snappy:
                     if byte < 0x80:
                         break
                 if length > self._most:
-                    raise _damaged(self.name, f"a chunk that unfolds to {length} bytes")
+                    raise damaged(self.name, f"a chunk that unfolds to {length} bytes")
                 try:
                     body = codec.decompress(body, length, asbytes=True)
                 except OSError as error:
-                    raise _damaged(self.name, error) from error
+                    raise damaged(self.name, error) from error
             if body:
                 yield body
 

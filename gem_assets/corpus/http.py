@@ -16,7 +16,8 @@ from typing import Final
 import brotli
 from resiliparse.parse.encoding import map_encoding_to_html5
 
-from gem_assets.corpus.codecs import BLOCK, Codec, Gzip, Raw, find_codec
+from gem_assets.corpus.codecs import Codec, Gzip, find_codec
+from gem_assets.corpus.raw import BLOCK, Raw
 from gem_assets.corpus.records import Damaged
 from gem_assets.corpus.streams import is_binary
 

@@ -13,11 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from gem_assets.corpus.arc import read_arc
-from gem_assets.corpus.codecs import Raw, find_codec
+from gem_assets.corpus.codecs import find_codec
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.jsonl import read_jsonl
 from gem_assets.corpus.parquet import read_parquet
 from gem_assets.corpus.plain import HTML_SUFFIXES, TEXT_SUFFIXES, read_plain
+from gem_assets.corpus.raw import Raw
 from gem_assets.corpus.records import Damaged, Item, Quarantined, is_fault
 from gem_assets.corpus.sniff import is_binary_body
 from gem_assets.corpus.streams import is_binary, open_stream, read_up_to

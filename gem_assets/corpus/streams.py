@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final, Protocol
 
-from gem_assets.corpus.codecs import BLOCK, FINAL_DAMAGE, Codec, Raw, codec_of_suffix, find_codec
+from gem_assets.corpus.codecs import FINAL_DAMAGE, Codec, codec_of_suffix, find_codec
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.raw import BLOCK, Raw
 from gem_assets.corpus.records import Damaged
 
 _PROBE: Final = 1 << 16

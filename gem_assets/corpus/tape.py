@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gem_assets.corpus.codecs import BLOCK
+from gem_assets.corpus.raw import BLOCK
 from gem_assets.corpus.records import Damaged
 from gem_assets.corpus.streams import ByteStream
 
