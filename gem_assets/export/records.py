@@ -54,7 +54,7 @@ class ExportRecord(_Frozen):
     id
         12 hex digits.
     at
-        When it was written; UTC, seconds.
+        When it was written; UTC, to the microsecond, so that two exports within a second keep their order.
     mixture, recipe, order
         Recipe by name and by the identity of its artifact; identity of the order that was written, if one was.
     path
@@ -147,7 +147,7 @@ def register(
     path
         Where they will lie.
     """
-    moment = (at or datetime.now(UTC)).replace(microsecond=0)
+    moment = at or datetime.now(UTC)
     place = path.resolve()
     inside = place.is_relative_to(root.resolve())
     shown = place.relative_to(root.resolve()).as_posix() if inside else str(place)
