@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from benchmarks.labelled_corpora import CORPORA, Corpus, load_corpus
 from benchmarks.shared_data import shared_folder
-from gem_assets.sphere.baselines import METHODS, STARTS, ImportedTaxonomy, baseline
-from gem_assets.sphere.metrics import (
+from gem_assets.teacher.baselines import METHODS, STARTS, ImportedTaxonomy, baseline
+from gem_assets.teacher.metrics import (
     agreement,
     anisotropy,
     balance,
@@ -39,8 +39,8 @@ from gem_assets.sphere.metrics import (
     residuals,
     stability,
 )
-from gem_assets.sphere.stability import half_stability
-from gem_assets.sphere.topics import WordPresence, topic_npmi, word_presence
+from gem_assets.teacher.stability import half_stability
+from gem_assets.teacher.topics import WordPresence, topic_npmi, word_presence
 
 QUICK_METHODS = ("spherical_kmeans", "vmf_fixed_prior", "gem")
 SHOWN = ("n_eff_over_k", "max_over_min", "cosine", "pairwise", "npmi", "nmi", "ari", "purity", "reseeding", "halves")

@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from benchmarks.shared_data import shared_folder
+from gem_assets.corpus.sampling import document_ranks
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.mixing.config import MixingConfig
@@ -53,10 +54,9 @@ from gem_assets.proxy.noise import seed_noise
 from gem_assets.proxy.pool import EvaluationSet, build_pool, target_windows
 from gem_assets.proxy.swarm import SwarmSpec, run_swarm, swarm_jobs
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
-from gem_assets.sampling import document_ranks
-from gem_assets.sphere.baselines import spherical_kmeans_labels
-from gem_assets.sphere.config import TeacherConfig
-from gem_assets.sphere.teach import fit_teacher
+from gem_assets.teacher.baselines import spherical_kmeans_labels
+from gem_assets.teacher.config import TeacherConfig
+from gem_assets.teacher.teach import fit_teacher
 from resources.engine import EngineResource
 
 TARGETS = (

@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.shared_data import shared_folder
 from gem_assets.corpus.landing import land
-from gem_assets.launcher import DevServer
-from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.orchestration.dev_server import DevServer
 from gem_assets.settings import load_settings
+from gem_assets.storage.artifacts import ArtifactStore
 
 LIMIT_S, IDLE_S = 1800, 60
 EXPECTED = ("raw_shards", "embeddings", "student_labels", "teacher_clusters", "student_model", "gis_taxonomy",

@@ -31,13 +31,13 @@ from gem_assets.drift.config import DriftConfig, Threshold
 from gem_assets.drift.report import METRICS, Sums, compare
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import Embedder, fit_embedder
-from gem_assets.sphere.config import TeacherConfig
-from gem_assets.sphere.gem import GemTeacher
-from gem_assets.sphere.seed_fit import seed_responsibilities
-from gem_assets.sphere.teach import fit_teacher
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.labeller import StudentLabeller
 from gem_assets.student.report import held_out_mask
+from gem_assets.teacher.config import TeacherConfig
+from gem_assets.teacher.gem import GemTeacher
+from gem_assets.teacher.seed_fit import seed_responsibilities
+from gem_assets.teacher.teach import fit_teacher
 
 K = 24
 NOW = DriftConfig(least_documents=1)

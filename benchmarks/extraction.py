@@ -16,7 +16,7 @@ from statistics import fmean
 from resiliparse.extract.html2text import extract_plain_text
 
 from benchmarks.shared_data import shared_folder
-from gem_assets.corpus.html import html_to_text
+from gem_assets.corpus.text.html import html_to_text
 from tests.corpus.judging import JudgedPage, judged_pages, precision_recall
 
 _TRAFILATURA = """

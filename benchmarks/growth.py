@@ -34,18 +34,18 @@ from typing import Any
 
 import dagster as dg
 
-from gem_assets.bookkeeping import tidy
 from gem_assets.corpus.landing import land
 from gem_assets.definitions import code_location
-from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.manifest import stage_name
-from gem_assets.reconcile import MOVING
-from gem_assets.run import open_instance
+from gem_assets.orchestration.bookkeeping import tidy
+from gem_assets.orchestration.history import step_owners
+from gem_assets.orchestration.reconcile import MOVING
+from gem_assets.orchestration.reconciler import Reconciler
+from gem_assets.orchestration.run import open_instance
+from gem_assets.orchestration.run_records import run_times
+from gem_assets.orchestration.timing import time_spent
 from gem_assets.settings import Settings, load_settings
-from gem_assets.timing import time_spent
-from resources.history import step_owners
-from resources.reconciler import Reconciler
-from resources.run_records import run_times
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.manifest import stage_name
 
 SIZES, QUICK_SIZES = (200, 320, 440, 560, 680, 800), (120, 160)
 LIMIT_S, IDLE_S = 1800.0, 60.0

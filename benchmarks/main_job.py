@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 from benchmarks.shared_data import shared_folder
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
-from gem_assets.sphere.baselines import spherical_kmeans_labels
-from gem_assets.sphere.config import TeacherConfig
-from gem_assets.sphere.metrics import balance
-from gem_assets.sphere.seed_fit import seed_responsibilities
-from gem_assets.sphere.teach import fit_teacher, report
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.distil import distil
+from gem_assets.teacher.baselines import spherical_kmeans_labels
+from gem_assets.teacher.config import TeacherConfig
+from gem_assets.teacher.metrics import balance
+from gem_assets.teacher.seed_fit import seed_responsibilities
+from gem_assets.teacher.teach import fit_teacher, report
 
 K = 24
 

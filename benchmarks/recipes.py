@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.confirm import TARGETS
 from benchmarks.shared_data import shared_folder
-from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.mixing.gather import gather_recipes
-from gem_assets.run import materialize_everything
+from gem_assets.orchestration.run import materialize_everything
 from gem_assets.settings import load_settings
+from gem_assets.storage.artifacts import ArtifactStore
 
 FIRST, AGAIN, QUICK = 14_000, 1_500, 3_500
 BEFORE = (

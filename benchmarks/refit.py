@@ -27,10 +27,10 @@ from sklearn.metrics import adjusted_rand_score
 from benchmarks.shared_data import shared_folder
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
-from gem_assets.sphere.config import TeacherConfig
-from gem_assets.sphere.crosswalk import Crosswalk
-from gem_assets.sphere.refit import Domains
-from gem_assets.sphere.seed_fit import MODEL_FOLDER, fit_on_sample, load_previous
+from gem_assets.teacher.config import TeacherConfig
+from gem_assets.teacher.crosswalk import Crosswalk
+from gem_assets.teacher.refit import Domains
+from gem_assets.teacher.seed_fit import MODEL_FOLDER, fit_on_sample, load_previous
 
 Vectors = NDArray[np.float32]
 

@@ -28,10 +28,10 @@ import torch
 
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
-from gem_assets.sphere.gem import GemTeacher
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.labeller import StudentLabeller
 from gem_assets.student.report import agreement_report, held_out_mask
+from gem_assets.teacher.gem import GemTeacher
 
 CORPORA = {
     "web pages": "labeled/web_topics_formats.parquet",

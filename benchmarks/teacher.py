@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.teacher_data import benchmark_vectors
-from gem_assets.machine import usable_cores
-from gem_assets.sphere.ascent import Iteration
-from gem_assets.sphere.gem import GemTeacher
-from gem_assets.sphere.metrics import balance, cosine_coherence
+from gem_assets.parallel.machine import usable_cores
+from gem_assets.teacher.ascent import Iteration
+from gem_assets.teacher.gem import GemTeacher
+from gem_assets.teacher.metrics import balance, cosine_coherence
 
 SIZE_BOUND = 2.5
 FAISS_ITERATIONS = 25

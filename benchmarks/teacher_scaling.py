@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from benchmarks.teacher import gemm_floor
 from benchmarks.teacher_data import synthetic_vectors
 from gem_assets.report.cluster_plots import cost_curves
-from gem_assets.sphere.ascent import Ascent, Iteration, Plan
-from gem_assets.sphere.config import BALANCE_RATIO
-from gem_assets.sphere.esteps import uniform
-from gem_assets.sphere.mstep import Theta
-from gem_assets.sphere.rows import worker_pool
-from gem_assets.sphere.sparse import SparseEngine
-from gem_assets.sphere.start import scaled_rule
-from gem_assets.sphere.vmf import fit_kappa
+from gem_assets.teacher.ascent import Ascent, Iteration, Plan
+from gem_assets.teacher.config import BALANCE_RATIO
+from gem_assets.teacher.esteps import uniform
+from gem_assets.teacher.mstep import Theta
+from gem_assets.teacher.rows import worker_pool
+from gem_assets.teacher.sparse import SparseEngine
+from gem_assets.teacher.start import scaled_rule
+from gem_assets.teacher.vmf import fit_kappa
 
 DIMENSION = 384
 ROWS, CLUSTERS = (20_000, 40_000, 80_000), (60, 120, 240)

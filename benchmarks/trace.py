@@ -39,7 +39,6 @@ from benchmarks.shared_data import shared_folder
 from benchmarks.trace_root import HandMadeRoot, shard_rows, short_digest
 from gem_assets.export.config import TRAINERS, ExportConfig
 from gem_assets.export.registry import export
-from gem_assets.lineage.artifacts import Artifact
 from gem_assets.lineage.mixtures import every_mixture, orders_of
 from gem_assets.lineage.trace import Tracer, trace_index_folder
 from gem_assets.lineage.trace_answer import TracedDocument
@@ -47,6 +46,7 @@ from gem_assets.lineage.trace_index import TraceIndex
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.ordering.config import CurveConfig, OrderingConfig
+from gem_assets.storage.artifacts import Artifact
 
 SNAPSHOTS = {"2026-01": 0.4, "2026-02": 0.35, "2026-03": 0.25}
 ASKED = 100

@@ -23,16 +23,16 @@ from gem_assets.corpus.schema import (
     QUARANTINE_SCHEMA,
 )
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter
-from gem_assets.corpus.text import content_digest, document_id, host_source
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.identity import file_digest, identity
-from gem_assets.lineage.manifest import FileRef, InputRef, LanceRef, input_versions, stage_name
+from gem_assets.corpus.text.cleaning import content_digest, document_id, host_source
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.ordering.training_order import build_order
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.identity import file_digest, identity
+from gem_assets.storage.lance import LanceTables
+from gem_assets.storage.manifest import FileRef, InputRef, LanceRef, input_versions, stage_name
 from gem_assets.student.label import LABEL_SCHEMA
-from resources.lance import LanceTables
 
 LANDED = "pages.jsonl"
 

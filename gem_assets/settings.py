@@ -23,10 +23,10 @@ from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.secrets import is_secret, redact
-from gem_assets.sphere.config import TeacherConfig
-from gem_assets.sphere.report_config import ClusterReportConfig
 from gem_assets.student.config import LabelConfig, StudentConfig
 from gem_assets.taxonomy.config import TaxonomyConfig
+from gem_assets.teacher.config import TeacherConfig
+from gem_assets.teacher.report_config import ClusterReportConfig
 
 DATA_ROOT_VARIABLE = "GEM_DATA_ROOT"
 DEFAULT_DATA_ROOT = "gem-data"

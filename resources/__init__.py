@@ -2,14 +2,14 @@
 
 ``StoreResource`` artifacts, Lance tables, landing folder; ``EngineResource`` where shard work runs;
 ``SettingsResource`` the settings of a data root; ``Stage`` one run of one stage; ``InputRef`` a pinned input.
-Tables themselves are in ``resources.lance``, which is imported only when one is used.
+Tables themselves are in ``gem_assets.storage.lance``, which is imported only when one is used.
 """
 
-from gem_assets.lineage.manifest import InputRef
+from gem_assets.orchestration.stage import Stage
+from gem_assets.parallel.pool import ShardError, ShardTimeoutError, WorkerKilledError
+from gem_assets.storage.manifest import InputRef
 from resources.engine import EngineResource
-from resources.pool import ShardError, ShardTimeoutError, WorkerKilledError
 from resources.settings import SettingsResource
-from resources.stage import Stage
 from resources.store import MissingInputError, StoreResource
 
 __all__ = [

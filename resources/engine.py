@@ -7,11 +7,11 @@ from typing import TypeVar
 import dagster as dg
 from pydantic import Field
 
-from gem_assets.machine import MB, MemoryShare, memory_share, worker_allowance
-from gem_assets.mapping import ShardMap
+from gem_assets.orchestration.progress import Progress, run_logger
+from gem_assets.parallel.machine import MB, MemoryShare, memory_share, worker_allowance
+from gem_assets.parallel.pool import pool_map, serial
+from gem_assets.parallel.shard_map import ShardMap
 from gem_assets.settings import ENGINE_PATTERN, load_settings
-from resources.pool import pool_map, serial
-from resources.progress import Progress, run_logger
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,9 +21,9 @@ class EngineResource(dg.ConfigurableResource):
     """Maps a picklable function over shards, in order.
 
     What is not given is taken from the settings of ``data_root``, afresh at every map; without a data root the local
-    pool, with as many processes as :func:`gem_assets.machine.worker_allowance` says. One worker is a process of its own
-    too, and so is the one of a single shard: this process could not stop a shard that hangs. Only ``inline`` work and
-    work that wants a GPU here run in this process, without a time limit.
+    pool, with as many processes as :func:`gem_assets.parallel.machine.worker_allowance` says. One worker is a process
+    of its own too, and so is the one of a single shard: this process could not stop a shard that hangs. Only ``inline``
+    work and work that wants a GPU here run in this process, without a time limit.
     """
 
     data_root: str | None = Field(default=None, description="Data root whose settings fill in what is None here.")
@@ -56,7 +56,7 @@ class EngineResource(dg.ConfigurableResource):
         """
         kind, workers, timeout_s = self._plan(len(items), cpus)
         if kind == "ray":
-            from resources.ray_map import ray_map
+            from gem_assets.parallel.ray_map import ray_map
 
             results = ray_map(fn, items, label, cpus=cpus, gpus=gpus, timeout_s=timeout_s)
         elif kind == "inline" or gpus > 0:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import dagster as dg
 import pyarrow as pa
 
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.blocklist import Blocklist
-from gem_assets.lineage.durable import local_folder, locked_folder, make_dirs
-from gem_assets.lineage.manifest import InputRef, check_partition, stage_name
-from gem_assets.plan import Reason
-from gem_assets.spill import Spill
+from gem_assets.orchestration.plan import Reason
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.durable import local_folder, locked_folder, make_dirs
+from gem_assets.storage.manifest import InputRef, check_partition, stage_name
+from gem_assets.storage.spill import Spill
+from gem_assets.takedown.blocklist import Blocklist
 
 if TYPE_CHECKING:
-    from resources.lance import LanceTables
+    from gem_assets.storage.lance import LanceTables
 
 RAW_SHARDS = "raw_shards"
 SCRATCH_PREFIX = "scratch-"
@@ -65,7 +65,7 @@ class StoreResource(dg.ConfigurableResource):
     def tables(self) -> "LanceTables":
         """The Lance database, ``<root>/tables``."""
         # half a second that a code server which never touches a table does not pay
-        from resources.lance import LanceTables
+        from gem_assets.storage.lance import LanceTables
 
         return LanceTables(f"{self.root.rstrip('/')}/tables")
 
@@ -111,7 +111,7 @@ class StoreResource(dg.ConfigurableResource):
         return wanted
 
     def looked_up(self, stage: object) -> None:
-        """Hear of a stage that looks for its result; ``resources.probe`` listens here."""
+        """Hear of a stage that looks for its result; ``gem_assets.orchestration.probe`` listens here."""
 
     def must_read(self, stage: object, why: Reason) -> None:
         """Hear of a stage whose identity is known only after reading, and why it has to read."""

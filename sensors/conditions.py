@@ -1,6 +1,6 @@
 """The automation of the graph: one condition for every asset, which asks the reconciler.
 
-An asset's policy is its tag ``gem/refresh``; what each policy acts on is :data:`gem_assets.plan.AUTOMATIC`.
+An asset's policy is its tag ``gem/refresh``; :data:`gem_assets.orchestration.plan.AUTOMATIC` says what each acts on.
 
 ``content``
     A snapshot-wise asset: made again when anything it reads has other content.
@@ -23,8 +23,8 @@ import dagster as dg
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.instigation_logger import InstigationLogger
 
-from gem_assets.plan import AUTOMATIC
-from resources.reconciler import POLICY_TAG, Reconciler
+from gem_assets.orchestration.plan import AUTOMATIC
+from gem_assets.orchestration.reconciler import POLICY_TAG, Reconciler
 
 _reconcilers: "weakref.WeakKeyDictionary[Any, dict[str, Reconciler]]" = weakref.WeakKeyDictionary()
 _ticks: "weakref.WeakKeyDictionary[Any, dict[str, dict[str, set[str | None]]]]" = weakref.WeakKeyDictionary()

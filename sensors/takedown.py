@@ -1,7 +1,7 @@
 """The takedown sensor: reports the blocklist, and issues a certificate once nothing of a request is left.
 
 It decides nothing: that a request makes a snapshot stale is a comparison like any other, see
-:mod:`gem_assets.reconcile`.
+:mod:`gem_assets.orchestration.reconcile`.
 """
 
 import dagster as dg
@@ -11,7 +11,7 @@ from resources import StoreResource
 
 def labels_follow(root: str) -> bool:
     """Tell whether the labels of every snapshot were made from its present documents."""
-    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.storage.artifacts import ArtifactStore
 
     artifacts = ArtifactStore(root)
     for snapshot in artifacts.partitions("raw_shards"):
@@ -31,9 +31,9 @@ def labels_follow(root: str) -> bool:
 )
 def takedown_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
     """Report a longer list; look at the requests that are not certified yet once no snapshot is stale."""
-    from gem_assets.lineage.blocklist import entries_version
-    from gem_assets.lineage.certificate import issue, read_certificate
-    from gem_assets.lineage.takedown import stale_snapshots
+    from gem_assets.takedown.blocklist import entries_version
+    from gem_assets.takedown.certificate import issue, read_certificate
+    from gem_assets.takedown.request import stale_snapshots
 
     if store.blocklist is None:
         return dg.SkipReason("the blocklist is kept on a local data root; this one is on object storage")

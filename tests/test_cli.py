@@ -14,9 +14,9 @@ from gem_assets.cli import app
 from gem_assets.cli.console import DEBUG_VARIABLE, debug_from_arguments, describe, progress_report
 from gem_assets.cli.demo import MARKER, claim_folder
 from gem_assets.cli.status import size_text
-from gem_assets.dagster_home import LaunchError
-from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.orchestration.dagster_home import LaunchError
 from gem_assets.settings import load_settings
+from gem_assets.storage.artifacts import ArtifactStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -373,7 +373,7 @@ def test_short_help_version_completion_and_groups(capsys: pytest.CaptureFixture[
 
 
 def test_the_server_imports_nothing_from_where_it_is_started(tmp_path: Path):
-    from gem_assets.dagster_home import write_workspace
+    from gem_assets.orchestration.dagster_home import write_workspace
 
     written = write_workspace(tmp_path).read_text()
     assert f'working_directory: "{Path(gem_assets.__file__).resolve().parent.parent}"' in written

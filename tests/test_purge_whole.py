@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.export.config import TRAINERS
-from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.lineage.walk import verify, walk
+from gem_assets.maintenance.doctor import examine
+from gem_assets.storage.artifacts import ArtifactStore
 from resources import StoreResource
-from resources.doctor import examine
 from tests.bytescan import holders
 from tests.direct import CORE, REFRESHED, run_graph, write_small_settings
 from tests.test_takedown import plain_passages

@@ -10,9 +10,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gem_assets.lineage.durable import local_folder
-from gem_assets.run import open_history, open_instance
+from gem_assets.orchestration.run import open_history, open_instance
 from gem_assets.settings import load_settings
+from gem_assets.storage.durable import local_folder
 from tests.tiny import land_parquet, passages, write_settings
 
 
@@ -64,12 +64,12 @@ def test_caches_lie_below_the_data_root_or_with_the_user(tmp_path: Path, monkeyp
     root, cache = tmp_path / "root", tmp_path / "cache"
     assert local_folder(root, "cache", "trace") == root / "cache" / "trace"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
-    monkeypatch.setattr("gem_assets.lineage.durable.os.access", lambda path, _: Path(path).is_relative_to(cache))
+    monkeypatch.setattr("gem_assets.storage.durable.os.access", lambda path, _: Path(path).is_relative_to(cache))
     one, two = local_folder(root, "cache", "trace"), local_folder(tmp_path / "other", "cache", "trace")
     assert one.is_relative_to(cache / "gem-assets")
     assert one != two
-    monkeypatch.setattr("gem_assets.lineage.durable.os.access", lambda *_: False)
-    monkeypatch.setattr("gem_assets.lineage.durable.tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("gem_assets.storage.durable.os.access", lambda *_: False)
+    monkeypatch.setattr("gem_assets.storage.durable.tempfile.gettempdir", lambda: str(tmp_path))
     last = local_folder(root, "scratch")
     assert last.is_relative_to(tmp_path / f"gem-assets-{os.getuid()}")
     assert stat.S_IMODE((tmp_path / f"gem-assets-{os.getuid()}").stat().st_mode) == 0o700
@@ -85,7 +85,9 @@ def test_history_that_cannot_be_written_is_looked_at_in_a_copy(tmp_path: Path, m
         instance.add_dynamic_partitions("snapshot", ["a"])
         instance.report_runless_asset_event(dg.AssetMaterialization("x"))
     before = everything(settings.dagster_home)
-    monkeypatch.setattr("gem_assets.run.os.access", lambda path, _: not Path(path).is_relative_to(tmp_path))
+    monkeypatch.setattr(
+        "gem_assets.orchestration.run.os.access", lambda path, _: not Path(path).is_relative_to(tmp_path)
+    )
     with open_history(settings) as instance:
         assert instance.get_dynamic_partitions("snapshot") == ["a"]
         assert instance.get_latest_materialization_event(dg.AssetKey("x")) is not None

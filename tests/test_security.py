@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gem_assets.corpus.landing import LandingError, validate_snapshot_name
-from gem_assets.launcher import DevServer
-from gem_assets.lineage.manifest import check_partition
-from resources.lance import LanceTables
-from resources.lance_source import rows_of
+from gem_assets.orchestration.dev_server import DevServer
+from gem_assets.storage.lance import LanceTables
+from gem_assets.storage.lance_source import rows_of
+from gem_assets.storage.manifest import check_partition
 from tests.resources.tables import rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,7 +85,7 @@ def test_nothing_is_unpickled_but_what_the_engine_sends_to_its_own_workers():
         for path in sorted((ROOT / package).rglob("*.py"))
         if calls(path) & forbidden
     }
-    assert users == {"gem_assets/worker.py": ["pickle"], "resources/pool.py": ["pickle"]}
+    assert users == {"gem_assets/parallel/worker.py": ["pickle"], "gem_assets/parallel/pool.py": ["pickle"]}
 
 
 def test_arrays_are_read_without_pickles():

@@ -9,13 +9,13 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.lineage import proof_check
-from gem_assets.lineage.blocklist import Blocklist, parse_entry
-from gem_assets.lineage.certificate import certify, read_certificate, request_takedown
-from gem_assets.lineage.in_force import live_rows
-from gem_assets.lineage.takedown import stale_snapshots, unapplied
+from gem_assets.maintenance.doctor import examine
+from gem_assets.takedown.blocklist import Blocklist, parse_entry
+from gem_assets.takedown.certificate import certify, read_certificate, request_takedown
+from gem_assets.takedown.in_force import live_rows
+from gem_assets.takedown.purge import PurgeRefusedError, purge
+from gem_assets.takedown.request import stale_snapshots, unapplied
 from resources import StoreResource
-from resources.doctor import examine
-from resources.purge import PurgeRefusedError, purge
 from tests.direct import CORE, run_graph, write_small_settings
 from tests.direct import REFRESHED as REFRESHED_CORE
 from tests.tiny import land_jsonl, land_parquet, passages

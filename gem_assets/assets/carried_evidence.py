@@ -35,8 +35,8 @@ def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) ->
     if stage.done is None:
         from gem_assets.mixing.carry import SWARM_FILE, publish_carried
         from gem_assets.mixing.publish import RECIPE_NAME
-        from gem_assets.sphere.crosswalk import Crosswalk
         from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
+        from gem_assets.teacher.crosswalk import Crosswalk
 
         taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
         with stage.write() as draft:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
-from gem_assets.sphere.report_config import CODE_VERSION
+from gem_assets.teacher.report_config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 
@@ -34,9 +34,9 @@ def cluster_report(
         seed=conf.seed,
     )
     if stage.done is None:
-        from gem_assets.sphere.publish_report import publish_report
         from gem_assets.taxonomy.seed import seed_documents
         from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
+        from gem_assets.teacher.publish_report import publish_report
 
         names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
         seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
@@ -44,7 +44,7 @@ def cluster_report(
             report = publish_report(seed, names, conf, draft.path, version=stage.identity)
             draft.counts = {"documents": report.documents, "clusters": len(report.clusters)}
 
-    from gem_assets.sphere.publish_report import PAGE_NAME, read_report
+    from gem_assets.teacher.publish_report import PAGE_NAME, read_report
 
     folder = stage.artifact.path
     report = read_report(folder)

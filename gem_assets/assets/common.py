@@ -31,7 +31,7 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
 
 def page_link(folder: Path, name: str) -> dg.MetadataValue:
     """Link a file of an artifact, ``<root>/artifacts/<asset>/<snapshot>/<identity>``, as ``gem dev`` shows it."""
-    from gem_assets.page_server import LINKS, artifact_url
+    from gem_assets.orchestration.page_server import LINKS, artifact_url
 
     return dg.MetadataValue.url(artifact_url(LINKS, folder, name))
 
@@ -42,7 +42,7 @@ def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     A recipe is made before either. So the links lead to what is in force when they are followed, and beside them stands
     the command that makes what is not there yet.
     """
-    from gem_assets.page_server import LINKS, current_url
+    from gem_assets.orchestration.page_server import LINKS, current_url
 
     asset = f"mixture_audit/{strategy}"
     forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}

@@ -37,9 +37,9 @@ def drift_statistics(
     )
     if stage.done is None:
         from gem_assets.drift.statistics import Seen, publish_statistics
-        from gem_assets.sphere.seed_fit import load_seed
         from gem_assets.student.config import StudentConfig
         from gem_assets.student.distil import training_ids
+        from gem_assets.teacher.seed_fit import load_seed
 
         student = store.artifact(store.ancestor(labels, "student_model")).manifest
         fitted, seed, _ = load_seed(store.artifact(teacher).path)

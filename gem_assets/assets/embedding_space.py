@@ -6,7 +6,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
 from gem_assets.embedding.config import CODE_VERSION
-from gem_assets.lineage.manifest import InputRef
+from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, Stage, StoreResource
 from resources.store import MissingInputError
 

@@ -41,7 +41,7 @@ def embeddings(
         import pyarrow.parquet as pq
 
         from gem_assets.embedding.encode import encode_shards, left_out_documents, vector_schema
-        from gem_assets.scratch import read_scratch
+        from gem_assets.storage.scratch import read_scratch
 
         dimension = int(store.artifact(space).manifest.counts["dimension"])
         with stage.write() as draft, store.scratch() as scratch:

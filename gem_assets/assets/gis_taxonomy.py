@@ -29,8 +29,8 @@ def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:
     from gem_assets.assets.refitting import named_before
-    from gem_assets.lineage.certificate import taken_down
-    from gem_assets.lineage.takedown import blocked_seed, blocklist_input
+    from gem_assets.takedown.certificate import taken_down
+    from gem_assets.takedown.request import blocked_seed, blocklist_input
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, namer_version
 
     conf = settings.load().taxonomy

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
+from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, RememberedKnown
+from gem_assets.corpus.dedup.ownership import borrowed_texts, borrowing_version, dangling_texts
 from gem_assets.corpus.fragments import DIED, HUNG
-from gem_assets.corpus.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.landed import (
     LandingError,
     fingerprint_of,
@@ -20,17 +21,16 @@ from gem_assets.corpus.landed import (
     landed_digests,
     validate_snapshot_name,
 )
-from gem_assets.corpus.ownership import borrowed_texts, borrowing_version, dangling_texts
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
-from gem_assets.lineage.artifacts import Artifact
-from gem_assets.lineage.blocklist import BlockEntry, Matcher
-from gem_assets.lineage.certificate import checked_requests
-from gem_assets.lineage.identity import digest
-from gem_assets.lineage.manifest import FileRef, InputRef
-from gem_assets.lineage.takedown import BLOCKED_BY, applied_entries, blocklist_input, unapplied
-from gem_assets.plan import Reason
+from gem_assets.orchestration.plan import Reason
 from gem_assets.settings import Settings
+from gem_assets.storage.artifacts import Artifact
+from gem_assets.storage.identity import digest
+from gem_assets.storage.manifest import FileRef, InputRef
+from gem_assets.takedown.blocklist import BlockEntry, Matcher
+from gem_assets.takedown.certificate import checked_requests
+from gem_assets.takedown.request import BLOCKED_BY, applied_entries, blocklist_input, unapplied
 from resources import EngineResource, Stage, StoreResource
 from resources.store import shard_files
 
@@ -124,7 +124,7 @@ def blocked_entries(store: StoreResource) -> list[BlockEntry]:
     Raises
     ------
     BlocklistError
-        When the list lacks something that was on it; see :func:`gem_assets.lineage.certificate.checked_requests`.
+        When the list lacks something that was on it; see :func:`gem_assets.takedown.certificate.checked_requests`.
     """
     if store.blocklist is None:
         return []

@@ -7,9 +7,9 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
-from gem_assets.lineage.artifacts import Artifact
-from gem_assets.lineage.manifest import InputRef
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
+from gem_assets.storage.artifacts import Artifact
+from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, Stage, StoreResource
 
 SWARM_FOLDER = "proxy_swarm"
@@ -42,11 +42,11 @@ def proxy_tokens(
 ) -> dg.MaterializeResult:
     from pathlib import Path
 
-    from gem_assets.lineage.certificate import taken_down
-    from gem_assets.lineage.identity import digest
-    from gem_assets.lineage.takedown import TAKEN_DOWN, blocked_tokens, blocklist_input
     from gem_assets.proxy.pool import PoolError
     from gem_assets.proxy.prepare import load_texts
+    from gem_assets.storage.identity import digest
+    from gem_assets.takedown.certificate import taken_down
+    from gem_assets.takedown.request import TAKEN_DOWN, blocked_tokens, blocklist_input
     from resources.store import MissingInputError
 
     conf = settings.load().proxy
@@ -316,7 +316,7 @@ def check_same_labels(store: StoreResource, tokens: InputRef, inventory: InputRe
 
 def is_made_from(tokens: Artifact | None, config: Mapping[str, Any], seed: int, fitted: Sequence[InputRef]) -> bool:
     """Tell whether prepared tokens are of these settings and of these fitted results."""
-    from gem_assets.lineage.identity import plain
+    from gem_assets.storage.identity import plain
 
     if tokens is None:
         return False

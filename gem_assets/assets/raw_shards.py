@@ -50,7 +50,7 @@ def raw_shards(
     from gem_assets.assets.ingestion import NothingKeptError, ingest_once
     from gem_assets.corpus.description import describe_snapshot, skipped_kinds
     from gem_assets.corpus.landing import LandingError
-    from gem_assets.lineage.blocklist import BlocklistError
+    from gem_assets.takedown.blocklist import BlocklistError
 
     snapshot = context.partition_key
     try:

@@ -13,12 +13,12 @@ from pydantic import BaseModel
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, audit_links, every_snapshot, picture, refresh, table
 from gem_assets.assets.proxies import NOT_OF_THE_SWARM, SWARM_FOLDER, check_same_labels, counts_of
-from gem_assets.lineage.artifacts import Draft
-from gem_assets.lineage.manifest import InputRef
-from gem_assets.mapping import ShardMap
 from gem_assets.mixing.config import LEARNED_CODE_VERSION, MixingConfig
+from gem_assets.parallel.shard_map import ShardMap
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
 from gem_assets.settings import Settings
+from gem_assets.storage.artifacts import Draft
+from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, Stage, StoreResource
 
 if TYPE_CHECKING:  # the library's mixture modules are loaded where an asset runs

@@ -7,8 +7,8 @@ result that stands, whatever it was refitted from; so the results in the store a
 
 from collections.abc import Callable
 
-from gem_assets.lineage.artifacts import Artifact
-from gem_assets.lineage.manifest import InputRef
+from gem_assets.storage.artifacts import Artifact
+from gem_assets.storage.manifest import InputRef
 from resources import Stage, StoreResource
 
 TEACHER, TAXONOMY = "teacher_clusters", "gis_taxonomy"

@@ -38,7 +38,7 @@ def student_labels(
         libraries=("numpy", "numba"),
     )
     if stage.done is None:
-        from gem_assets.scratch import read_scratch
+        from gem_assets.storage.scratch import read_scratch
         from gem_assets.student.distil import MODEL_FOLDER
         from gem_assets.student.label import LABEL_SCHEMA, Escalation, label_shards, summarise
 

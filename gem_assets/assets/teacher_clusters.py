@@ -3,8 +3,8 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
-from gem_assets.lineage.manifest import InputRef
-from gem_assets.sphere.config import CODE_VERSION
+from gem_assets.storage.manifest import InputRef
+from gem_assets.teacher.config import CODE_VERSION
 from resources import SettingsResource, Stage, StoreResource
 
 
@@ -42,8 +42,8 @@ def teacher_clusters(
     stage, before = teacher_stage(store, stage_with)
     if stage.done is None:
         # torch takes seconds to import, and a plan only asks for the stage
-        from gem_assets.sampling import sample_rows
-        from gem_assets.sphere.seed_fit import fit_on_sample, load_previous
+        from gem_assets.corpus.sampling import sample_rows
+        from gem_assets.teacher.seed_fit import fit_on_sample, load_previous
 
         sample = sample_rows(
             store.table_scan(inputs), conf.seed_documents, seed=conf.seed, columns=["snapshot", "vector"]

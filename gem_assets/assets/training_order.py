@@ -10,8 +10,8 @@ import dagster as dg
 from gem_assets.assets.all_recipes import STRATEGIES
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
-from gem_assets.lineage.manifest import InputRef
 from gem_assets.ordering.config import CODE_VERSION
+from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, Stage, StoreResource
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
         When a snapshot, or the model that labelled it, came after the recipe: its shares say nothing of those. An order
         that shows what was taken down is made again without the snapshots that its recipe does not know.
     """
-    from gem_assets.lineage.certificate import shows_blocked
+    from gem_assets.takedown.certificate import shows_blocked
     from resources.store import MissingInputError
 
     inventory = store.artifact(store.ancestor(recipe, "domain_inventory")).manifest

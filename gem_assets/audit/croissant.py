@@ -16,10 +16,10 @@ from gem_assets.audit.crawl import first_day
 from gem_assets.audit.facts import Account
 from gem_assets.audit.origins import NO_LANGUAGE
 from gem_assets.lineage.audit import DOCUMENTS_NAME
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import Manifest
 from gem_assets.ordering.training_order import ORDER_SCHEMA
 from gem_assets.report.tables import percent
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import Manifest
 
 CROISSANT_NAME = "croissant.json"
 CONFORMS_TO: Final = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]

@@ -17,10 +17,10 @@ from gem_assets.audit.crawl import CrawlPeriod, crawl_period
 from gem_assets.audit.domains import DomainShare, count_domains, listed, shares_of
 from gem_assets.audit.origins import LanguageFacts, count_languages, documents_by_snapshot
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, AuditReport
-from gem_assets.lineage.manifest import Manifest
-from gem_assets.lineage.takedown import BLOCKED_BY
 from gem_assets.lineage.walk import LANDING, Lineage
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.storage.manifest import Manifest
+from gem_assets.takedown.request import BLOCKED_BY
 
 FACTS_NAME = "facts.json"
 SHARDS, LABELS, MODEL, TEACHER = "raw_shards", "student_labels", "student_model", "teacher_clusters"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from gem_assets.audit.config import CODE_VERSION, AuditConfig
 from gem_assets.audit.facts import FACTS_NAME
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.durable import locked_folder, make_dirs
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import MANIFEST_NAME, ManifestError, read_manifest
 from gem_assets.lineage.mixtures import Mixture, orders_of
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.durable import locked_folder, make_dirs
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import MANIFEST_NAME, ManifestError, read_manifest
 
 AUDITS = "mixture_audit/"
 _DRAFT = ".audit-"

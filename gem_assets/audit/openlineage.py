@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from gem_assets.audit.facts import LABELS, SHARDS, Account
 from gem_assets.lineage.audit import DOCUMENTS_NAME
-from gem_assets.lineage.manifest import InputRef, Manifest, stage_name
 from gem_assets.ordering.training_order import ORDER_SCHEMA
+from gem_assets.storage.manifest import InputRef, Manifest, stage_name
 
 if TYPE_CHECKING:
     from openlineage.client.event_v2 import InputDataset, OutputDataset

@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gem_assets.audit.domains import count_domains, shares_of
 from gem_assets.audit.facts import FACTS_NAME, SHOWN_DOMAINS, AuditFacts
-from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME, AuditReport, account
-from gem_assets.lineage.durable import write_atomic
-from gem_assets.lineage.identity import canonical_json, file_digest
-from gem_assets.lineage.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest
-from gem_assets.lineage.purged import Purges
 from gem_assets.lineage.walk import check_files
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.durable import write_atomic
+from gem_assets.storage.identity import canonical_json, file_digest
+from gem_assets.storage.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest
+from gem_assets.takedown.purged import Purges
 
 SIGNATURE_NAME = "signature.json"
 _DOMAIN = b"gem-assets/audit-signature/1\n"

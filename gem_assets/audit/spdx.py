@@ -14,9 +14,9 @@ from typing import Any, Final
 from gem_assets.audit.croissant import limits, manipulation, observed, preprocessing
 from gem_assets.audit.facts import Account
 from gem_assets.lineage.audit import DOCUMENTS_NAME
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import InputRef
 from gem_assets.lineage.walk import LANDING
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import InputRef
 
 SPDX_NAME = "spdx.json"
 CONTEXT: Final = "https://spdx.org/rdf/3.0.1/spdx-context.jsonld"

@@ -16,8 +16,8 @@ from resources import StoreResource
 def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe
 
+    from gem_assets.corpus.sampling import thinned
     from gem_assets.embedding.inspection import vector_frame
-    from gem_assets.sampling import thinned
 
     snapshot = context.partition_key
     vectors = store.input("embeddings", snapshot)

@@ -41,7 +41,7 @@ def labels_are_sound(
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    from gem_assets.sampling import thinned
+    from gem_assets.corpus.sampling import thinned
 
     snapshot = context.partition_key
     labels = store.input("student_labels", snapshot)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from gem_assets.lineage.manifest import InputRef
+from gem_assets.storage.manifest import InputRef
 from resources.store import StoreResource
 
 if TYPE_CHECKING:

@@ -111,9 +111,9 @@ def dev(
     module: Annotated[str | None, typer.Option("--module", hidden=True)] = None,
 ) -> None:
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
-    from gem_assets.dagster_home import DEFINITIONS_MODULE
-    from gem_assets.launcher import DevServer, serve
-    from gem_assets.page_server import DEFAULT_PAGES_PORT, PageServer
+    from gem_assets.orchestration.dagster_home import DEFINITIONS_MODULE
+    from gem_assets.orchestration.dev_server import DevServer, serve
+    from gem_assets.orchestration.page_server import DEFAULT_PAGES_PORT, PageServer
     from gem_assets.settings import load_settings
 
     settings = load_settings(data_root)

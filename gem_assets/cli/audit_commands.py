@@ -11,9 +11,9 @@ from gem_assets.cli.app import EVIDENCE, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, run_steps
 
 if TYPE_CHECKING:
-    from gem_assets.lineage.artifacts import Artifact, ArtifactStore
     from gem_assets.lineage.mixtures import Mixture
     from gem_assets.settings import Settings
+    from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -39,9 +39,9 @@ def audit(
     from gem_assets.audit.folder import copy_audit
     from gem_assets.audit.index_page import INDEX_NAME
     from gem_assets.audit.pack import read_facts
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.mixtures import find_mixture
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
@@ -94,8 +94,8 @@ def verify(
 
     found = verify_pack(pack, read_public_key(key) if key is not None else None)
     if data_root is not None and not found.faults:
-        from gem_assets.lineage.artifacts import ArtifactStore
         from gem_assets.settings import load_existing
+        from gem_assets.storage.artifacts import ArtifactStore
 
         store = ArtifactStore(load_existing(data_root).data_root)
         found = replace(found, faults=tuple(root_faults(pack, store)))
@@ -132,11 +132,11 @@ def prove(
     """Prove that a document is in a mixture, or that it is not; verify.py of the audit pack checks the proof."""
     from gem_assets.audit.config import CODE_VERSION
     from gem_assets.audit.folder import AuditError, audit_of
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.audit import DOCUMENTS_NAME, leaves
     from gem_assets.lineage.merkle import MerkleTree
     from gem_assets.lineage.mixtures import find_mixture
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
@@ -169,8 +169,8 @@ def _document_id(document: str, documents: Path, settings: "Settings") -> str:
     """Return the id that is meant: an id as it is, or that of the one document of an address."""
     import pyarrow.parquet as pq
 
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.trace import Tracer
+    from gem_assets.storage.artifacts import ArtifactStore
 
     named = document.strip()
     if len(named) == 32 and set(named.lower()) <= set("0123456789abcdef"):
@@ -202,7 +202,7 @@ def current_audit(
     """
     from gem_assets.audit.folder import AUDITS, AuditError, audit_of, is_fresh
     from gem_assets.lineage.mixtures import ORDERS, orders_of
-    from gem_assets.run import materialize_everything
+    from gem_assets.orchestration.run import materialize_everything
 
     found = audit_of(store, mixture)
     if mixture.current and (found is None or not is_fresh(found, settings.audit)):

@@ -25,9 +25,9 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from gem_assets.lineage.identity import finite
 from gem_assets.printable import READABLE, printable
 from gem_assets.secrets import clean_environment, hide_in_logs, redact
+from gem_assets.storage.identity import finite
 
 P = ParamSpec("P")
 

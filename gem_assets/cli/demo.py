@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gem_assets.cli.console import Terminal, progress_report, run_steps
-from gem_assets.dagster_home import running_server
+from gem_assets.orchestration.dagster_home import running_server
 from gem_assets.settings import load_settings
 
 if TYPE_CHECKING:  # slow to import: each is loaded where it is used, after the first line has been printed
@@ -53,7 +53,7 @@ def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Terminal) -> Non
     out.print("Running the asset graph")
     log = settings.dagster_home / LOG
     with run_steps(log) as report:
-        from gem_assets.run import materialize_everything
+        from gem_assets.orchestration.run import materialize_everything
 
         summary = materialize_everything(settings, report)
         from gem_assets.cli.summary import print_summary

@@ -27,8 +27,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes; exit code 1 on an error."""
+    from gem_assets.maintenance.doctor import examine, repair_and_examine
     from gem_assets.settings import load_existing
-    from resources.doctor import examine, repair_and_examine
     from resources.store import StoreResource
 
     settings = load_existing(data_root)

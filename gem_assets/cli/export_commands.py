@@ -59,9 +59,9 @@ def export(
     from gem_assets.cli.tables import label_scan
     from gem_assets.export.config import ExportConfig
     from gem_assets.export.mixture import export_mixture
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.mixtures import find_mixture
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
@@ -118,7 +118,7 @@ def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRe
     import dagster as dg
 
     from gem_assets.assets.training_order import share_bias
-    from gem_assets.run import open_instance
+    from gem_assets.orchestration.run import open_instance
 
     key = dg.AssetKey(["training_order", mixture.name])
     with open_instance(settings) as instance:

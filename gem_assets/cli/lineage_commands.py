@@ -28,9 +28,9 @@ def trace(
 ) -> None:
     """Say where a document came from, its labels, and every mixture that shows it, how often and where."""
     from gem_assets.cli.lineage_print import print_trace
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.trace import Tracer
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     if not query.strip():
@@ -60,11 +60,11 @@ def diff(
 ) -> None:
     """Compare two mixtures: shares, documents that entered and left, and why."""
     from gem_assets.cli.lineage_print import print_diff
-    from gem_assets.lineage.artifacts import ArtifactStore
-    from gem_assets.lineage.blocklist import Blocklist
     from gem_assets.lineage.diff import diff_mixtures
     from gem_assets.lineage.mixtures import find_mixture
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
+    from gem_assets.takedown.blocklist import Blocklist
 
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
@@ -99,10 +99,10 @@ def lineage(
     """Show what a mixture was made from; with --verify, exit with 1 if any of it is not what it was."""
     from gem_assets.cli.lineage_print import print_lineage
     from gem_assets.cli.tables import open_tables
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.lineage.mixtures import lineage_of
     from gem_assets.lineage.walk import verify as verify_lineage
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)

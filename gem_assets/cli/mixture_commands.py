@@ -12,7 +12,7 @@ from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json, run_steps, summary_line
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
-    from gem_assets.run import RunSummary
+    from gem_assets.orchestration.run import RunSummary
 
 swarm_app = typer.Typer(help="Proxy runs: train them, or bring those of others.", no_args_is_help=True)
 app.add_typer(swarm_app, name="swarm", rich_help_panel=MIXTURES)
@@ -42,9 +42,9 @@ def recipes(
 ) -> None:
     """Compare the recipes of a data root: laws, predictions, confirmations, and which one to use."""
     from gem_assets.cli.mixture_tables import print_recipes
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.mixing.gather import gather_recipes
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     found = gather_recipes(ArtifactStore(load_existing(data_root).data_root))
     if html is not None:
@@ -105,9 +105,9 @@ def confirm_recipe(
 def run_proxies(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Train the proxies that are missing in the swarm of the current clusters."""
     _materialize(data_root, ["proxy_swarm"], quiet=as_json)
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.mixing.grow import describe_swarm
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     made = ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm")
     if made is None:
@@ -191,15 +191,15 @@ def _names(text: str, option: str) -> list[str]:
 
 def _need_swarm(data_root: Path | None, strategy: str) -> None:
     """Refuse at once what would fail at the end of a run."""
-    from gem_assets.lineage.artifacts import ArtifactStore
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     if ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm") is None:
         raise MixtureStepError(f"{strategy} is learned from a swarm of proxies, and there is none yet: gem swarm run")
 
 
 def _materialize(data_root: Path | None, assets: list[str], *, quiet: bool = False) -> None:
-    from gem_assets.run import materialize_everything
+    from gem_assets.orchestration.run import materialize_everything
     from gem_assets.settings import load_existing
 
     settings = load_existing(data_root)

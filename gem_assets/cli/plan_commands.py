@@ -11,7 +11,7 @@ from gem_assets.cli.console import console, friendly, print_json, progress_repor
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gem_assets.lineage.artifacts import Artifact, ArtifactStore
+    from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
 
 @app.command(rich_help_panel=LOOK)
@@ -47,9 +47,9 @@ def refit(data_root: DataRoot = None) -> None:
 
     A refit that was stopped goes on where it was when the command is given again.
     """
-    from gem_assets.lineage.artifacts import ArtifactStore
-    from gem_assets.run import TEACHER, refit_everything
+    from gem_assets.orchestration.run import TEACHER, refit_everything
     from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     artifacts, out = ArtifactStore(settings.data_root), console()
@@ -76,8 +76,8 @@ class NothingToRefitError(RuntimeError):
 
 def _print_refit(artifacts: "ArtifactStore", before: "Artifact | None", after: "Artifact", out: "Console") -> None:
     """Say what became of the clusters, and of what was learnt about them."""
-    from gem_assets.run import TEACHER
-    from gem_assets.sphere.crosswalk import CROSSWALK_NAME, Crosswalk
+    from gem_assets.orchestration.run import TEACHER
+    from gem_assets.teacher.crosswalk import CROSSWALK_NAME, Crosswalk
 
     fitted_on = sorted(str(ref.partition) for ref in after.manifest.inputs if ref.asset == "embeddings")
     many = f"{len(fitted_on)} snapshot{'s' * (len(fitted_on) > 1)}"

@@ -10,13 +10,13 @@ from rich.console import Console
 from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import landed_files, list_snapshots, validate_snapshot_name
 from gem_assets.definitions import code_location
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.manifest import stage_name
-from gem_assets.plan import Plan, Rate, Task, work_of
-from gem_assets.reconcile import MOVING, Item
-from gem_assets.run import open_history
+from gem_assets.orchestration.plan import Plan, Rate, Task, work_of
+from gem_assets.orchestration.reconcile import MOVING, Item
+from gem_assets.orchestration.run import open_history
+from gem_assets.orchestration.run_records import observations
 from gem_assets.settings import Settings
-from resources.run_records import observations
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.manifest import stage_name
 
 Progress = Callable[[int, int], None]
 RAW = "raw_shards"
@@ -56,7 +56,7 @@ class Survey:
 
     def run(self, hypothetical: dict[str, int], progress: Progress | None = None) -> Plan:
         """Ask the reconciler; ``hypothetical`` are snapshots that have not landed, with their bytes."""
-        from resources.reconciler import Reconciler
+        from gem_assets.orchestration.reconciler import Reconciler
 
         self._landed = {s.name: s.n_bytes for s in list_snapshots(self.settings.landing)} | hypothetical
         graph = code_location(self.settings.data_root).resolve_asset_graph()

@@ -19,13 +19,13 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove a snapshot: its documents leave shards, vectors, labels and every mixture made from now on."""
-    from gem_assets.abandoned import cancel_abandoned_runs, work_under_way
     from gem_assets.corpus.landing import validate_snapshot_name
-    from gem_assets.dagster_home import prepare_home, running_server
-    from gem_assets.run import open_instance
+    from gem_assets.maintenance.snapshot_removal import RemovalError, remove_snapshot
+    from gem_assets.orchestration.abandoned_runs import cancel_abandoned_runs, work_under_way
+    from gem_assets.orchestration.dagster_home import prepare_home, running_server
+    from gem_assets.orchestration.run import open_instance
     from gem_assets.settings import load_existing
     from resources import StoreResource
-    from resources.removal import RemovalError, remove_snapshot
 
     settings = load_existing(data_root)
     validate_snapshot_name(snapshot)

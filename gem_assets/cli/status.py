@@ -18,12 +18,12 @@ from rich.text import Text
 
 from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import list_snapshots
-from gem_assets.corpus.records import SKIP_KINDS
-from gem_assets.dagster_home import CONFIG_NAME, running_server
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.plan import State
-from gem_assets.reconcile import MOVING, Place
+from gem_assets.corpus.readers.records import SKIP_KINDS
+from gem_assets.orchestration.dagster_home import CONFIG_NAME, running_server
+from gem_assets.orchestration.plan import State
+from gem_assets.orchestration.reconcile import MOVING, Place
 from gem_assets.settings import Settings
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
 RAW = "raw_shards"
 RECIPES = "recipes/"
@@ -79,7 +79,7 @@ class StaleStatus(_Frozen):
     Attributes
     ----------
     state, because, way_out, again_at
-        See :class:`gem_assets.reconcile.Item`.
+        See :class:`gem_assets.orchestration.reconcile.Item`.
     holds_up
         Names of the results that wait for this one while it is held.
     """
@@ -131,8 +131,8 @@ def collect_status(settings: Settings) -> Status:
 def _stale(settings: Settings) -> list[StaleStatus]:
     """Ask the reconciler; nothing is written, not even into a history that is not there yet."""
     from gem_assets.definitions import code_location
-    from gem_assets.run import open_instance
-    from resources.reconciler import Reconciler
+    from gem_assets.orchestration.reconciler import Reconciler
+    from gem_assets.orchestration.run import open_instance
 
     graph = code_location(settings.data_root).resolve_asset_graph()
     home = settings.dagster_home
@@ -163,8 +163,8 @@ def _stale(settings: Settings) -> list[StaleStatus]:
 def _blocklist_problem(store: ArtifactStore) -> str | None:
     if not any((Path(store.root) / name).exists() for name in _TAKEDOWNS) and not _refused_rows(store):
         return None  # nobody asked for anything, and the imports below take longer than all else here
-    from gem_assets.lineage.blocklist import BlocklistError
-    from gem_assets.lineage.certificate import checked_requests
+    from gem_assets.takedown.blocklist import BlocklistError
+    from gem_assets.takedown.certificate import checked_requests
 
     try:
         checked_requests(store)

@@ -9,14 +9,14 @@ from gem_assets.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gem_assets.lineage.artifacts import Artifact
-    from resources.lance import LanceTables
+    from gem_assets.storage.artifacts import Artifact
+    from gem_assets.storage.lance import LanceTables
 
 
 def open_tables(settings: Settings) -> "LanceTables":
     """Return the tables of a data root, to read only."""
     # a second of imports that a command which reads no table does not pay
-    from resources.lance import LanceTables
+    from gem_assets.storage.lance import LanceTables
 
     return LanceTables(settings.data_root / "tables", read_only=True)
 

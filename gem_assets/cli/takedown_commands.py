@@ -10,8 +10,8 @@ from gem_assets.cli.app import EVIDENCE, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, print_json, run_steps
 
 if TYPE_CHECKING:
-    from gem_assets.lineage.certificate import Asked, Certificate
     from gem_assets.settings import Settings
+    from gem_assets.takedown.certificate import Asked, Certificate
 
 _FOLLOWING = {
     "raw_shards",
@@ -59,10 +59,10 @@ def takedown(
 
     The exit code is 1 if anything asked for was not found, or with --apply is still in force.
     """
-    from gem_assets.lineage.blocklist import Blocklist
-    from gem_assets.lineage.certificate import issue, request_takedown
-    from gem_assets.lineage.entries import parse_entry, read_entries
     from gem_assets.settings import load_existing
+    from gem_assets.takedown.blocklist import Blocklist
+    from gem_assets.takedown.certificate import issue, request_takedown
+    from gem_assets.takedown.entries import parse_entry, read_entries
     from resources.store import StoreResource
 
     settings = load_existing(data_root)
@@ -104,8 +104,8 @@ def certificate(
 
     The exit code is 1 while something is still there, or if something asked for was never found.
     """
-    from gem_assets.lineage.certificate import certify
     from gem_assets.settings import load_existing
+    from gem_assets.takedown.certificate import certify
     from resources.store import StoreResource
 
     settings = load_existing(data_root)
@@ -139,10 +139,10 @@ def purge(
     """Delete exports, older table versions and results that still hold documents which were taken down."""
     from dataclasses import asdict
 
-    from gem_assets.lineage.blocklist import BlocklistError
-    from gem_assets.lineage.certificate import checked_requests
     from gem_assets.settings import load_existing
-    from resources.purge import purge as purge_versions
+    from gem_assets.takedown.blocklist import BlocklistError
+    from gem_assets.takedown.certificate import checked_requests
+    from gem_assets.takedown.purge import purge as purge_versions
     from resources.store import StoreResource
 
     settings = load_existing(data_root)
@@ -172,9 +172,9 @@ def purge(
 def _apply(settings: "Settings", *, quiet: bool) -> None:
     """Bring up to date what the daemon would, and the orders that exist; fitted things stay as they are."""
     from gem_assets.definitions import code_location
-    from gem_assets.lineage.artifacts import ArtifactStore
-    from gem_assets.lineage.manifest import stage_name
-    from gem_assets.run import asset_names, materialize_everything
+    from gem_assets.orchestration.run import asset_names, materialize_everything
+    from gem_assets.storage.artifacts import ArtifactStore
+    from gem_assets.storage.manifest import stage_name
 
     # a result of an earlier version may be of an asset that is no more
     known = asset_names(code_location(settings.data_root))
@@ -202,7 +202,7 @@ def _show(one: "Certificate", settings: "Settings") -> None:
         _show_asked(asked, out)
     out.print(f"  documents      {one.documents}, duplicates included, in {len(one.places)} places", markup=False)
     _show_lists(one, out)
-    from gem_assets.lineage.certificate import certificate_path
+    from gem_assets.takedown.certificate import certificate_path
 
     path = certificate_path(settings.data_root, one.request)
     if path.is_file():

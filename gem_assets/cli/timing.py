@@ -5,9 +5,9 @@ import time
 from rich.console import Console
 
 from gem_assets.cli.console import plain_table
-from gem_assets.dagster_home import CONFIG_NAME
+from gem_assets.orchestration.dagster_home import CONFIG_NAME
+from gem_assets.orchestration.timing import DOING, Timing, time_spent
 from gem_assets.settings import Settings
-from gem_assets.timing import DOING, Timing, time_spent
 
 _MEANING = {
     "work": "some stage or check ran",
@@ -28,9 +28,9 @@ def collect_timing(settings: Settings) -> Timing | None:
     if not (settings.dagster_home / CONFIG_NAME).is_file():
         return None
     from gem_assets.definitions import code_location
-    from gem_assets.run import open_history
-    from resources.history import step_owners
-    from resources.run_records import last_landing, run_times
+    from gem_assets.orchestration.history import step_owners
+    from gem_assets.orchestration.run import open_history
+    from gem_assets.orchestration.run_records import last_landing, run_times
 
     with open_history(settings) as instance:
         landed = last_landing(instance)

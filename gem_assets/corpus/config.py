@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gem_assets.corpus.language_codes import language_code
+from gem_assets.corpus.text.language_codes import language_code
 
 CODE_VERSION = "4"
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gem_assets.corpus.records import SKIP_KINDS
+from gem_assets.corpus.readers.records import SKIP_KINDS
+from gem_assets.corpus.sampling import thinned
 from gem_assets.corpus.shards import DUPLICATES_FILE, QUARANTINE_FILE
-from gem_assets.sampling import thinned
 
 if TYPE_CHECKING:
     import pandas as pd

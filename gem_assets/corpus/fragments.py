@@ -19,20 +19,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.dates import has_open_day, iso_date
-from gem_assets.corpus.fields import folder_fields
+from gem_assets.corpus.dedup.minhash import signature
 from gem_assets.corpus.landed import open_regular
-from gem_assets.corpus.language import detect_language
-from gem_assets.corpus.language_codes import NO_LANGUAGE, language_code
-from gem_assets.corpus.minhash import signature
-from gem_assets.corpus.quality import refusal, signals
-from gem_assets.corpus.readers import read_file
-from gem_assets.corpus.records import Quarantined, RawDocument, Skipped, is_fault
+from gem_assets.corpus.readers.dates import has_open_day, iso_date
+from gem_assets.corpus.readers.fields import folder_fields
+from gem_assets.corpus.readers.records import Quarantined, RawDocument, Skipped, is_fault
+from gem_assets.corpus.readers.registry import read_file
+from gem_assets.corpus.readers.sidecars import is_sidecar
 from gem_assets.corpus.schema import DOCUMENT_SCHEMA, FILTERED_SCHEMA, QUARANTINE_SCHEMA
-from gem_assets.corpus.sidecars import is_sidecar
-from gem_assets.corpus.text import clean_text, content_digest, document_id, file_source, host_source
-from gem_assets.corpus.tokens import token_counter
-from gem_assets.corpus.words import find_words, ngram_hashes
+from gem_assets.corpus.text.cleaning import clean_text, content_digest, document_id, file_source, host_source
+from gem_assets.corpus.text.language import detect_language
+from gem_assets.corpus.text.language_codes import NO_LANGUAGE, language_code
+from gem_assets.corpus.text.quality import refusal, signals
+from gem_assets.corpus.text.tokens import token_counter
+from gem_assets.corpus.text.words import find_words, ngram_hashes
 
 CANDIDATE_SCHEMA: Final = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in ("snapshot", "dup_count")])
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])

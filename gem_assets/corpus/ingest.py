@@ -4,7 +4,7 @@ Three passes. Files become candidate rows, file by file on any number of workers
 one process who is kept; the kept rows are streamed into shards in canonical order (file name, then place in the file).
 So the bytes written depend on the landed files, the settings and what other snapshots keep, and on nothing else.
 Memory: one batch a worker, whatever the size of the snapshot. Texts, signatures and what is kept of every candidate
-stay on the disk, in a scratch folder below the output that is removed at the end (:mod:`gem_assets.spill`).
+stay on the disk, in a scratch folder below the output that is removed at the end (:mod:`gem_assets.storage.spill`).
 """
 
 import shutil
@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gem_assets.corpus.candidates import BLOCKED, Blocked, Candidates
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.dedup import KEPT, Verdicts
+from gem_assets.corpus.dedup.candidates import BLOCKED, Blocked, Candidates
+from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, Owners
+from gem_assets.corpus.dedup.verdicts import KEPT, Verdicts
 from gem_assets.corpus.fragments import (
     DIED,
     HUNG,
@@ -31,7 +32,6 @@ from gem_assets.corpus.fragments import (
     give_up_file,
     read_fragment,
 )
-from gem_assets.corpus.known import KnownContent, NothingKnown, Owners
 from gem_assets.corpus.landed import (
     SUCCESS,
     LandedFile,
@@ -49,9 +49,9 @@ from gem_assets.corpus.schema import (
     QUARANTINE_SCHEMA,
 )
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
-from gem_assets.corpus.tokens import token_counter
-from gem_assets.mapping import ShardDiedError, ShardLostError, ShardMap, serial_map
-from gem_assets.spill import Spill
+from gem_assets.corpus.text.tokens import token_counter
+from gem_assets.parallel.shard_map import ShardDiedError, ShardLostError, ShardMap, serial_map
+from gem_assets.storage.spill import Spill
 
 TRIES = 2
 """How often a file may hang its reader, or end it, before it is quarantined."""

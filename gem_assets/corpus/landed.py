@@ -21,7 +21,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from gem_assets.lineage.durable import file_lock, make_dirs, write_atomic
+from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
 
 SUCCESS: Final = "_SUCCESS"
 MAX_NAME: Final = 100

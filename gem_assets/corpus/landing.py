@@ -27,7 +27,7 @@ from gem_assets.corpus.landed import (
     validate_snapshot_name,
     walk_files,
 )
-from gem_assets.lineage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, remove_tree, write_atomic
+from gem_assets.storage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, remove_tree, write_atomic
 
 __all__ = [
     "SUCCESS",

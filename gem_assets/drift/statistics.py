@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gem_assets.corpus.sampling import Scan, sample_rows
 from gem_assets.drift.config import DriftConfig
-from gem_assets.sampling import Scan, sample_rows
-from gem_assets.sphere.gem import GemTeacher
-from gem_assets.sphere.seed_fit import vectors_of
+from gem_assets.teacher.gem import GemTeacher
+from gem_assets.teacher.seed_fit import vectors_of
 
 COUNTS_NAME, LIKELIHOOD_NAME = "labels.parquet", "likelihood.parquet"
 SUMS = ("documents", "unseen", "unsure")

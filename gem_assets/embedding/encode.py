@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gem_assets.embedding.embedder import Embedder, has_direction, load_embedder
-from gem_assets.mapping import ShardMap, serial_map
+from gem_assets.parallel.shard_map import ShardMap, serial_map
 
 BATCH_ROWS = 4_096
 LEFT_OUT_SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("doc_id", "snapshot", "reason")])

@@ -6,7 +6,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.lineage.durable import write_atomic
+from gem_assets.storage.durable import write_atomic
 
 
 def encoder_version(config: EmbeddingConfig, cache: Path, *, fetch: bool = False) -> str | None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.corpus.sampling import sample_documents
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder, has_direction
-from gem_assets.sampling import sample_documents
 
 REPORT_NAME = "report.json"
 PROBE_ROWS = 2_000

@@ -15,17 +15,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from gem_assets.corpus.tokens import tokenizer_name
+from gem_assets.corpus.text.tokens import tokenizer_name
 from gem_assets.export.config import ExportConfig, Trainer
 from gem_assets.export.records import ExportRecord, register
 from gem_assets.export.registry import exporter
 from gem_assets.export.report import ExportError, ExportReport
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.durable import locked_folder, make_dirs
 from gem_assets.lineage.mixtures import Mixture, labelled_snapshots, orders_of, part_files
 from gem_assets.lineage.trace_index import LabelScan
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.ordering.plan import EntryLike, PhaseLike, RecipeLike, RunPlan, plan_run
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.durable import locked_folder, make_dirs
 
 #: The one trainer that reads an order; the others draw from each cluster by themselves.
 READS_AN_ORDER: Trainer = "nanochat"

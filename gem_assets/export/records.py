@@ -31,9 +31,9 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.export.ledger import EOS_ID, LEDGER_NAME, run_digest, text_digest
-from gem_assets.lineage.durable import fsync_dir, fsync_tree, locked_folder, make_dirs, write_atomic
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import FileRef
+from gem_assets.storage.durable import fsync_dir, fsync_tree, locked_folder, make_dirs, write_atomic
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import FileRef
 
 EXPORTS, RECORDS, RECORD_NAME = "exports", "exported", "record.json"
 GRAVE_PREFIX, DRAFT_PREFIX = ".purged-", ".record-"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gem_assets.lineage.identity import finite
+from gem_assets.storage.identity import finite
 
 FloatArray = npt.NDArray[np.float64]
 

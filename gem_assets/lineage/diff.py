@@ -22,9 +22,9 @@ import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
 from gem_assets.lineage.mixtures import Labelled, Mixture, labelled_snapshots, orders_of
 from gem_assets.lineage.trace_index import MEMORY_MB, TraceIndex
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
 REASONS = (
     "takedown", "new snapshot", "snapshot removed", "snapshot changed", "label change", "weight change", "draw",

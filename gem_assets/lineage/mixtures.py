@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.manifest import InputRef, check_asset
-from gem_assets.lineage.purged import Purges
 from gem_assets.lineage.walk import Lineage, walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.manifest import InputRef, check_asset
+from gem_assets.takedown.purged import Purges
 
 RECIPES = "recipes/"
 ORDERS = "training_order/"

@@ -25,16 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gem_assets.corpus.addresses import canonical_host, canonical_page, canonical_url, host_of
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.blocklist import Blocklist
-from gem_assets.lineage.certificate import CERTIFICATES, read_certificate
-from gem_assets.lineage.certificate import Place as CertifiedPlace
-from gem_assets.lineage.durable import local_folder
-from gem_assets.lineage.entries import BlockEntry, BlocklistError, Kind, parse_entry
 from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
-from gem_assets.lineage.near import MOST_NEAR, Near
-from gem_assets.lineage.purged import Purges
-from gem_assets.lineage.takedown import near_misses
 from gem_assets.lineage.trace_answer import (
     Exposure,
     GroupExposure,
@@ -47,6 +38,15 @@ from gem_assets.lineage.trace_answer import (
 )
 from gem_assets.lineage.trace_index import UNREADABLE, TraceIndex, host_key, source_key
 from gem_assets.ordering.config import OrderingConfig
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.durable import local_folder
+from gem_assets.takedown.blocklist import Blocklist
+from gem_assets.takedown.certificate import CERTIFICATES, read_certificate
+from gem_assets.takedown.certificate import Place as CertifiedPlace
+from gem_assets.takedown.entries import BlockEntry, BlocklistError, Kind, parse_entry
+from gem_assets.takedown.near import MOST_NEAR, Near
+from gem_assets.takedown.purged import Purges
+from gem_assets.takedown.request import near_misses
 
 MOST_DOCUMENTS = 20
 MOST_POSITIONS = 1000

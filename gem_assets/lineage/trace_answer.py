@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-from gem_assets.lineage.near import Near
+from gem_assets.takedown.near import Near
 
 
 class _Frozen(BaseModel):

@@ -28,12 +28,12 @@ import pyarrow.parquet as pq
 
 from gem_assets.corpus.addresses import add_sql_functions, canonical_host
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE
-from gem_assets.lineage.artifacts import UNPARTITIONED, Artifact, ArtifactStore
-from gem_assets.lineage.durable import locked_folder, make_dirs
-from gem_assets.lineage.identity import file_digest
 from gem_assets.lineage.mixtures import LABELS as LABELS_ASSET
 from gem_assets.lineage.mixtures import ORDERS, SHARDS, part_files
-from gem_assets.lineage.purged import PurgedError
+from gem_assets.storage.artifacts import UNPARTITIONED, Artifact, ArtifactStore
+from gem_assets.storage.durable import locked_folder, make_dirs
+from gem_assets.storage.identity import file_digest
+from gem_assets.takedown.purged import PurgedError
 
 if TYPE_CHECKING:
     import duckdb

@@ -19,10 +19,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.corpus.landed import landed_path
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import MANIFEST_NAME, InputRef, LanceRef, Manifest, stage_name
-from gem_assets.lineage.purged import PurgedError, Purges
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import MANIFEST_NAME, InputRef, LanceRef, Manifest, stage_name
+from gem_assets.takedown.purged import PurgedError, Purges
 
 FaultKind = Literal[
     "artifact_missing", "audit_mismatch", "file_changed", "file_extra", "file_missing", "identity_mismatch",

@@ -18,7 +18,7 @@ from gem_assets.mixing.inventory import read_supply
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm import SwarmTable
-from gem_assets.sphere.crosswalk import Crosswalk
+from gem_assets.teacher.crosswalk import Crosswalk
 
 CARRIED = "carried:"
 SWARM_FILE = "swarm.parquet"

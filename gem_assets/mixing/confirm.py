@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mapping import ShardMap, serial_map
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.design import baseline_mixtures
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.parallel.shard_map import ShardMap, serial_map
 
 if TYPE_CHECKING:  # torch is imported only where models are trained
     from gem_assets.proxy.swarm import SwarmProgress, SwarmSpec

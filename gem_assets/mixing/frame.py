@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.lineage.identity import finite
 from gem_assets.mixing.caps import share_caps
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.publish import write_recipe
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.report.swarm_plots import law_fit
+from gem_assets.storage.identity import finite
 
 Floats = NDArray[np.float64]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.manifest import InputRef
 from gem_assets.mixing.comparison import PROPORTIONAL, Comparison, StageZero, compare_recipes
 from gem_assets.mixing.confirm import Confirmation, describe_confirmation
 from gem_assets.mixing.design import LEXICAL
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.proxy.config import CountConfig
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.manifest import InputRef
 
 RECIPES, CONFIRMATIONS = "recipes/", "recipe_confirmation/"
 SWARM, TOKENS = "proxy_swarm", "proxy_tokens"

@@ -17,14 +17,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.lineage.durable import make_dirs, write_atomic
-from gem_assets.lineage.identity import digest, finite
-from gem_assets.mapping import ShardMap, serial_map
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.design import BASELINES, LEXICAL, SwarmDesign, design_swarm, draw_mixtures
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm import SwarmTable
 from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
+from gem_assets.parallel.shard_map import ShardMap, serial_map
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.counts import DomainCounts
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
@@ -40,6 +38,8 @@ from gem_assets.proxy.swarm import (
     swarm_jobs,
 )
 from gem_assets.report.swarm_plots import shares_against_loss
+from gem_assets.storage.durable import make_dirs, write_atomic
+from gem_assets.storage.identity import digest, finite
 
 Floats = NDArray[np.float64]
 

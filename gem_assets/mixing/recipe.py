@@ -18,9 +18,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from gem_assets.lineage.identity import canonical_json, digest
 from gem_assets.mixing.caps import check_shares
 from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.storage.identity import canonical_json, digest
 
 RECIPE_NAME = "recipe.json"
 SUM_TOLERANCE = 1e-9

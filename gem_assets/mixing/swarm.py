@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.lineage.identity import digest
 from gem_assets.mixing.swarm_csv import KEY_COLUMNS, SwarmCsv, SwarmError, SwarmFault, read_swarm_csv
+from gem_assets.storage.identity import digest
 
 Floats = NDArray[np.float64]
 OnFault = Literal["refuse", "drop", "flag"]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import FileRef, InputRef
 from gem_assets.ordering.config import OrderingConfig
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import FileRef, InputRef
 
 ASSET = "scores"
 _NEEDED = ("doc_id", "cluster", "n_tokens", "dup_count")

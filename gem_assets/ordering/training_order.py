@@ -20,7 +20,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gem_assets.lineage.identity import finite
 from gem_assets.ordering.config import CurveConfig, OrderingConfig
 from gem_assets.ordering.draw import cut_times, drawn_copies, supply_of
 from gem_assets.ordering.external import read_batches, sort_batches
@@ -31,6 +30,7 @@ from gem_assets.ordering.operators import rank_blocks, reads_ascending
 from gem_assets.ordering.plan import RecipeLike, RunPlan, plan_run
 from gem_assets.ordering.report import OrderReport, RunTally
 from gem_assets.ordering.staging import Staged, stage
+from gem_assets.storage.identity import finite
 
 ORDER_SCHEMA = pa.schema(
     [

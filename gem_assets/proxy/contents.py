@@ -25,10 +25,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.lineage.identity import digest
 from gem_assets.proxy.pool import EvaluationSet, PoolError, Split, TokenPool
 from gem_assets.proxy.tokens import FILE as TOKENIZER
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer
+from gem_assets.storage.identity import digest
 
 DOCUMENTS, SHOWN, HELD_OUT = "documents.parquet", "shown.parquet", "held_out.parquet"
 REPORT = "prepared.json"

@@ -22,14 +22,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.mapping import ShardMap, serial_map
+from gem_assets.corpus.sampling import BATCH_ROWS, Scan, document_ranks, select_documents
+from gem_assets.parallel.shard_map import ShardMap, serial_map
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.contents import HELD_OUT, PreparedReport, write_contents
 from gem_assets.proxy.counts import DomainCounts, count_documents
 from gem_assets.proxy.pool import EvaluationSet, PoolError, build_pool, target_windows
 from gem_assets.proxy.tokens import FILE as TOKENIZER
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
-from gem_assets.sampling import BATCH_ROWS, Scan, document_ranks, select_documents
 
 #: UTF-8 bytes a token that are reckoned with when documents are chosen; more than any text has at 2,048 ids.
 _BYTES_PER_TOKEN = 5

@@ -23,15 +23,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.lineage.durable import file_lock, make_dirs, write_atomic
-from gem_assets.lineage.identity import digest
-from gem_assets.mapping import ShardMap, serial_map
+from gem_assets.parallel.shard_map import ShardMap, serial_map
 from gem_assets.proxy.batched import check_converged, train_batch
 from gem_assets.proxy.config import CODE_VERSION, ProxyConfig
 from gem_assets.proxy.model import resolve_precision
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.stream import check_shares
 from gem_assets.proxy.train import DivergedError, ProxyResult, train_proxy
+from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
+from gem_assets.storage.identity import digest
 
 logger = logging.getLogger(__name__)
 

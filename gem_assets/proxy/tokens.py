@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from gem_assets.lineage.identity import canonical_json
 from gem_assets.proxy.config import TokenizerConfig
+from gem_assets.storage.identity import canonical_json
 
 #: Id of the mark after every document.
 END = 0

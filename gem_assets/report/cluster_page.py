@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from gem_assets.report.pages import escape, figure_row, html_table, image, page
 from gem_assets.report.tables import cell, compact, percent
-from gem_assets.sphere.compare import TEACHER, ClusteringFigures, ClusterReport
+from gem_assets.teacher.compare import TEACHER, ClusteringFigures, ClusterReport
 
 #: Heading, field and what it means, in the order shown.
 COLUMNS = (

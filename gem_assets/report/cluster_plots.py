@@ -107,7 +107,7 @@ def spectrum_curves(before: NDArray[np.floating], after: NDArray[np.floating]) -
     Parameters
     ----------
     before, after
-        Shares by axis, largest first, as :func:`gem_assets.sphere.metrics.spectrum` returns them.
+        Shares by axis, largest first, as :func:`gem_assets.teacher.metrics.spectrum` returns them.
     """
     figure = style.new_figure(3.8, "Anisotropy of the vectors", "the nearer to the dashed line, the more even")
     axes = figure.subplots()

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 
 from gem_assets.corpus.schema import QUALITY_COLUMNS
 from gem_assets.embedding.embedder import Embedder, load_embedder
-from gem_assets.mapping import ShardMap, serial_map
-from gem_assets.scratch import read_scratch
-from gem_assets.sphere.gem import GemTeacher
-from gem_assets.sphere.seed_fit import MODEL_FOLDER as TEACHER_FOLDER
+from gem_assets.parallel.shard_map import ShardMap, serial_map
+from gem_assets.storage.scratch import read_scratch
 from gem_assets.student.config import LabelConfig
 from gem_assets.student.escalation import escalate
 from gem_assets.student.labeller import StudentLabeller
 from gem_assets.student.schema import CARRIED, LABEL_SCHEMA
+from gem_assets.teacher.gem import GemTeacher
+from gem_assets.teacher.seed_fit import MODEL_FOLDER as TEACHER_FOLDER
 
 BATCH_ROWS = 8_192
 

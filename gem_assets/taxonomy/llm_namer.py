@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 import httpx
 
-from gem_assets.lineage.durable import make_dirs, write_atomic
-from gem_assets.lineage.identity import canonical_json
 from gem_assets.secrets import HIDDEN, SecretError, check_secret, redact
+from gem_assets.storage.durable import make_dirs, write_atomic
+from gem_assets.storage.identity import canonical_json
 from gem_assets.taxonomy.config import NAMER_KEY_VARIABLE, NamerConfig
 from gem_assets.taxonomy.naming import clean
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # a taxonomy is read in places that must not wait for torch
 if TYPE_CHECKING:
-    from gem_assets.sphere.crosswalk import Crosswalk
+    from gem_assets.teacher.crosswalk import Crosswalk
 
 
 class Moved(BaseModel):

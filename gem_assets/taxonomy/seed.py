@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from gem_assets.sampling import select_documents
-from gem_assets.sphere.gem import GemTeacher
-from gem_assets.sphere.seed_fit import load_seed, seed_responsibilities
+from gem_assets.corpus.sampling import select_documents
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.gis import geometric_influence
+from gem_assets.teacher.gem import GemTeacher
+from gem_assets.teacher.seed_fit import load_seed, seed_responsibilities
 
 TEXT_COLUMNS = ["text", "url", "source", "lang", "n_bytes"]
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gem_assets.lineage.identity import canonical_json
+from gem_assets.storage.identity import canonical_json
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.gis import geometric_influence, select_exemplars
 from gem_assets.taxonomy.hierarchy import Hierarchy, cluster_resultants

@@ -13,14 +13,14 @@ from gem_assets.assets import ingestion
 from gem_assets.assets.ingestion import NothingKeptError, ingest_once
 from gem_assets.corpus.ingest import LandedFileChangedError
 from gem_assets.corpus.landing import LandingError
-from gem_assets.corpus.text import content_digest
-from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.blocklist import BlocklistError, parse_entry
-from gem_assets.lineage.certificate import certify, request_takedown
+from gem_assets.corpus.text.cleaning import content_digest
 from gem_assets.lineage.walk import verify, walk
+from gem_assets.maintenance.doctor import examine
 from gem_assets.settings import load_settings
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.takedown.blocklist import BlocklistError, parse_entry
+from gem_assets.takedown.certificate import certify, request_takedown
 from resources import EngineResource, StoreResource
-from resources.doctor import examine
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 
 ENGINE = EngineResource(kind="inline")

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.orchestration.probe import probe
 from gem_assets.settings import load_settings
 from resources import StoreResource
-from resources.probe import probe
 from tests.direct import BY_KEY, CORE, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 

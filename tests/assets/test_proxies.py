@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from gem_assets.definitions import code_location
-from gem_assets.lineage.blocklist import parse_entry
-from gem_assets.lineage.certificate import certify, request_takedown
+from gem_assets.orchestration.probe import probe
+from gem_assets.orchestration.reconciler import Reconciler
 from gem_assets.proxy.contents import held_documents
 from gem_assets.proxy.counts import DomainCounts
 from gem_assets.settings import load_settings
+from gem_assets.takedown.blocklist import parse_entry
+from gem_assets.takedown.certificate import certify, request_takedown
 from resources import StoreResource
-from resources.probe import probe
-from resources.reconciler import Reconciler
 from tests.direct import BY_KEY, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 

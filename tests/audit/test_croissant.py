@@ -4,7 +4,7 @@ import mlcroissant
 import pytest
 
 from gem_assets.audit.croissant import CROISSANT_NAME
-from gem_assets.lineage.identity import file_digest
+from gem_assets.storage.identity import file_digest
 from tests.audit.worlds import SHOWN
 
 

@@ -15,8 +15,8 @@ from gem_assets.audit.pack import write_pack
 from gem_assets.audit.signature import SIGNATURE_NAME, SignatureError, read_public_key, sign_pack, verify_pack
 from gem_assets.cli import app
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME, account
-from gem_assets.lineage.identity import file_digest
-from gem_assets.lineage.manifest import MANIFEST_NAME, read_manifest, write_manifest
+from gem_assets.storage.identity import file_digest
+from gem_assets.storage.manifest import MANIFEST_NAME, read_manifest, write_manifest
 from tests.audit.worlds import World
 
 
@@ -26,8 +26,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     order = made.order
     manifest = made.store.get("training_order/balanced", str(order.identity))
     assert manifest is not None
-    from gem_assets.lineage.identity import identity
-    from gem_assets.lineage.manifest import input_versions
+    from gem_assets.storage.identity import identity
+    from gem_assets.storage.manifest import input_versions
 
     name = identity(
         stage="mixture_audit/balanced", config={}, code_version="1", inputs=input_versions([manifest.ref()])

@@ -9,7 +9,7 @@ from spdx_python_model import v3_0_1 as model
 from gem_assets.audit.croissant import limits
 from gem_assets.audit.spdx import IDENTIFIERS, NO_LICENSE, SPDX_NAME, spdx
 from gem_assets.lineage.audit import DOCUMENTS_NAME
-from gem_assets.lineage.identity import file_digest
+from gem_assets.storage.identity import file_digest
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gem_assets.lineage.artifacts import ArtifactStore
 from gem_assets.lineage.audit import COLUMNS, publish_audit
-from gem_assets.lineage.manifest import FileRef, InputRef, LanceRef
 from gem_assets.lineage.walk import Lineage, walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.ordering.training_order import ORDER_SCHEMA
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.manifest import FileRef, InputRef, LanceRef
 
 URLS = [
     "https://www.bbc.co.uk/news/1",

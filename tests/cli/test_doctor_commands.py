@@ -4,8 +4,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from gem_assets.cli import app
-from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.blocklist import Blocklist
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.takedown.blocklist import Blocklist
 from tests.crash.artifact_writer import commit
 from tests.crash.small_writers import block_request, write_certificate
 

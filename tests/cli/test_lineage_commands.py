@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks.trace_root import LANDED, HandMadeRoot
 from gem_assets.cli import app
-from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlockRequest
+from gem_assets.takedown.blocklist import BlockEntry, Blocklist, BlockRequest
 from tests.lineage.conftest import build, pages
 from tests.report.test_pages import check_is_inert
 

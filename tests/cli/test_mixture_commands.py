@@ -158,7 +158,7 @@ def test_a_learned_recipe_without_a_swarm_names_the_command_before_it_runs(tmp_p
 
 
 def test_recipes_stand_side_by_side(tmp_path):
-    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.storage.artifacts import ArtifactStore
     from tests.mixing.test_confirm import baseline, learned_recipe
 
     store = ArtifactStore(tmp_path)

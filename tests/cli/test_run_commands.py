@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gem_assets.cli import app
-from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.storage.artifacts import ArtifactStore
 from tests.direct import write_small_settings
 from tests.tiny import land_jsonl, passages
 

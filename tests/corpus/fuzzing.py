@@ -33,8 +33,8 @@ from typing import Final
 import zstandard
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.readers import read_file
-from gem_assets.corpus.records import Item, Quarantined, RawDocument
+from gem_assets.corpus.readers.records import Item, Quarantined, RawDocument
+from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.schema import QUARANTINE_REASONS
 from tests.corpus.making import conversion, http, jsonl, members, page, parquet, prose, response, warc_record
 

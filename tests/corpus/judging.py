@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from fastwarc.warc import ArchiveIterator
 
-from gem_assets.corpus.charsets import decode_bytes
-from gem_assets.corpus.http import parse_response
-from gem_assets.corpus.words import find_words
+from gem_assets.corpus.readers.http import parse_response
+from gem_assets.corpus.text.charsets import decode_bytes
+from gem_assets.corpus.text.words import find_words
 
 _BLOCKS = frozenset(
     [

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.dedup.known import KnownContent, NothingKnown
 from gem_assets.corpus.ingest import ingest_snapshot
-from gem_assets.corpus.known import KnownContent, NothingKnown
-from gem_assets.corpus.readers import read_file
-from gem_assets.corpus.records import Item, Quarantined, RawDocument, Skipped
+from gem_assets.corpus.readers.records import Item, Quarantined, RawDocument, Skipped
+from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.report import IngestReport
 
 WORDS = [

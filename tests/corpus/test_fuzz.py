@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gem_assets.corpus.charsets import decode_bytes
 from gem_assets.corpus.fragments import FileJob, extract_file
-from gem_assets.corpus.html import html_to_text
-from gem_assets.corpus.http import parse_response
-from gem_assets.corpus.records import Damaged, Quarantined
+from gem_assets.corpus.readers.http import parse_response
+from gem_assets.corpus.readers.records import Damaged, Quarantined
 from gem_assets.corpus.schema import FILTER_REASONS
+from gem_assets.corpus.text.charsets import decode_bytes
+from gem_assets.corpus.text.html import html_to_text
 from tests.corpus import fuzzing
 from tests.corpus.fuzzing import ARC, CONFIG, LINES, WARC, complaint
 from tests.corpus.making import documents, items, page, prose

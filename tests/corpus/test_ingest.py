@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gem_assets.corpus.config import CorpusConfig, NearDuplicates, QualityFilters
+from gem_assets.corpus.dedup.known import NothingKnown, ParquetKnown
 from gem_assets.corpus.ingest import ingest_snapshot
-from gem_assets.corpus.known import NothingKnown, ParquetKnown
 from gem_assets.corpus.landing import LandingError
 from gem_assets.corpus.report import AccountingError
 from gem_assets.corpus.schema import DOCUMENT_SCHEMA, DUPLICATE_SCHEMA, FILTERED_SCHEMA, QUARANTINE_SCHEMA
 from gem_assets.corpus.shards import shard_paths
-from gem_assets.corpus.text import content_digest, document_id
+from gem_assets.corpus.text.cleaning import content_digest, document_id
 from tests.corpus.making import bytes_of, ingest, jsonl, members, parquet, prose, response, rows, write
 
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gem_assets.corpus import json_values
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.records import Quarantined
+from gem_assets.corpus.readers import json_values
+from gem_assets.corpus.readers.records import Quarantined
 from tests.corpus.making import documents, items, jsonl, prose, quarantined
 
 ROWS = [{"text": prose(i), "url": f"https://example.org/{i}", "meta": {"text": "x", "n": [i]}} for i in range(6)]

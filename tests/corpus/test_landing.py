@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.dedup.known import NothingKnown
 from gem_assets.corpus.ingest import ingest_snapshot
-from gem_assets.corpus.known import NothingKnown
 from gem_assets.corpus.landed import landed_path, printable
 from gem_assets.corpus.landing import (
     LandingError,

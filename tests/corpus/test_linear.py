@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from gem_assets.corpus.charsets import decode_bytes
-from gem_assets.corpus.formulas import plain_formulas
-from gem_assets.corpus.html import nesting_depth
-from gem_assets.corpus.text import clean_text, content_digest
-from gem_assets.corpus.tokens import estimate_tokens
-from gem_assets.corpus.words import find_words
+from gem_assets.corpus.text.charsets import decode_bytes
+from gem_assets.corpus.text.cleaning import clean_text, content_digest
+from gem_assets.corpus.text.formulas import plain_formulas
+from gem_assets.corpus.text.html import nesting_depth
+from gem_assets.corpus.text.tokens import estimate_tokens
+from gem_assets.corpus.text.words import find_words
 
 SEEDS = {
     "marks": "\u0301\u0327",

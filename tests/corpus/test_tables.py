@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.fields import as_string, folder_fields
+from gem_assets.corpus.readers.fields import as_string, folder_fields
+from gem_assets.corpus.readers.sidecars import is_sidecar
 from gem_assets.corpus.recrawls import RecrawlConfig, publish_history
-from gem_assets.corpus.sidecars import is_sidecar
-from gem_assets.corpus.text import document_id
+from gem_assets.corpus.text.cleaning import document_id
 from tests.corpus.making import documents, ingest, items, jsonl, parquet, prose, quarantined, rows
 
 

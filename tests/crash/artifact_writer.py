@@ -9,8 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.identity import identity as identity_of
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.identity import identity as identity_of
 from tests.crash.power import record_fsync
 
 _STEPS = {

@@ -34,7 +34,7 @@ from tests.tiny import land_jsonl, land_parquet, passages
 for _name in (
     "corpus.ingest",
     "embedding.space",
-    "sphere.seed_fit",
+    "teacher.seed_fit",
     "student.distil",
     "student.label",
     "taxonomy.publish",
@@ -121,8 +121,8 @@ def counted(root: Path, acks: Path, kill_at: int | None, jitter: float) -> int:
 
 def compare(root: Path, wanted: dict[str, Any]) -> dict[str, int]:
     """Differences from the uninterrupted run, repeated keys, and what killed runs left behind."""
+    from gem_assets.maintenance.doctor import examine, repair
     from resources import StoreResource
-    from resources.doctor import examine, repair
 
     found = json.loads(json.dumps(content(root)))
     store = StoreResource(root=str(root))
@@ -142,7 +142,7 @@ def _keys(tables: Any, name: str) -> list[tuple[str, str, str]]:
 
 def acknowledged_stand(root: Path, acks: Path) -> int:
     """Results that a killed run had acknowledged and that are not there."""
-    from gem_assets.lineage.artifacts import ArtifactStore
+    from gem_assets.storage.artifacts import ArtifactStore
 
     store, missing = ArtifactStore(root), 0
     for line in acks.read_text().split() if acks.exists() else []:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gem_assets.corpus.landing import land
-from gem_assets.lineage.blocklist import BlockEntry, Blocklist, BlockRequest
-from gem_assets.lineage.certificate import Certificate, certificate_path
-from gem_assets.lineage.durable import make_dirs, write_atomic
+from gem_assets.storage.durable import make_dirs, write_atomic
+from gem_assets.takedown.blocklist import BlockEntry, Blocklist, BlockRequest
+from gem_assets.takedown.certificate import Certificate, certificate_path
 from tests.crash.artifact_writer import kill_at
 
 

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from resources.lance import LanceTables
+from gem_assets.storage.lance import LanceTables
 from tests.crash.power import record_fsync
 from tests.resources.tables import rows
 

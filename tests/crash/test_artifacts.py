@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.storage.artifacts import ArtifactStore
 from tests.crash.artifact_writer import commit, identity_for
 from tests.crash.power import cut
 

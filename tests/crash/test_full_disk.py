@@ -12,12 +12,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.identity import digest
+from gem_assets.maintenance.doctor import examine
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.identity import digest
+from gem_assets.storage.lance import LanceTables
+from gem_assets.storage.lance_files import orphan_files
 from resources import StoreResource
-from resources.doctor import examine
-from resources.lance import LanceTables
-from resources.lance_files import orphan_files
 from tests.crash.artifact_writer import commit, identity_for
 from tests.resources.tables import rows
 
@@ -101,8 +101,8 @@ def test_snapshot_that_does_not_fit_leaves_the_table_as_it_was(disk, ledger, as_
 _UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from gem_assets.lineage.artifacts import ArtifactStore
-from resources.lance import LanceTables
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.lance import LanceTables
 from tests.crash.artifact_writer import commit, identity_for
 from tests.resources.tables import rows
 if os.geteuid() == 0:

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.dedup.known import NothingKnown
 from gem_assets.corpus.ingest import TRIES, ingest_snapshot
-from gem_assets.corpus.known import NothingKnown
-from gem_assets.mapping import ShardHungError
+from gem_assets.maintenance.doctor import examine, repair
+from gem_assets.parallel.shard_map import ShardHungError
+from gem_assets.storage.lance import LanceTables
+from gem_assets.storage.lance_files import manifests
 from resources import EngineResource, StoreResource
-from resources.doctor import examine, repair
-from resources.lance import LanceTables
-from resources.lance_files import manifests
 from tests.crash.graph_runner import land
 from tests.crash.hanging import end_on, hang_on
 from tests.crash.ledger import FULL
@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 _WRITER = """
 import sys
-from resources.lance import LanceTables
+from gem_assets.storage.lance import LanceTables
 from tests.resources.tables import rows
 tables, number = LanceTables(sys.argv[1]), int(sys.argv[2])
 for turn in range(int(sys.argv[3])):

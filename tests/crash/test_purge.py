@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gem_assets.lineage.blocklist import Blocklist, parse_entry
-from gem_assets.lineage.certificate import certify, request_takedown
+from gem_assets.maintenance.doctor import examine
+from gem_assets.takedown.blocklist import Blocklist, parse_entry
+from gem_assets.takedown.certificate import certify, request_takedown
 from resources import StoreResource
-from resources.doctor import examine
 from tests.crash.ledger import FULL
 from tests.direct import CORE, REFRESHED, content, run_graph, write_small_settings
 from tests.tiny import land_parquet, passages
@@ -27,9 +27,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _PURGE = """
 import sys
 from pathlib import Path
-from gem_assets.lineage.blocklist import Blocklist
+from gem_assets.takedown.blocklist import Blocklist
 from resources import StoreResource
-from resources.purge import purge
+from gem_assets.takedown.purge import purge
 from tests.crash.graph_runner import watch
 root = Path(sys.argv[1])
 seen = watch(root, int(sys.argv[2]) or None)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gem_assets.corpus.landing import fingerprint, list_snapshots
-from gem_assets.lineage.blocklist import Blocklist
-from gem_assets.lineage.certificate import read_certificate
+from gem_assets.takedown.blocklist import Blocklist
+from gem_assets.takedown.certificate import read_certificate
 from tests.crash.small_writers import WRITERS, block_request, certificate
 
 pytestmark = pytest.mark.crash

@@ -9,8 +9,8 @@ from pathlib import Path
 import lance
 import pytest
 
-from resources.lance import LanceTables
-from resources.lance_files import orphan_files
+from gem_assets.storage.lance import LanceTables
+from gem_assets.storage.lance_files import orphan_files
 from tests.crash.ledger import trials
 from tests.crash.power import cut
 from tests.crash.table_writer import expected

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.readers import read_file
-from gem_assets.corpus.records import Item, Quarantined, RawDocument, Skipped
-from gem_assets.corpus.text import clean_text, content_digest
+from gem_assets.corpus.readers.records import Item, Quarantined, RawDocument, Skipped
+from gem_assets.corpus.readers.registry import read_file
+from gem_assets.corpus.text.cleaning import clean_text, content_digest
 from gem_assets.demo import formats
 from gem_assets.demo.crawl import Page
 from gem_assets.demo.passages import Passage

@@ -6,9 +6,9 @@ import pytest
 
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.landing import LandingError, landed_files, list_snapshots
-from gem_assets.corpus.readers import read_file
-from gem_assets.corpus.records import Quarantined, RawDocument
-from gem_assets.corpus.text import clean_text, content_digest
+from gem_assets.corpus.readers.records import Quarantined, RawDocument
+from gem_assets.corpus.readers.registry import read_file
+from gem_assets.corpus.text.cleaning import clean_text, content_digest
 from gem_assets.demo import landing
 from gem_assets.demo.finding import find_text_files
 from gem_assets.demo.landing import DAMAGED_FILES, DemoError, DemoSources, build_demo_landing

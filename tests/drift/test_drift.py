@@ -20,8 +20,8 @@ from gem_assets.drift.report import (
     shown_rows,
 )
 from gem_assets.drift.statistics import COUNTS_NAME, LIKELIHOOD_NAME, Seen, publish_statistics
-from gem_assets.sphere.gem import GemTeacher
-from tests.sphere.conftest import unit
+from gem_assets.teacher.gem import GemTeacher
+from tests.teacher.conftest import unit
 
 K, D = 4, 16
 CONFIG = DriftConfig(least_documents=50)

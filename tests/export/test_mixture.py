@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.trace_root import HandMadeRoot
-from gem_assets.corpus.tokens import token_counter
+from gem_assets.corpus.text.tokens import token_counter
 from gem_assets.export.config import TRAINERS, ExportConfig
 from gem_assets.export.mixture import export_mixture, mixture_documents
 from gem_assets.export.records import records

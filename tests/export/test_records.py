@@ -12,8 +12,8 @@ from gem_assets.export.config import TRAINERS, ExportConfig
 from gem_assets.export.ledger import LEDGER_NAME
 from gem_assets.export.mixture import export_mixture
 from gem_assets.export.records import RECORDS, find_in_exports, purge_export, records, unregistered
-from gem_assets.lineage.identity import file_digest
 from gem_assets.lineage.mixtures import find_mixture
+from gem_assets.storage.identity import file_digest
 from tests.export.worlds import word_tokenizer
 from tests.lineage.conftest import build
 

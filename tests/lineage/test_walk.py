@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gem_assets.lineage.artifacts import Artifact, ArtifactStore
-from gem_assets.lineage.identity import file_digest, identity
-from gem_assets.lineage.manifest import FileRef, InputRef, LanceRef, input_versions, stage_name
 from gem_assets.lineage.walk import everything, verify, walk
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.identity import file_digest, identity
+from gem_assets.storage.manifest import FileRef, InputRef, LanceRef, input_versions, stage_name
 
 
 class Tables:
@@ -182,7 +182,7 @@ def test_landing_without_recorded_files_is_said(tmp_path, landing):
 def test_a_real_root_is_verified_down_to_its_raw_files_manifests_and_table_versions(tmp_path):
     from benchmarks.trace_root import LANDED
     from gem_assets.lineage.mixtures import lineage_of
-    from resources.lance_files import manifests
+    from gem_assets.storage.lance_files import manifests
     from tests.lineage.conftest import build
 
     made = build(tmp_path)

@@ -9,7 +9,7 @@ from gem_assets.mixing.carry import carry_recipe, carry_swarm, publish_carried
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import INVENTORY_SCHEMA, ClusterSupply
 from gem_assets.mixing.swarm import SwarmTable
-from gem_assets.sphere.crosswalk import crosswalk_of_labels
+from gem_assets.teacher.crosswalk import crosswalk_of_labels
 
 NAMES = {0: "Law", 1: "Code", 2: "Prose"}
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from gem_assets.lineage.artifacts import ArtifactStore
-from gem_assets.lineage.identity import digest
-from gem_assets.lineage.manifest import InputRef
 from gem_assets.mixing.gather import NoRecipesError, gather_recipes
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import CountConfig, ProxyConfig
+from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.identity import digest
+from gem_assets.storage.manifest import InputRef
 
 TOKENS = np.array([600, 400])
 SUPPLY = ClusterSupply(np.arange(2), TOKENS // 100, TOKENS, TOKENS * 4)

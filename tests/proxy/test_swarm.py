@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from gem_assets.mapping import serial_map
+from gem_assets.parallel.shard_map import serial_map
 from gem_assets.proxy.config import HeadConfig, ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.noise import seed_noise
 from gem_assets.proxy.pool import PoolError

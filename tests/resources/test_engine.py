@@ -8,10 +8,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gem_assets import machine
-from gem_assets.machine import MB, MemoryShare
-from resources import EngineResource, ShardError, ShardTimeoutError, WorkerKilledError, pool
-from resources.progress import Progress, reporter
+from gem_assets.orchestration.progress import Progress, reporter
+from gem_assets.parallel import machine, pool
+from gem_assets.parallel.machine import MB, MemoryShare
+from resources import EngineResource, ShardError, ShardTimeoutError, WorkerKilledError
 from tests.resources import shards
 
 

@@ -2,7 +2,7 @@
 
 from multiprocessing.synchronize import Barrier
 
-from resources.lance import LanceTables
+from gem_assets.storage.lance import LanceTables
 from tests.resources.tables import rows
 
 

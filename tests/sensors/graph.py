@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from gem_assets.lineage.manifest import InputRef
+from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, Stage, StoreResource
 from sensors.conditions import with_policy
 

@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.storage.artifacts import ArtifactStore
 from sensors.conditions import with_policy
 from tests.sensors.graph import LAYOUT, NOWHERE, World
 

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from gem_assets.drift.report import REPORT_NAME, DriftReport, DriftRow
-from gem_assets.lineage.artifacts import ArtifactStore
+from gem_assets.storage.artifacts import ArtifactStore
 from resources import SettingsResource, StoreResource
 from sensors import drift_sensor
 

@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from gem_assets.definitions import code_location
-from resources.reconciler import Reconciler
+from gem_assets.orchestration.reconciler import Reconciler
 from tests.tiny import land_jsonl, passages
 
 SETTINGS = """

@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from gem_assets.corpus.text import content_digest
-from gem_assets.lineage.blocklist import Blocklist, parse_entry
-from gem_assets.lineage.certificate import request_takedown
-from gem_assets.lineage.in_force import live_rows
+from gem_assets.corpus.text.cleaning import content_digest
 from gem_assets.lineage.walk import walk
+from gem_assets.maintenance.doctor import examine, repair
+from gem_assets.takedown.blocklist import Blocklist, parse_entry
+from gem_assets.takedown.certificate import request_takedown
+from gem_assets.takedown.in_force import live_rows
 from resources import StoreResource
-from resources.doctor import examine, repair
 from tests.stateful.steps import TRAP, KilledError, bring_up_to_date
 
 SNAPSHOTS = ["s1", "s2", "s3"]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from resources.reconciler import Reconciler
+from gem_assets.orchestration.reconciler import Reconciler
 from tests.sensors.graph import LAYOUT, World
 
 SNAPSHOTS = st.sampled_from(["01", "02", "03"])

@@ -6,12 +6,12 @@ import pytest
 from gem_assets.corpus.schema import QUALITY_COLUMNS
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
-from gem_assets.scratch import read_scratch
-from gem_assets.sphere.gem import GemTeacher
-from gem_assets.sphere.seed_fit import MODEL_FOLDER
+from gem_assets.storage.scratch import read_scratch
 from gem_assets.student.config import LabelConfig, StudentConfig
 from gem_assets.student.label import LABEL_SCHEMA, Escalation, label_shards, summarise
 from gem_assets.student.labeller import StudentLabeller
+from gem_assets.teacher.gem import GemTeacher
+from gem_assets.teacher.seed_fit import MODEL_FOLDER
 from tests.tiny import passages
 
 

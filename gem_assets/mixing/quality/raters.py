@@ -7,8 +7,8 @@
     likelihood        mean log-probability of a token under bigrams of all other documents, nats
 
 Higher is better in all of them, and none of them knows what a text is worth: they find boilerplate, lists and noise.
-The first four are the signals of :mod:`gem_assets.corpus.quality`. Cost: a quarter of a millisecond a document, and a
-second for a million tokens.
+The first four are the signals of :mod:`gem_assets.corpus.text.quality`. Cost: a quarter of a millisecond per document,
+and a second per million tokens.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.corpus.language import detect_language
-from gem_assets.corpus.quality import signals
-from gem_assets.corpus.words import find_words
+from gem_assets.corpus.text.language import detect_language
+from gem_assets.corpus.text.quality import signals
+from gem_assets.corpus.text.words import find_words
 from gem_assets.proxy.tokens import END, EncodedDocuments
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.lineage.identity import file_digest
+from gem_assets.storage.identity import file_digest
 
 Floats = NDArray[np.float64]
 OnFault = Literal["refuse", "leave_out"]

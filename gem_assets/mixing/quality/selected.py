@@ -21,9 +21,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gem_assets.lineage.durable import file_lock, make_dirs, write_atomic
-from gem_assets.lineage.identity import digest
-from gem_assets.mapping import ShardMap, serial_map
+from gem_assets.parallel.shard_map import ShardMap, serial_map
 from gem_assets.proxy.batched import check_converged, train_batch
 from gem_assets.proxy.contents import DOCUMENTS
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
@@ -31,6 +29,8 @@ from gem_assets.proxy.stream import check_shares
 from gem_assets.proxy.swarm import SwarmProgress, SwarmSpec
 from gem_assets.proxy.tokens import EncodedDocuments
 from gem_assets.proxy.train import DivergedError, train_proxy
+from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
+from gem_assets.storage.identity import digest
 
 Floats = NDArray[np.float64]
 _DECIMALS = 9

@@ -1,0 +1,211 @@
+"""Parquet files: one item a row, one row group at a time.
+
+Only the columns of ``config.columns`` are read, and text as bytes, so that a row that is not UTF-8 costs itself and not
+its row group. A dictionary page lets a file of a few bytes unfold into gigabytes: strings of small row groups are read
+still encoded, inside lists and structs too, large ones in batches so short that even the largest possible value fits.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gem_assets.corpus.config import CorpusConfig
+from gem_assets.corpus.readers.fields import as_fields, choose_names
+from gem_assets.corpus.readers.records import Damaged, Item, Quarantined, RawDocument, is_fault
+from gem_assets.corpus.readers.streams import Budget
+from gem_assets.corpus.readers.web import utf8_text
+
+_MOST_ROWS: Final = 4096
+_MOST_ENTRIES: Final = 64
+_ROW_BYTES: Final = 16
+_SMALL_DICTIONARY: Final = 64 << 20
+_LARGEST_BATCH: Final = 512 << 20
+
+
+def read_parquet(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
+    """Yield the rows of a parquet file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    relative
+        Name of the file in the rows.
+    """
+    size = path.stat().st_size
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if not is_fault(error):
+            raise
+        yield Quarantined(relative, 0, "damaged_parquet", _first_line(error), size)
+        return
+    names = choose_names(config.columns, schema.names.__contains__)
+    text = names.get("text")
+    if text is None:
+        wanted, found = ", ".join(config.columns.text), ", ".join(schema.names[:50])
+        detail = f"none of [{wanted}] among columns [{found}]; set corpus.columns.text"
+        yield Quarantined(relative, 0, "missing_text_column", detail, size)
+        return
+    kind = schema.field(text).type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if not _is_string(kind):
+        detail = f"column {text} is {schema.field(text).type}; set corpus.columns.text"
+        yield Quarantined(relative, 0, "text_not_string", detail, size)
+        return
+    yield from _rows(path, relative, names, size, config)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    strings = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return strings or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _rows(path: Path, relative: str, names: dict[str, str], size: int, config: CorpusConfig) -> Iterator[Item]:
+    budget = Budget(config)
+    columns = sorted(set(names.values()))
+    expanded = first = 0
+    with ExitStack() as stack:
+        files: dict[tuple[str, ...], pq.ParquetFile] = {}
+        metadata = pq.read_metadata(path)
+        for group in range(metadata.num_row_groups):
+            about = metadata.row_group(group)
+            stored = max(about.total_byte_size, 1)
+            if (bomb := budget.check(size, expanded + stored)) is not None:
+                yield Quarantined(relative, first, bomb.reason, bomb.detail, stored)
+                return
+            step, encoded = _reading_plan(about, columns, config)
+            at = first
+            try:
+                if encoded not in files:
+                    file = pq.ParquetFile(path, read_dictionary=list(encoded), pre_buffer=False)
+                    files[encoded] = stack.enter_context(file)
+                for batch in files[encoded].iter_batches(step, row_groups=[group], columns=columns):
+                    for item in _batch_items(batch, at, relative, names, config):
+                        # a row without text costs as well, and a run of them is written in a few bytes
+                        expanded += max(item.n_bytes, _ROW_BYTES)
+                        yield item
+                        if (bomb := budget.check(size, expanded)) is not None:
+                            yield Quarantined(relative, item.offset, bomb.reason, bomb.detail, 0)
+                            return
+                    at += batch.num_rows
+            except (pa.ArrowException, OSError) as error:
+                if not is_fault(error):
+                    raise
+                detail = f"row group {group}, rows {at} to {first + about.num_rows - 1}: {_first_line(error)}"
+                yield Quarantined(relative, at, "damaged_parquet", detail, about.total_byte_size)
+            first += about.num_rows
+
+
+def _reading_plan(about: pq.RowGroupMetaData, columns: list[str], config: CorpusConfig) -> tuple[int, tuple[str, ...]]:
+    """Return the rows of a batch, and the paths of the leaves that are read dictionary-encoded."""
+    # a batch of ordinary rows holds about max_record_bytes
+    step = max(1, min(_MOST_ROWS, about.num_rows * config.max_record_bytes // max(about.total_byte_size, 1)))
+    encoded: list[str] = []
+    for index in range(about.num_columns):
+        chunk = about.column(index)
+        leaf = chunk.path_in_schema
+        if chunk.physical_type != "BYTE_ARRAY" or not any(leaf == n or leaf.startswith(f"{n}.") for n in columns):
+            continue
+        if chunk.has_dictionary_page and chunk.total_uncompressed_size <= _SMALL_DICTIONARY:
+            encoded.append(leaf)
+        elif chunk.has_dictionary_page or "DELTA_BYTE_ARRAY" in chunk.encodings:
+            step = max(1, min(step, _LARGEST_BATCH // max(chunk.total_uncompressed_size, 1)))
+    return step, tuple(sorted(encoded))
+
+
+def _batch_items(
+    batch: pa.RecordBatch, first: int, relative: str, names: dict[str, str], config: CorpusConfig
+) -> Iterator[RawDocument | Quarantined]:
+    raw = _as_bytes(batch.column(names["text"]))
+    others = {field: _values(batch.column(name)) for field, name in names.items() if field != "text"}
+    for row, data in enumerate(raw):
+        fields: dict[str, str | None] = {}
+        try:
+            fields = as_fields({field: column[row] for field, column in others.items()})
+            yield _row(data, first + row, relative, fields, config)
+        except Damaged as damage:
+            n_bytes = len(data) if data is not None else 0
+            yield Quarantined(relative, first + row, damage.reason, damage.detail, n_bytes, fields.get("url"))
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            # the message may quote the row
+            yield Quarantined(relative, first + row, "reader_error", type(error).__name__)
+
+
+def _row(
+    data: bytes | None, offset: int, relative: str, fields: dict[str, str | None], config: CorpusConfig
+) -> RawDocument:
+    if data is None:
+        raise Damaged("null_text", "the text column is null here")
+    if len(data) > config.max_record_bytes:
+        raise Damaged("too_large", f"{len(data)} bytes, max_record_bytes is {config.max_record_bytes}")
+    return RawDocument(relative, offset, utf8_text(data), len(data), **fields)
+
+
+def _as_bytes(column: pa.Array) -> list[bytes | None]:
+    # as bytes: one row that is not UTF-8 must not stop the others
+    if isinstance(column, pa.DictionaryArray):
+        values = column.dictionary.cast(pa.large_binary()).to_pylist()
+        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+    return column.cast(pa.large_binary()).to_pylist()
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Return a column as Python values, of lists the first entries; a value that cannot be one is None.
+
+    Values of a dictionary are shared: rows cost a reference each, however large what they refer to.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        values = _values(column.dictionary)
+        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
+    if pa.types.is_fixed_size_list(kind):
+        return _values(column.cast(pa.list_(kind.value_type)))
+    if pa.types.is_map(kind) and (pa.types.is_string(kind.key_type) or pa.types.is_dictionary(kind.key_type)):
+        return [None if row is None else dict(entry.values() for entry in row) for row in _lists(column)]
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
+        return _lists(column)
+    if pa.types.is_struct(kind):
+        parts = {kind.field(i).name: _values(part) for i, part in enumerate(column.flatten())}
+        valid = column.is_valid().to_pylist()
+        return [{name: part[row] for name, part in parts.items()} if valid[row] else None for row in range(len(column))]
+    return [_value_or_none(column, row) for row in range(len(column))]
+
+
+def _lists(column: pa.ListArray | pa.LargeListArray) -> list[Any]:
+    starts = np.asarray(column.offsets)[:-1].astype(np.int64)
+    lengths = np.where(np.asarray(column.is_valid()), np.minimum(np.diff(column.offsets), _MOST_ENTRIES), 0)
+    ends = np.cumsum(lengths)
+    wanted = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+    entries = _values(column.values.take(pa.array(wanted, pa.int64())))
+    valid = column.is_valid().to_pylist()
+    return [entries[e - n : e] if ok else None for e, n, ok in zip(ends.tolist(), lengths.tolist(), valid, strict=True)]
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _value_or_none(column: pa.Array, row: int) -> Any:
+    try:
+        return column[row].as_py()
+    except (UnicodeDecodeError, pa.ArrowException, ValueError, OverflowError):
+        return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,0 +1,564 @@
+"""Look a data root over: is it what its manifests say, and what did killed runs leave behind?
+
+``examine`` reads and changes nothing; ``repair`` removes what no reader can see (drafts, spools and data files of
+killed writers), sets torn table versions aside and rewrites torn pointers. Nothing that a manifest names is ever
+deleted. What a repair cannot mend says which asset to materialize; a stage then finds its result missing and makes it
+again, identical by construction.
+
+What ``gem lineage --verify`` checks of one mixture is checked here of everything in force, by the same code
+(``lineage.walk.verify``).
+
+Cost: quick, one pass over the key and vector columns of each table and the sizes of files; ``deep`` also hashes every
+file, landed ones too, and every row of the pinned and the newest versions (about 1 GB/s and 0.3 million rows per second
+per core), accounts for every audit again and builds every index of ``gem trace`` again.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from gem_assets.embedding.config import LEFT_OUT_NAME
+from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places, unregistered
+from gem_assets.lineage.trace import trace_index_folder
+from gem_assets.lineage.trace_index import TraceIndex
+from gem_assets.lineage.walk import everything, verify
+from gem_assets.storage.artifacts import Artifact, Entry
+from gem_assets.storage.durable import is_abandoned
+from gem_assets.storage.lance import LanceTables
+from gem_assets.storage.lance_files import manifests, orphan_files, torn_version
+from gem_assets.storage.lance_source import SPOOL_PREFIX, key_column, own_columns
+from gem_assets.storage.manifest import stage_name
+from gem_assets.storage.rows import RowDigest
+from gem_assets.takedown.blocklist import BLOCKLIST_NAME, BlocklistError
+from gem_assets.takedown.certificate import checked_requests, read_certificate
+from gem_assets.takedown.purged import PURGES_NAME, PurgedError, Purges
+from resources.store import RAW_SHARDS, SCRATCH_PREFIX, StoreResource
+
+# pyright: reportAttributeAccessIssue=false
+
+Severity = Literal["error", "warning", "info"]
+_PER_DOCUMENT = ("embeddings", "student_labels")
+_UNIT_TOLERANCE = 1e-3
+
+
+class Finding(BaseModel):
+    """One thing that is not as it should be, and the way out.
+
+    Attributes
+    ----------
+    severity
+        ``error`` results are wrong or unreadable; ``warning`` something has to be made again or was lost;
+        ``info`` nothing is wrong, but it is worth knowing.
+    repairable
+        ``repair`` mends it without anything being computed again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    severity: Severity
+    where: str
+    message: str
+    remedy: str
+    repairable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.severity} {self.where}: {self.message}. {self.remedy}"
+
+
+def examine(
+    store: StoreResource,
+    *,
+    deep: bool = False,
+    versions: int = 5,
+    fingerprint: Callable[[Path], str] | None = None,
+) -> list[Finding]:
+    """Return everything that is wrong below a data root, errors first.
+
+    Parameters
+    ----------
+    store
+        The data root.
+    deep
+        Also hash every file and every row, and recompute audits and caches.
+    versions
+        How many of the newest versions of each table have to be readable.
+    fingerprint
+        Content digest of a landed snapshot; given, landed bytes are compared with what was ingested.
+    """
+    tables = LanceTables(store.tables.uri, read_only=True)
+    found = [*_artifacts(store), *_torn_tables(store)]
+    for table in tables.tables():
+        found.extend(_table(tables, table, versions))
+    found.extend(_rows_and_manifests(store, tables))
+    found.extend(_verified(store, tables, found, deep=deep))
+    found.extend(_caches(store, tables) if deep else ())
+    found.extend(_coverage(store, tables))
+    found.extend(_landing(store, fingerprint))
+    found.extend(_left_behind(store))
+    found.extend(_takedowns(store))
+    found.extend(_exports(store))
+    order = ["error", "warning", "info"]
+    return sorted(found, key=lambda f: (order.index(f.severity), f.kind, f.where))
+
+
+def repair(store: StoreResource, *, older_than_s: float = 600.0, deep: bool = False) -> list[str]:
+    """Remove what killed writers left, set torn table versions aside, rewrite torn pointers.
+
+    Parameters
+    ----------
+    store
+        The data root.
+    older_than_s
+        Age from which table files that no version names are removed.
+    deep
+        Also build the indexes of ``gem trace`` again, and remove those that differ.
+
+    Returns
+    -------
+    list of str
+        What was done, a line each; empty when there was nothing to do.
+    """
+    done: list[str] = []
+    artifacts = store.artifacts
+    for asset, partition in _places(store):
+        entry, current = artifacts.pointer(asset, partition), artifacts.current(asset, partition)
+        if current is None:
+            continue
+        whole = entry is not None and _pointer_is_whole(store, asset, partition)
+        if entry is None or not whole or _pointer_is_behind(store, entry, current):
+            artifacts.make_current(current)
+            done.append(f"pointer of {stage_name(asset, partition)} set to identity {current.identity[:12]}")
+        elif artifacts.rolled_back(asset, partition) is not None:
+            artifacts.follow_history(asset, partition)
+            done.append(f"pointer of {stage_name(asset, partition)} set to what its HISTORY ends with")
+    done.extend(f"removed artifacts/{key}" for key in artifacts.collect_orphans())
+    for path in [*_abandoned_folders(store), *_abandoned_files(store)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        done.append(f"removed {path}")
+    for finding in _caches(store, LanceTables(store.tables.uri, read_only=True)) if deep else ():
+        shutil.rmtree(finding.where)
+        done.append(f"removed {finding.where}")
+    tables = store.tables
+    for folder in _table_folders(store):
+        before = set(manifests(folder))
+        tables.version(folder.stem)
+        done.extend(f"set version {v} of table {folder.stem} aside" for v in sorted(before - set(manifests(folder))))
+        done.extend(f"removed {path}" for path in tables.remove_orphans(folder.stem, older_than_s=older_than_s))
+    return done
+
+
+def repair_and_examine(
+    store: StoreResource, look: Callable[[StoreResource], list[Finding]], *, deep: bool = False
+) -> tuple[list[str], list[Finding]]:
+    """Repair, then look; returns what was done and what is still to be said."""
+    done = repair(store, deep=deep)
+    return done, look(store)
+
+
+def _verified(store: StoreResource, tables: LanceTables, said: Sequence[Finding], *, deep: bool) -> Iterator[Finding]:
+    """Everything that verification finds and nothing above has said of the same artifact."""
+    local = deep and "://" not in store.root and store.landing.is_dir()
+    faults = verify(
+        store.artifacts, everything(store.artifacts), landing=store.landing if local else None, tables=tables, deep=deep
+    )
+    known = {(_ALIKE.get(one.kind, one.kind), one.where) for one in said}
+    for fault in faults:
+        kind, where = _KINDS.get(fault.kind, fault.kind), fault.where.partition("@")[0]
+        if (_ALIKE.get(kind, kind), where) in known:
+            continue
+        known.add((_ALIKE.get(kind, kind), where))
+        landed = fault.kind.startswith("landing_")
+        pointer = fault.kind == "pointer_changed"
+        yield Finding(
+            kind=kind, severity="warning" if landed else "error", where=where, message=fault.message,
+            remedy=_REMEDIES.get(fault.kind, "Materialize {where} again").format(where=where), repairable=pointer,
+        )  # fmt: skip
+    try:
+        lines, requests = Purges(store.root).lines, store.blocklist.requests() if store.blocklist is not None else []
+    except BlocklistError:
+        return  # said with the takedowns
+    except PurgedError as error:
+        yield Finding(
+            kind="purges_damaged", severity="error", where=PURGES_NAME, message=str(error),
+            remedy="Restore it from a backup: it says what was deleted on whose request",
+        )  # fmt: skip
+        return
+    asked = {request.id for request in requests}
+    for line in lines:
+        unknown = sorted(set(line.requests) - asked)
+        if unknown:
+            yield Finding(
+                kind="purge_unasked", severity="error", where=PURGES_NAME,
+                message=f"{', '.join(unknown)} is not on the blocklist, but things are said to be {line}",
+                remedy="Restore the blocklist or the list of purges from a backup",
+            )  # fmt: skip
+
+
+_KINDS = {"table_changed": "rows_differ", "table_missing": "rows_unreadable"}
+#: A torn artifact is missing: one finding says it.
+_ALIKE = {"artifact_torn": "artifact_missing", "pointer_behind": "pointer_changed"}
+_REMEDIES = {
+    "audit_mismatch": "It was made or edited by something else; delete its folder and materialize {where} again",
+    "file_changed": "Delete the folder of the artifact and materialize {where} again",
+    "file_extra": "Delete it, or find out who put it there",
+    "landing_changed": "If nobody changed it on purpose, restore the file",
+    "landing_missing": "Put the file back to trace documents down to the crawl files",
+    "pointer_changed": "gem doctor --repair lets CURRENT follow HISTORY",
+}
+
+
+def _caches(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+    """Build every index of ``gem trace`` again and compare; an index that answers otherwise hides or invents."""
+    if "://" in store.root:
+        return
+
+    def scan(labels: Artifact, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        ref = labels.manifest.lance[0]
+        return tables.scan(ref.table, version=ref.version, columns=columns, snapshot=labels.manifest.partition)
+
+    index = TraceIndex(trace_index_folder(Path(store.root)), scan)
+    for folder in index.differing(store.artifacts):
+        yield Finding(
+            kind="cache_differs", severity="error", where=str(folder), repairable=True,
+            message="it is not what the artifact gives; gem trace answered from it",
+            remedy="gem doctor --repair removes it, and it is made again when it is asked for",
+        )  # fmt: skip
+
+
+def _artifacts(store: StoreResource) -> Iterator[Finding]:
+    artifacts = store.artifacts
+    for asset, partition in _places(store):
+        name = stage_name(asset, partition)
+        if not _pointer_is_whole(store, asset, partition):
+            yield Finding(
+                kind="pointer_torn", severity="warning", where=name, message="CURRENT is empty or cut",
+                remedy="gem doctor --repair writes it again from HISTORY", repairable=True,
+            )  # fmt: skip
+        entry = artifacts.pointer(asset, partition)
+        if entry is None or entry.identity is None:
+            continue
+        found, torn = artifacts.examine(asset, entry.identity, partition)
+        if found is None:
+            fallback = artifacts.current(asset, partition)
+            state = f"identity {fallback.identity[:12]} stands in for it" if fallback else "nothing stands in for it"
+            yield Finding(
+                kind="artifact_torn", severity="error", where=name, remedy=f"Materialize {name} again",
+                message=f"{'; '.join(torn) or 'its folder is gone'}; {state}",
+            )  # fmt: skip
+            continue
+        if _pointer_is_behind(store, entry, found):
+            yield Finding(
+                kind="pointer_behind", severity="warning", where=name, repairable=True,
+                message="its manifest was replaced, and the run that did it was killed before CURRENT said so",
+                remedy="gem doctor --repair writes CURRENT again",
+            )  # fmt: skip
+
+
+def _torn_tables(store: StoreResource) -> Iterator[Finding]:
+    for folder in _table_folders(store):
+        newest = next(iter(manifests(folder)), None)
+        if newest is not None and (why := torn_version(folder, newest)):
+            yield Finding(
+                kind="version_torn", severity="error", where=f"table {folder.stem}", repairable=True,
+                message=f"newest version {newest} is torn because {why}",
+                remedy="gem doctor --repair sets it aside; materialize the snapshots written last again",
+            )  # fmt: skip
+        for aside in sorted((folder / "_versions").glob("*.torn")):
+            yield Finding(
+                kind="version_set_aside", severity="info", where=f"table {folder.stem}",
+                message=f"{aside.name} was found torn and set aside",
+                remedy="Delete it when the snapshots written last have been materialized again",
+            )  # fmt: skip
+        if manifests(folder):
+            orphans = orphan_files(folder)
+            if orphans:
+                size = sum(path.stat().st_size for path in orphans)
+                yield Finding(
+                    kind="table_orphans", severity="info", where=f"table {folder.stem}", repairable=True,
+                    message=f"{len(orphans)} files ({size / 1e6:.1f} MB) that no version names, left by killed writers",
+                    remedy="gem doctor --repair removes them when they are ten minutes old",
+                )  # fmt: skip
+
+
+def _table(tables: LanceTables, table: str, versions: int) -> Iterator[Finding]:
+    where = f"table {table}"
+    if tables.folder is not None:
+        folder = Path(tables.path(table))
+        for version in list(manifests(folder))[1:versions]:
+            if why := torn_version(folder, version):
+                yield Finding(
+                    kind="version_unreadable", severity="error", where=where,
+                    message=f"version {version} cannot be read because {why}",
+                    remedy="What was made from it cannot be traced any more; the newest version is not affected",
+                )  # fmt: skip
+    schema = tables.schema(table)
+    try:
+        key = key_column(schema)
+    except ValueError:
+        yield Finding(
+            kind="key_undeclared", severity="error", where=where, message="no column is declared as its key",
+            remedy="It was not written by this platform, or rewritten by another tool; materialize its assets again",
+        )  # fmt: skip
+        return
+    vectors = [name for name in own_columns(schema) if pa.types.is_fixed_size_list(schema.field(name).type)]
+    for snapshot in tables.snapshots(table):
+        again = f"Materialize snapshot {snapshot} again"
+        ids = tables.read(table, columns=[key], snapshot=snapshot).column(0)
+        twice = len(ids) - pc.count_distinct(ids).as_py()
+        if twice or ids.null_count:
+            yield Finding(
+                kind="key_repeated", severity="error", where=f"{where} [{snapshot}]", remedy=again,
+                message=f"{twice} of {len(ids)} rows repeat a {key}, {ids.null_count} have none",
+            )  # fmt: skip
+        for column in vectors:
+            bad, off = _bad_vectors(tables, table, snapshot, column)
+            if bad or off:
+                yield Finding(
+                    kind="vectors_bad", severity="error", where=f"{where} [{snapshot}]", remedy=again,
+                    message=f"{bad} vectors in {column!r} are not finite, {off} are not of unit length",
+                )  # fmt: skip
+
+
+def _bad_vectors(tables: LanceTables, table: str, snapshot: str, column: str) -> tuple[int, int]:
+    bad = off = 0
+    for batch in tables.scan(table, columns=[column], snapshot=snapshot):
+        flat = batch.column(0).flatten().to_numpy(zero_copy_only=False)
+        length = np.linalg.norm(flat.reshape(-1, batch.schema.field(0).type.list_size), axis=1)
+        finite = np.isfinite(length)
+        bad += int((~finite).sum()) + batch.column(0).null_count
+        off += int((np.abs(length[finite] - 1.0) > _UNIT_TOLERANCE).sum())
+    return bad, off
+
+
+def _rows_and_manifests(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+    standing: set[tuple[str, str]] = set()
+    named: set[str] = set()
+    for name, artifact in _current(store):
+        partition = artifact.manifest.partition
+        for ref in artifact.manifest.lance:
+            named.add(ref.table)
+            standing.add((ref.table, partition or ""))
+            again = f"Materialize {name} again"
+            what = f"table {ref.table} version {ref.version}"
+            try:
+                rows = tables.count(ref.table, version=ref.version, snapshot=partition)
+                newest = tables.count(ref.table, snapshot=partition)
+            except (ValueError, OSError, LookupError) as error:
+                yield Finding(
+                    kind="rows_unreadable", severity="error", where=name, message=f"{what}: {error}", remedy=again
+                )
+                continue
+            if rows != ref.rows or newest != ref.rows:
+                yield Finding(
+                    kind="rows_differ", severity="error", where=name, remedy=again,
+                    message=f"its manifest says {ref.rows} rows in {what}; there are {rows}, {newest} in the newest "
+                    "version",
+                )  # fmt: skip
+    for table in tables.tables():
+        if table not in named:
+            yield Finding(
+                kind="table_unused", severity="info", where=f"table {table}", message="no current artifact names it",
+                remedy="It belongs to an older model, or to a run that was killed; keep it for traces, or drop it",
+            )  # fmt: skip
+            continue
+        for snapshot in tables.snapshots(table):
+            if (table, snapshot) not in standing:
+                yield Finding(
+                    kind="rows_unowned", severity="warning", where=f"table {table} [{snapshot}]",
+                    message="rows of a snapshot that no current artifact names: it was removed, or its run was killed",
+                    remedy=f"Materialize snapshot {snapshot} again, or delete it from the table",
+                )  # fmt: skip
+
+
+def _coverage(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+    artifacts = store.artifacts
+    for snapshot in artifacts.partitions(RAW_SHARDS):
+        shards = artifacts.current(RAW_SHARDS, snapshot)
+        expected: tuple[int, str] | None = None
+        for asset in _PER_DOCUMENT:
+            made = artifacts.current(asset, snapshot)
+            if shards is None or made is None or not made.manifest.lance:
+                continue
+            if not any(ref.identity == shards.identity for ref in made.manifest.inputs):
+                yield Finding(
+                    kind="outdated", severity="warning", where=f"{asset}[{snapshot}]",
+                    message="it was made from older raw_shards",
+                    remedy=f"Materialize {asset}[{snapshot}] again, or let the automation do it",
+                )  # fmt: skip
+                continue
+            try:
+                expected = expected or _documents(store, shards)
+            except (pa.ArrowException, OSError) as error:
+                yield Finding(
+                    kind="shards_unreadable", severity="error", where=f"{RAW_SHARDS}[{snapshot}]",
+                    message=f"a shard cannot be read: {error}",
+                    remedy=f"Delete {shards.path} and materialize {RAW_SHARDS}[{snapshot}] again",
+                )  # fmt: skip
+                break
+            running = RowDigest(["doc_id"])
+            try:
+                for batch in tables.scan(made.manifest.lance[0].table, columns=["doc_id"], snapshot=snapshot):
+                    running.update(batch)
+                if (left_out := made.path / LEFT_OUT_NAME).is_file():
+                    for batch in pq.read_table(left_out, columns=["doc_id"]).to_batches():
+                        running.update(batch)
+            except (ValueError, OSError, LookupError):
+                continue  # said by the comparison of rows and manifests
+            if running.rows != expected[0] or (running.rows and running.hexdigest() != expected[1]):
+                yield Finding(
+                    kind="not_covered", severity="error", where=f"{asset}[{snapshot}]",
+                    message=f"its {running.rows} rows are not the {expected[0]} documents of raw_shards",
+                    remedy=f"Materialize {asset}[{snapshot}] again",
+                )  # fmt: skip
+
+
+def _documents(store: StoreResource, shards: Artifact) -> tuple[int, str]:
+    running = RowDigest(["doc_id"])
+    for path in store.shards([shards.ref()])[shards.manifest.partition or ""]:
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(columns=["doc_id"]):
+            running.update(batch)
+    return running.rows, running.hexdigest()
+
+
+def _landing(store: StoreResource, fingerprint: Callable[[Path], str] | None) -> Iterator[Finding]:
+    if "://" in store.root or not store.landing.is_dir():
+        return
+    ingested = set(store.artifacts.partitions(RAW_SHARDS))
+    for snapshot in store.absent(RAW_SHARDS):
+        yield Finding(
+            kind="not_ingested", severity="info", where=f"landing/{snapshot}", message="it landed and was not ingested",
+            remedy=f"Materialize {RAW_SHARDS}[{snapshot}], or look at why its run failed",
+        )  # fmt: skip
+    for snapshot in sorted(ingested):
+        folder = store.landing / snapshot
+        artifact = store.artifacts.current(RAW_SHARDS, snapshot)
+        if not folder.is_dir():
+            yield Finding(
+                kind="landing_gone", severity="info", where=f"{RAW_SHARDS}[{snapshot}]",
+                message="its landing folder is gone; results stand, the raw bytes cannot be verified any more",
+                remedy="Put the folder back to trace documents down to the crawl files",
+            )  # fmt: skip
+        elif fingerprint is not None and artifact is not None:
+            version = fingerprint(folder)
+            if not artifact.data_version.startswith(f"{version}:"):
+                yield Finding(
+                    kind="landing_changed", severity="warning", where=f"{RAW_SHARDS}[{snapshot}]",
+                    message="the landed bytes are not those that were ingested",
+                    remedy="The automation ingests them again; if nobody changed them on purpose, restore the files",
+                )  # fmt: skip
+
+
+def _left_behind(store: StoreResource) -> Iterator[Finding]:
+    orphans = store.artifacts.collect_orphans(dry_run=True)
+    names = [f"artifacts/{key}" for key in orphans]
+    names += [str(path) for path in [*_abandoned_folders(store), *_abandoned_files(store)]]
+    for name in names:
+        yield Finding(
+            kind="left_behind", severity="info", where=name, message="a killed run left it", repairable=True,
+            remedy="gem doctor --repair removes it",
+        )  # fmt: skip
+
+
+def _takedowns(store: StoreResource) -> Iterator[Finding]:
+    if store.blocklist is None:
+        return
+    try:
+        requests = checked_requests(store.artifacts)
+    except BlocklistError as error:
+        yield Finding(
+            kind="blocklist_damaged", severity="error", where=BLOCKLIST_NAME, message=str(error),
+            remedy="No snapshot is ingested until then",
+        )  # fmt: skip
+        return
+    for request in requests:
+        written = read_certificate(store.root, request.id)
+        if written is None or written.state == "pending":
+            state = "has no certificate" if written is None else "is pending"
+            yield Finding(
+                kind="takedown_pending", severity="warning", where=f"request {request.id}", message=f"it {state}",
+                remedy="gem dev or gem takedown --apply takes the documents down; gem certificate looks again",
+            )  # fmt: skip
+
+
+def _exports(store: StoreResource) -> Iterator[Finding]:
+    if "://" in store.root:
+        return
+    try:
+        names = unregistered(Path(store.root))
+    except ValueError as error:
+        yield Finding(
+            kind="record_damaged", severity="error", where=RECORDS, message=str(error),
+            remedy="Without it no takedown knows what that export holds",
+        )  # fmt: skip
+        return
+    for name in names:
+        yield Finding(
+            kind="export_unregistered", severity="info", where=name,
+            message="no record says what it holds, so a takedown searches it by document ids alone",
+            remedy="Export it again with gem export, or delete it",
+        )  # fmt: skip
+
+
+def _places(store: StoreResource) -> Iterator[tuple[str, str | None]]:
+    artifacts = store.artifacts
+    for asset in artifacts.assets():
+        for partition in artifacts.places(asset):
+            yield asset, partition
+
+
+def _current(store: StoreResource) -> Iterator[tuple[str, Artifact]]:
+    for asset, partition in _places(store):
+        artifact = store.artifacts.current(asset, partition)
+        if artifact is not None:
+            yield stage_name(asset, partition), artifact
+
+
+def _pointer_is_whole(store: StoreResource, asset: str, partition: str | None) -> bool:
+    return store.artifacts.pointer(asset, partition, strict=True) is not None
+
+
+def _pointer_is_behind(store: StoreResource, entry: Entry, artifact: Artifact) -> bool:
+    """Tell whether a result has another manifest than CURRENT says, and one that was written down all the same."""
+    if entry.identity != artifact.identity or entry.manifest in (None, artifact.manifest_sha256):
+        return False
+    manifest = artifact.manifest
+    known = store.artifacts.recorded_manifests(manifest.asset, manifest.identity, manifest.partition)
+    return artifact.manifest_sha256 in known
+
+
+def _table_folders(store: StoreResource) -> list[Path]:
+    root = store.tables.folder
+    return [] if root is None else sorted(p for p in root.glob("*.lance") if p.is_dir())
+
+
+def _abandoned_folders(store: StoreResource) -> list[Path]:
+    """Folders of work under way whose process is dead, also beside exports that were written elsewhere."""
+    root = store.tables.folder
+    if root is None:
+        return []
+    base = root.parent
+    found = [*(base / "scratch").glob(f"{SCRATCH_PREFIX}*"), *root.glob(f"{SPOOL_PREFIX}*")]
+    found += [*(base / "cache").rglob(".draft-*"), *(base / "audits").glob(".audit-*")]
+    with contextlib.suppress(ValueError):  # a torn record is a finding of its own
+        found += [path for place in export_places(base) for path in place.glob(".export-*")]
+    found += [*(base / EXPORTS).glob(f"{GRAVE_PREFIX}*"), *(base / RECORDS).glob(f"{DRAFT_PREFIX}*")]
+    return sorted(path for path in found if path.is_dir() and is_abandoned(path))
+
+
+def _abandoned_files(store: StoreResource, older_than_s: float = 600.0) -> list[Path]:
+    """Files of writes that were cut off before they got their name."""
+    if store.tables.folder is None:
+        return []
+    oldest = time.time() - older_than_s
+    found = (store.tables.folder.parent / "cache").rglob(".*.tmp")
+    return sorted(path for path in found if path.is_file() and path.stat().st_mtime <= oldest)

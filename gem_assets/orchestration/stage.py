@@ -1,0 +1,188 @@
+"""One run of one stage: named first, skipped when its result stands, committed with its manifest when it does not.
+
+stage = Stage(store, "teacher_clusters", config=conf, code_version="1", inputs=[space, *vectors], seed=conf.seed)
+if stage.done is None:
+    with stage.write() as draft:
+        ...fill draft.path...
+        draft.counts = {"documents": n}
+return stage.result({"clusters": k})
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from gem_assets.orchestration.plan import Wanted, wanted_of
+from gem_assets.orchestration.progress import reporter, run_logger
+from gem_assets.storage.artifacts import Artifact, Draft
+from gem_assets.storage.identity import identity, library_versions
+from gem_assets.storage.manifest import InputRef, LanceRef, input_versions, stage_name
+from resources.store import StoreResource
+
+logger = logging.getLogger(__name__)
+
+
+class Stage:
+    """A stage with everything that can change its result.
+
+    Parameters
+    ----------
+    store
+        Where the result goes.
+    asset, partition
+        What it is called.
+    config
+        Every setting that counts; fields with ``exclude=True`` do not.
+    code_version
+        Of the stage's code.
+    inputs
+        Pinned with ``store.input`` / ``store.inputs`` before anything was read.
+    libraries
+        Distributions whose version can change the result.
+    seed
+        Of its random choices.
+    version_prefix
+        Goes before the identity in the data version (``<prefix>:<identity>``), for a stage whose freshness is judged
+        by the version of its parent.
+    """
+
+    def __init__(
+        self,
+        store: StoreResource,
+        asset: str,
+        *,
+        partition: str | None = None,
+        config: BaseModel | Mapping[str, Any],
+        code_version: str,
+        inputs: Sequence[InputRef] = (),
+        libraries: Sequence[str] = (),
+        seed: int | None = None,
+        version_prefix: str | None = None,
+    ) -> None:
+        self.store = store
+        self.asset, self.partition = asset, partition
+        self.config, self.code_version = config, code_version
+        self.inputs, self.libraries, self.seed = tuple(inputs), tuple(libraries), seed
+        self.version_prefix = version_prefix
+        self.fresh = False
+        self._artifact: Artifact | None = None
+        self._lost_rows = False
+
+    @cached_property
+    def identity(self) -> str:
+        """Name of the result, 64 hex."""
+        return identity(
+            stage=self.name,
+            config=self.config,
+            code_version=self.code_version,
+            inputs=input_versions(self.inputs),
+            libraries=self.libraries,
+            seed=self.seed,
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the result is made from, to be compared with a manifest."""
+        libraries, inputs = library_versions(self.libraries), input_versions(self.inputs)
+        return wanted_of(self.config, self.code_version, self.seed, libraries, inputs)
+
+    @property
+    def name(self) -> str:
+        """``asset`` or ``asset[partition]``."""
+        return stage_name(self.asset, self.partition)
+
+    @property
+    def done(self) -> Artifact | None:
+        """The committed result of this identity, made current if it was not; None when there is work to do.
+
+        A result whose rows are no longer in its table (the table stepped back from a torn version) does not count.
+        """
+        if self._artifact is None:
+            self.store.looked_up(self)
+            store = self.store.artifacts
+            found = store.get(self.asset, self.identity, self.partition)
+            self._lost_rows = found is not None and not self.tables_stand(found)
+            if found is None or self._lost_rows:
+                return None
+            current = store.current(self.asset, self.partition)
+            if current is None or current.identity != found.identity:
+                # only then: taking the writer's lock touches a file, and a run without news touches none
+                store.make_current(found)
+            self._artifact = found
+        return self._artifact
+
+    @property
+    def artifact(self) -> Artifact:
+        """The committed result; after ``done`` or ``write``."""
+        if self._artifact is None:
+            raise RuntimeError(f"{self.name} has no committed result yet; use stage.write() first")
+        return self._artifact
+
+    @contextlib.contextmanager
+    def write(self) -> Generator[Draft]:
+        """Give a draft whose manifest fields are set already; commit it when the block ends."""
+        artifacts = self.store.artifacts
+        with artifacts.write(self.asset, self.identity, self.partition, replace=self._lost_rows) as draft:
+            draft.config = self.config
+            draft.code_version = self.code_version
+            draft.libraries = library_versions(self.libraries)
+            draft.seed = self.seed
+            draft.inputs = self.inputs
+            draft.data_version = f"{self.version_prefix}:{self.identity}" if self.version_prefix else None
+            yield draft
+            self._pin_inputs()
+        self._artifact = draft.artifact
+        self.fresh = True
+
+    @contextlib.contextmanager
+    def keeping(self, what: str) -> Generator[None]:
+        """Say what of the work is kept when the run is stopped inside the block, by Terminate or Ctrl-C.
+
+        Parameters
+        ----------
+        what
+            A clause, such as ``every finished proxy is kept``.
+        """
+        try:
+            yield
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            said = "%s was stopped: %s. What stood before stays in force; run it again to go on."
+            run_logger().warning(said, self.name, what)
+            raise
+
+    def result(self, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
+        """Return what the asset reports."""
+        return self.store.result(self.artifact, fresh=self.fresh, metadata=metadata)
+
+    def progress(self, context: Any = None) -> Callable[..., None]:
+        """Return a callback for library code that logs to the run, at most every two seconds."""
+        return reporter(self.name, getattr(context, "log", None))
+
+    def _pin_inputs(self) -> None:
+        """Tag every table version that was read, so that cleaning up a table never takes it away."""
+        versions: dict[str, set[int]] = {}
+        for ref in self.inputs:
+            if ref.lance_table is not None and ref.lance_version is not None:
+                versions.setdefault(ref.lance_table, set()).add(ref.lance_version)
+        for table, read in sorted(versions.items()):
+            self.store.tables.pin(table, read)
+
+    def tables_stand(self, artifact: Artifact) -> bool:
+        """Tell whether the rows that a result committed are still in their tables."""
+        for ref in artifact.manifest.lance:
+            if not self._stands(ref):
+                logger.warning("%s: table %s version %d no longer holds its %d rows; it is made again",
+                               self.name, ref.table, ref.version, ref.rows)  # fmt: skip
+                return False
+        return True
+
+    def _stands(self, ref: LanceRef) -> bool:
+        try:
+            return self.store.tables.count(ref.table, version=ref.version, snapshot=self.partition) == ref.rows
+        except (ValueError, OSError):
+            return False

@@ -1,0 +1,67 @@
+"""Dagster's processes as ``gem dev`` starts them.
+
+``python -m gem_assets.orchestration.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon
+as processes of their own. Here these are ``… serve``, which is ``dagster-webserver`` behind
+:class:`~gem_assets.orchestration.web_guard.WebGuard`, and ``… daemon``, which is ``dagster-daemon`` looking at its
+sensors every second instead of every five, and only while there is something to see. Dagster has no setting for
+either, so names of both are replaced.
+"""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageLinks
+from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
+
+_OURS = {"dagster_webserver": "serve", "dagster._daemon": "daemon"}
+_LOOK_EVERY_S = 1
+
+
+def dev(arguments: list[str]) -> None:
+    """Run ``dagster dev``."""
+    command: Any = importlib.import_module("dagster._cli.dev")
+    start = command.open_ipc_subprocess
+
+    def guarded(parts: list[str], **options: Any) -> Any:
+        if parts[1] == "-m" and parts[2] in _OURS:
+            parts = [parts[0], "-m", "gem_assets.orchestration.web_server", _OURS[parts[2]], *parts[3:]]
+        return start(parts, **options)
+
+    command.open_ipc_subprocess = guarded
+    command.dev_command(args=arguments, prog_name="dagster dev")
+
+
+def serve(arguments: list[str]) -> None:
+    """Run ``dagster-webserver``."""
+    cli: Any = importlib.import_module("dagster_webserver.cli")
+    make = cli.create_app_from_workspace_process_context
+    pages = os.environ.get(PAGES_URL_VARIABLE)
+    allowed = frozenset(os.environ.get(HOSTS_VARIABLE, "").split()) or allowed_hosts("127.0.0.1")
+
+    def guarded(*values: Any, **options: Any) -> Any:
+        app = make(*values, **options)
+        if pages:
+            app.add_middleware(PageLinks, pages=pages)
+        app.add_middleware(WebGuard, allowed=allowed)  # the last one is asked first
+        return app
+
+    cli.create_app_from_workspace_process_context = guarded
+    cli.dagster_webserver(args=arguments, prog_name="dagster-webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
+
+
+def daemon(arguments: list[str]) -> None:
+    """Run ``dagster-daemon``; each sensor has its own interval, so a shorter loop only takes waiting away."""
+    from gem_assets.orchestration.bookkeeping import only_when_due
+    from gem_assets.settings import load_settings
+
+    sensors: Any = importlib.import_module("dagster._daemon.sensor")
+    sensors.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S
+    sensors.execute_sensor_iteration = only_when_due(sensors.execute_sensor_iteration, load_settings())
+    cli: Any = importlib.import_module("dagster._daemon.cli")
+    cli.cli(args=arguments, prog_name="dagster-daemon", obj={})
+
+
+if __name__ == "__main__":
+    {"dev": dev, "serve": serve, "daemon": daemon}[sys.argv[1]](sys.argv[2:])
