@@ -38,15 +38,15 @@ from gem_assets.corpus.sampling import document_ranks
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.confirm import confirm
-from gem_assets.mixing.design import baseline_mixtures, design_swarm
+from gem_assets.mixing.confirmation import confirm
+from gem_assets.mixing.laws.mixture import learn_recipe
 from gem_assets.mixing.laws.ngram import NAME as NGRAM
 from gem_assets.mixing.laws.ngram import ngram_laws
-from gem_assets.mixing.laws.select import cross_validate
-from gem_assets.mixing.learn import learn_recipe
-from gem_assets.mixing.stage_zero import lexical_optimum
+from gem_assets.mixing.laws.selection import cross_validate
+from gem_assets.mixing.methods.lexical import lexical_optimum
 from gem_assets.mixing.supply import ClusterSupply
-from gem_assets.mixing.trained import TrainedSwarm, trained_swarm
+from gem_assets.mixing.swarm.design import baseline_mixtures, design_swarm
+from gem_assets.mixing.swarm.runs import TrainedSwarm, trained_swarm
 from gem_assets.proxy.config import ConfirmationConfig, PoolConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.counts import DomainCounts, count_documents
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman

@@ -19,14 +19,13 @@ import numpy as np
 from scipy.optimize import minimize
 
 from benchmarks.mixing_golden import PILE_CC, swarm
+from gem_assets.mixing.continual.policy import DataMixingAgent, random_trajectories
+from gem_assets.mixing.continual.ratio_law import CriticalRatio
 from gem_assets.mixing.laws.base import normalised_rows
-from gem_assets.mixing.laws.select import spearman
+from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.methods.bayes import search_pool
-from gem_assets.mixing.methods.critical_ratio import CriticalRatio
-from gem_assets.mixing.methods.data_mixing_agent import DataMixingAgent, random_trajectories
-from gem_assets.mixing.methods.fidelity import search_fidelities
 from gem_assets.mixing.methods.merging import MergedProxies
-from gem_assets.mixing.methods.metarater import learn_weights
+from gem_assets.mixing.methods.meta_rater import learn_weights
 from gem_assets.mixing.methods.mixmin import mixmin
 from gem_assets.mixing.methods.quadmix import QualityCorpus, search_quadmix, token_shares
 from gem_assets.mixing.methods.quadmix import sampling_values as quadmix_values
@@ -35,6 +34,7 @@ from gem_assets.mixing.methods.tikmix import propose_blended, propose_direct
 from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
 from gem_assets.mixing.online.influence import TiKMiXHook
 from gem_assets.mixing.online.trainer import OnlineHook, OnlineMethod, train_online, train_reference
+from gem_assets.mixing.search.fidelity import search_fidelities
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.train import train_proxy

@@ -18,17 +18,17 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from gem_assets.mixing.heuristics import unimax_shares
 from gem_assets.mixing.laws.base import Law
 from gem_assets.mixing.laws.exposure import EffectiveExposureLaw
 from gem_assets.mixing.laws.log_linear import LogLinearLaw
-from gem_assets.mixing.laws.select import spearman
+from gem_assets.mixing.laws.proposal import Proposal, propose_convex, simulate
+from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.laws.trees import TreesLaw
-from gem_assets.mixing.methods.bpe import count_words, infer_mixture, train_bpe
-from gem_assets.mixing.methods.rehydration import RemovalRates, rehydrate
-from gem_assets.mixing.methods.tokenizer_mixture import read_merges
-from gem_assets.mixing.propose import Proposal, propose_convex, simulate
-from gem_assets.mixing.swarm import SwarmTable, import_swarm
+from gem_assets.mixing.methods.rules import unimax_shares
+from gem_assets.mixing.rehydration import RemovalRates, rehydrate
+from gem_assets.mixing.swarm.table import SwarmTable, import_swarm
+from gem_assets.mixing.tokenizer.bpe import count_words, infer_mixture, train_bpe
+from gem_assets.mixing.tokenizer.inference import read_merges
 from gem_assets.proxy.config import TokenizerConfig
 from gem_assets.proxy.tokens import FILE as TOKENIZER
 from gem_assets.proxy.tokens import ProxyTokenizer

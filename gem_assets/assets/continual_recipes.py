@@ -10,14 +10,14 @@ if TYPE_CHECKING:  # the library's mixture modules are loaded where an asset run
 
 
 def make_critical_ratio(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.methods.continual_recipes import critical_ratio_recipe
+    from gem_assets.mixing.methods.critical_ratio import critical_ratio_recipe
 
     return critical_ratio_recipe(work.folder(TOKENS), work.frame, work.settings.proxy, work.out, report=work.report)
 
 
 def make_data_mixing_agent(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import wanted_targets
-    from gem_assets.mixing.methods.agent_recipe import data_mixing_agent_recipe
+    from gem_assets.mixing.methods.data_mixing_agent import data_mixing_agent_recipe
+    from gem_assets.mixing.swarm.growth import wanted_targets
 
     data, proxy = work.folder(TOKENS), work.settings.proxy
     return data_mixing_agent_recipe(data, wanted_targets(data), work.frame, proxy, work.out, report=work.report)

@@ -41,8 +41,8 @@ CLIMBED = {
 
 
 def make_lexical(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import lexical_proxy, wanted_targets
-    from gem_assets.mixing.learned import publish_lexical_recipe
+    from gem_assets.mixing.methods.swarm_laws import publish_lexical_recipe
+    from gem_assets.mixing.swarm.growth import lexical_proxy, wanted_targets
 
     data = work.folder(TOKENS)
     lexical = lexical_proxy(work.counts(), data, work.settings.proxy)
@@ -50,15 +50,15 @@ def make_lexical(work: RecipeWork) -> "Recipe":
 
 
 def make_entropy(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.learned import publish_entropy_recipe
+    from gem_assets.mixing.methods.swarm_laws import publish_entropy_recipe
 
     return publish_entropy_recipe(work.counts(), work.frame, work.out)
 
 
 def make_fitted(strategy: str, work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import lexical_proxy, read_trained
-    from gem_assets.mixing.learned import LEARNED as CHOSEN
-    from gem_assets.mixing.learned import publish_law_recipe
+    from gem_assets.mixing.methods.swarm_laws import LEARNED as CHOSEN
+    from gem_assets.mixing.methods.swarm_laws import publish_law_recipe
+    from gem_assets.mixing.swarm.growth import lexical_proxy, read_trained
 
     lexical = None
     if strategy == CHOSEN:
@@ -67,10 +67,10 @@ def make_fitted(strategy: str, work: RecipeWork) -> "Recipe":
 
 
 def make_climb(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.climb import ClimbRound, climb
-    from gem_assets.mixing.grow import read_trained
-    from gem_assets.mixing.learned import publish_climb_recipe
-    from gem_assets.mixing.searched import swarm_objective
+    from gem_assets.mixing.evidence import swarm_objective
+    from gem_assets.mixing.methods.climb import ClimbRound, climb
+    from gem_assets.mixing.methods.swarm_laws import publish_climb_recipe
+    from gem_assets.mixing.swarm.growth import read_trained
 
     trained, frame = read_trained(work.folder(SWARM)), work.frame
     objective, train = swarm_objective(trained), work.trainer(work.swarm_spec(work.settings.proxy))

@@ -34,8 +34,8 @@ METHOD_STRATEGIES = (*METHODS, END_UPSAMPLING)
 
 
 def make_method(strategy: str, work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import wanted_targets
-    from gem_assets.mixing.methods.recipes import publish_method_recipe
+    from gem_assets.mixing.online.recipes import publish_method_recipe
+    from gem_assets.mixing.swarm.growth import wanted_targets
 
     data = work.folder(TOKENS)
     return publish_method_recipe(
@@ -44,7 +44,7 @@ def make_method(strategy: str, work: RecipeWork) -> "Recipe":
 
 
 def make_end_upsampling(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.methods.recipes import publish_end_upsampling
+    from gem_assets.mixing.online.recipes import publish_end_upsampling
     from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 
     first, last = (Recipe.read(work.folder(name) / RECIPE_NAME) for name in END_UPSAMPLED)

@@ -212,9 +212,9 @@ def cluster_counts(
 def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
-    from gem_assets.mixing.groups import GroupError, cluster_groups
-    from gem_assets.mixing.grow import drawn_mixtures
     from gem_assets.mixing.inventory import read_supply
+    from gem_assets.mixing.swarm.groups import GroupError, cluster_groups
+    from gem_assets.mixing.swarm.growth import drawn_mixtures
     from gem_assets.report.mixture_pages import SWARM_PAGE
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
     from resources.store import MissingInputError
@@ -245,7 +245,8 @@ def proxy_swarm(
         seed=conf.seed,
     )
     if stage.done is None:
-        from gem_assets.mixing.grow import (
+        from gem_assets.mixing.methods.lexical import lexical_optimum
+        from gem_assets.mixing.swarm.growth import (
             grown_design,
             lexical_proxy,
             merge_counts,
@@ -254,7 +255,6 @@ def proxy_swarm(
             train_design,
             wanted_targets,
         )
-        from gem_assets.mixing.stage_zero import lexical_optimum
         from gem_assets.proxy.pool import TokenPool
         from gem_assets.report.mixture_pages import swarm_page
 
@@ -279,7 +279,7 @@ def proxy_swarm(
             draft.counts = {"proxies": len(rows), "mixtures": len(swarm.labels), "failed": len(rows.failed)}
             draft.metrics = {name: value for name, value in figures.items() if name not in draft.counts}
 
-    from gem_assets.mixing.grow import PICTURE, describe_swarm
+    from gem_assets.mixing.swarm.growth import PICTURE, describe_swarm
 
     folder = stage.artifact.path
     found = describe_swarm(folder)

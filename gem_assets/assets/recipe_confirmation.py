@@ -43,10 +43,10 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
             seed=larger.seed,
         )
         if stage.done is None:
-            from gem_assets.mixing.confirm import publish_confirmation
-            from gem_assets.mixing.grow import swarm_spec
+            from gem_assets.mixing.confirmation import publish_confirmation
             from gem_assets.mixing.inventory import read_supply
             from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+            from gem_assets.mixing.swarm.growth import swarm_spec
 
             data = store.artifact(tokens)
             k = int(data.manifest.counts["clusters"])
@@ -67,7 +67,7 @@ def build_confirmation(strategy: str) -> dg.AssetsDefinition:
                 draft.counts = {"wins": found.wins(strategy), "seeds": len(found.seeds)}
                 draft.metrics = {"confirmed": found.confirmed(strategy), "verdict": found.verdict(strategy)}
 
-        from gem_assets.mixing.confirm import PICTURE, describe_confirmation
+        from gem_assets.mixing.confirmation import PICTURE, describe_confirmation
 
         folder, manifest = stage.artifact.path, stage.artifact.manifest
         return stage.result(

@@ -22,8 +22,8 @@ from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, Stage, StoreResource
 
 if TYPE_CHECKING:  # the library's mixture modules are loaded where an asset runs
-    from gem_assets.mixing.frame import MixtureFrame
     from gem_assets.mixing.recipe import Recipe
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
     from gem_assets.proxy.config import ProxyConfig
     from gem_assets.proxy.counts import DomainCounts
     from gem_assets.proxy.swarm import SwarmSpec
@@ -70,13 +70,13 @@ class RecipeWork:
 
     def counts(self) -> "DomainCounts":
         """Add up the counts of the pinned snapshots."""
-        from gem_assets.mixing.grow import merge_counts
+        from gem_assets.mixing.swarm.growth import merge_counts
 
         return merge_counts([self.store.artifact(ref).path for ref in self.stage.inputs if ref.asset == COUNTS])
 
     def swarm_spec(self, config: "ProxyConfig") -> "SwarmSpec":
         """Describe proxies of the pinned tokens and clusters."""
-        from gem_assets.mixing.grow import swarm_spec
+        from gem_assets.mixing.swarm.growth import swarm_spec
 
         data = self.store.artifact(self.ref(TOKENS))
         clusters = int(data.manifest.counts["clusters"])
@@ -84,7 +84,7 @@ class RecipeWork:
 
     def trainer(self, spec: "SwarmSpec") -> Callable[..., Any]:
         """Return the function from mixtures ``(m, K)`` and a label to losses ``(m, J)``, rows kept with the swarm's."""
-        from gem_assets.mixing.grow import evaluate_round
+        from gem_assets.mixing.swarm.growth import evaluate_round
 
         def train(mixtures: Any, label: str) -> Any:
             return evaluate_round(
@@ -196,8 +196,8 @@ def proxy_settings(settings: Settings) -> dict[str, Any]:
 
 def mixture_frame(store: StoreResource, stage: Stage, config: MixingConfig) -> "MixtureFrame":
     """Read what recipes share from a stage's pinned inputs."""
-    from gem_assets.mixing.frame import MixtureFrame
     from gem_assets.mixing.inventory import read_supply
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
     by_name = {ref.asset: ref for ref in stage.inputs if ref.partition is None}
@@ -222,8 +222,8 @@ def note_recipe(draft: Draft, recipe: "Recipe") -> None:
 
 def recipe_result(stage: Stage) -> dg.MaterializeResult:
     """Report a recipe with its evidence and pictures."""
-    from gem_assets.mixing.frame import LAW_PICTURE, describe_evidence
     from gem_assets.mixing.publish import describe_recipe
+    from gem_assets.mixing.recipe_artifact import LAW_PICTURE, describe_evidence
 
     folder, manifest = stage.artifact.path, stage.artifact.manifest
     found = describe_recipe(folder)

@@ -23,7 +23,7 @@ from resources import Stage, StoreResource
     "to use: what was confirmed at the next model size, else proportional. Recipes that were not made are left out.",
 )
 def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.mixing.gather import gather_recipes
+    from gem_assets.mixing.current_recipes import gather_recipes
     from gem_assets.report.mixture_pages import RECIPES_PAGE
 
     gathered = gather_recipes(store.artifacts)

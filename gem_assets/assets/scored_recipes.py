@@ -35,18 +35,18 @@ PROXY_FOLDER = "selected_proxies"
 
 def make_drawn(work: RecipeWork) -> "Recipe":
     from gem_assets.mixing.quality.documents import load_scored
-    from gem_assets.mixing.scored import publish_qurating
+    from gem_assets.mixing.quality.recipes import publish_qurating
 
     config = work.settings.mixing.scores
     return publish_qurating(load_scored(work.folder(TOKENS), work.frame.supply, config), work.frame, config, work.out)
 
 
 def make_searched(strategy: str, work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import swarm_spec, wanted_targets
     from gem_assets.mixing.quality.documents import load_scored
-    from gem_assets.mixing.quality.selected import run_selections
+    from gem_assets.mixing.quality.proxies import run_selections
+    from gem_assets.mixing.quality.recipes import publish_searched
     from gem_assets.mixing.quality.trial import SelectionTrainer
-    from gem_assets.mixing.scored import publish_searched
+    from gem_assets.mixing.swarm.growth import swarm_spec, wanted_targets
 
     config, data = work.settings.mixing.scores, work.folder(TOKENS)
     documents = load_scored(data, work.frame.supply, config)

@@ -27,16 +27,16 @@ SEARCHED = {
 
 
 def make_bayes(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import read_trained
-    from gem_assets.mixing.methods.search_recipes import publish_bayes_recipe
+    from gem_assets.mixing.search.recipes import publish_bayes_recipe
+    from gem_assets.mixing.swarm.growth import read_trained
 
     train = work.trainer(work.swarm_spec(work.settings.proxy))
     return publish_bayes_recipe(read_trained(work.folder(SWARM)), train, work.frame, work.out)
 
 
 def make_multi_fidelity(work: RecipeWork) -> "Recipe":
-    from gem_assets.mixing.grow import read_trained
-    from gem_assets.mixing.methods.search_recipes import publish_fidelity_recipe, training_cost
+    from gem_assets.mixing.search.recipes import publish_fidelity_recipe, training_cost
+    from gem_assets.mixing.swarm.growth import read_trained
     from gem_assets.proxy.pool import TokenPool
 
     small, larger = work.settings.proxy, work.settings.proxy.at_next_size()

@@ -42,7 +42,7 @@ def recipes(
 ) -> None:
     """Compare the recipes of a data root: laws, predictions, confirmations, and which one to use."""
     from gem_assets.cli.mixture_tables import print_recipes
-    from gem_assets.mixing.gather import gather_recipes
+    from gem_assets.mixing.current_recipes import gather_recipes
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
@@ -76,13 +76,13 @@ def confirm_recipe(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
-    from gem_assets.mixing.heuristics import STRATEGIES
-    from gem_assets.mixing.learned import CLIMB, LAW_STRATEGIES, LEARNED_STRATEGIES
-    from gem_assets.mixing.methods.agent_recipe import DATA_MIXING_AGENT
-    from gem_assets.mixing.methods.continual_recipes import CRITICAL_RATIO
-    from gem_assets.mixing.methods.recipes import END_UPSAMPLING, METHOD_STRATEGIES
-    from gem_assets.mixing.methods.search_recipes import SEARCH_STRATEGIES
-    from gem_assets.mixing.scored import SCORED
+    from gem_assets.mixing.methods.critical_ratio import CRITICAL_RATIO
+    from gem_assets.mixing.methods.data_mixing_agent import DATA_MIXING_AGENT
+    from gem_assets.mixing.methods.rules import STRATEGIES
+    from gem_assets.mixing.methods.swarm_laws import CLIMB, LAW_STRATEGIES, LEARNED_STRATEGIES
+    from gem_assets.mixing.online.recipes import END_UPSAMPLING, METHOD_STRATEGIES
+    from gem_assets.mixing.quality.recipes import SCORED
+    from gem_assets.mixing.search.recipes import SEARCH_STRATEGIES
 
     known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED, *SEARCH_STRATEGIES)
     if strategy not in known:
@@ -105,7 +105,7 @@ def confirm_recipe(
 def run_proxies(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Train the proxies that are missing in the swarm of the current clusters."""
     _materialize(data_root, ["proxy_swarm"], quiet=as_json)
-    from gem_assets.mixing.grow import describe_swarm
+    from gem_assets.mixing.swarm.growth import describe_swarm
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
@@ -143,7 +143,7 @@ def import_table(
     as_json: AsJson = False,
 ) -> None:
     """Read a published swarm (RegMix or Olmix layout), check every row, and write it as one table."""
-    from gem_assets.mixing.swarm import import_swarm
+    from gem_assets.mixing.swarm.table import import_swarm
 
     if out.suffix != ".parquet" or out.is_dir() or not out.parent.is_dir():
         raise MixtureArgumentError(f"--out {out} has to be a file NAME.parquet in a folder that exists")

@@ -22,7 +22,7 @@ def tokenizer_mixture(
 ) -> None:
     """Infer from a tokenizer's merges which shares of the clusters it was trained on (Hayase et al. 2024)."""
     from gem_assets.mixing.inventory import read_supply
-    from gem_assets.mixing.methods.tokenizer_mixture import infer_tokenizer_mixture
+    from gem_assets.mixing.tokenizer.inference import infer_tokenizer_mixture
     from gem_assets.settings import load_existing
     from gem_assets.storage.identity import file_digest
     from gem_assets.taxonomy.publish import TAXONOMY_NAME

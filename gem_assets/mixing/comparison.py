@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.confirm import RIVALS, Confirmation, Standing
-from gem_assets.mixing.design import LEXICAL
-from gem_assets.mixing.propose import divergence
+from gem_assets.mixing.confirmation import RIVALS, Confirmation, Standing
+from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.mixing.swarm.design import LEXICAL
 from gem_assets.proxy.lexical import LABEL
 from gem_assets.report.tables import effective_number
 

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.heuristics import make_recipe
 from gem_assets.mixing.inventory import read_supply
+from gem_assets.mixing.methods.rules import make_recipe
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.report.plots import mixture_bars

@@ -37,7 +37,7 @@ def swarm_page(folder: Path, names: Mapping[int, str]) -> str:
     names
         Of the clusters, by id.
     """
-    from gem_assets.mixing.swarm import SwarmTable
+    from gem_assets.mixing.swarm.table import SwarmTable
 
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     table = SwarmTable.read(folder / "swarm.parquet")

@@ -103,10 +103,10 @@ def test_confirm_names_the_recipes_that_there_are(tmp_path, strategy, why):
 
 
 def test_every_recipe_that_can_be_confirmed_has_its_asset():
-    from gem_assets.mixing.learned import LEARNED_STRATEGIES
-    from gem_assets.mixing.methods.recipes import METHOD_STRATEGIES
-    from gem_assets.mixing.methods.search_recipes import SEARCH_STRATEGIES
-    from gem_assets.mixing.scored import SCORED
+    from gem_assets.mixing.methods.swarm_laws import LEARNED_STRATEGIES
+    from gem_assets.mixing.online.recipes import METHOD_STRATEGIES
+    from gem_assets.mixing.quality.recipes import SCORED
+    from gem_assets.mixing.search.recipes import SEARCH_STRATEGIES
     from tests.direct import BY_KEY
 
     confirmed = {name.partition("/")[2] for name in BY_KEY if name.startswith("recipe_confirmation/")}
@@ -159,7 +159,7 @@ def test_a_learned_recipe_without_a_swarm_names_the_command_before_it_runs(tmp_p
 
 def test_recipes_stand_side_by_side(tmp_path):
     from gem_assets.storage.artifacts import ArtifactStore
-    from tests.mixing.test_confirm import baseline, learned_recipe
+    from tests.mixing.test_confirmation import baseline, learned_recipe
 
     store = ArtifactStore(tmp_path)
     for recipe in (baseline(), learned_recipe()):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import mixing_golden
-from gem_assets.mixing.propose import divergence
+from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
 

@@ -1,171 +1,235 @@
-"""Critical mixture ratio of continual pre-training (CMR, arXiv 2407.17467).
+"""The critical ratio as a recipe: a mixture for a model that was trained on the natural shares before.
 
-A trained model goes on with a part ``R`` of domain data and ``1 - R`` of general data. Domain loss falls with ``R``;
-general loss rises. ``R`` is feasible at ``T`` tokens when the general loss is at most ``ε`` above where it started, and
-the critical ratio is the largest feasible one. General loss follows a power law in the ratio at each ``T``,
-
-    L_gen(R) = α R^s + β          so that          R* = ((L_gen(0) + ε - β) / α)^(1/s)
-
-and the critical ratio a power law in the tokens, ``R*(T) = β₀ + β₁ T^s``. Reported: 29.8 % for 460M and 47.8 % for
-3.1B parameters at 20B tokens.
-
-Neither code nor data are public, and the paper's exact conditions for a ratio to be feasible are not reproduced: this
-is the definition above. Where general loss does not rise with the ratio, or rises above the bound already at 0, there
-is no critical ratio inside (0, 1) and the answer says so.
+A proxy is trained, runs go on from it with several parts of domain text, and the largest part that leaves the general
+loss where it was is the mixture (``critical_ratio``). It does not say what to train a new model on, so no confirmation
+run puts it to the test: that one starts from nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
 
 import numpy as np
-from scipy.optimize import least_squares, nnls
+from numpy.typing import NDArray
 
-from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.caps import apply_caps
+from gem_assets.mixing.config import ContinualConfig
+from gem_assets.mixing.continual.continuation import Continuation, group_losses
+from gem_assets.mixing.continual.ratio_law import CriticalRatio
+from gem_assets.mixing.laws.proposal import divergence
+from gem_assets.mixing.method_data import MethodData
+from gem_assets.mixing.online.simplex import as_weights
+from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.mixing.recipe_artifact import Floats, MixtureFrame
+from gem_assets.proxy.config import ProxyConfig
 
-EXPONENTS = (0.05, 8.0)
-TIME_EXPONENTS = (-3.0, 3.0)
+CRITICAL_RATIO = "critical_ratio"
+Report = Callable[[str], None]
 
 
-class RatioError(ValueError):
-    """Runs from which no ratio can be read; the message says what is missing."""
+class ContinualError(ValueError):
+    """Settings of continual pre-training that nothing can be made from; the message names the setting."""
 
 
 @dataclass(frozen=True)
-class GeneralLossLaw:
-    """General loss against the ratio at one number of tokens, ``α R^s + β``.
+class RatioRuns:
+    """Losses of runs that went on with a part of domain text; one entry a run and check, ``(n,)``.
 
     Attributes
     ----------
-    scale, exponent, floor
-        ``α``, ``s`` and ``β``.
-    residual
-        Root mean squared error of the fit, nats.
+    ratios, tokens
+        Part of domain text, and tokens of the further run so far.
+    general, domain
+        Losses, nats per token.
+    start
+        General and domain loss before.
     """
 
-    scale: float
-    exponent: float
-    floor: float
-    residual: float
-
-    def at(self, ratio: Floats) -> Floats:
-        """Predict the general loss."""
-        return self.scale * np.asarray(ratio, np.float64) ** self.exponent + self.floor
-
-    def critical(self, start: float, allowed: float) -> float:
-        """Largest ratio in [0, 1] whose general loss is at most ``start + allowed``; 0 if none, 1 if all are."""
-        room = start + allowed - self.floor
-        if room < 0:
-            return 0.0
-        if self.scale <= 0:
-            return 1.0
-        return float(min(1.0, (room / self.scale) ** (1 / self.exponent)))
+    ratios: Floats
+    tokens: Floats
+    general: Floats
+    domain: Floats
+    start: tuple[float, float]
 
 
-def fit_general_loss(ratios: Floats, losses: Floats) -> GeneralLossLaw:
-    """Fit the law to runs at one number of tokens; ``α`` is not negative.
+def critical_ratio_recipe(
+    folder: Path, frame: MixtureFrame, config: ProxyConfig, out: Path, *, report: Report | None = None
+) -> Recipe:
+    """Train the runs that the settings ask for on a prepared folder and write the recipe into ``out``.
 
-    For a given exponent the law is linear in the rest, so a grid over exponents and non-negative least squares find
-    the basin and one descent finishes.
+    Raises
+    ------
+    ContinualError
+        When the settings do not say what the domain is, or one of its clusters has no text.
+    PoolError
+        When fewer than two clusters have text, or tokens and inventory do not fit.
+    """
+    clusters, continual = frame.supply.clusters, frame.config.continual
+    domain = domain_mask(clusters, continual.clusters)
+    data = MethodData.load(folder, None, config.model.context)
+    if data.evaluation.in_domain.any():
+        data = data.only(np.flatnonzero(data.evaluation.in_domain))
+    natural = data.natural_shares(frame.supply)
+    within = domain[data.active]
+    empty = sorted({int(c) for c in clusters[domain]} - {int(k) for k in data.active[(natural > 0) & within]})
+    if empty:
+        raise ContinualError(
+            f"clusters {', '.join(map(str, empty))} of mixing.continual.clusters hold less text than a window of "
+            f"{config.model.context} tokens; leave them out"
+        )
+    runs = run_ratios(data, within, natural, config, continual, report=report)
+    return publish_ratio_recipe(runs, domain, frame, out, base_tokens=config.training.tokens)
+
+
+def domain_mask(clusters: NDArray[np.int64], named: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Tell which clusters are the domain, ``(K,)``.
+
+    Raises
+    ------
+    ContinualError
+        When none is named, one that there is not, or all of them.
+    """
+    setting = "mixing.continual.clusters"
+    if not named:
+        raise ContinualError(
+            f"{setting} names no cluster, so nothing is the domain; name some in gem.toml, e.g. [mixing.continual] "
+            f"clusters = [{int(clusters[0])}] (the page of gis_taxonomy shows what each holds)"
+        )
+    strange = sorted(set(named) - {int(c) for c in clusters})
+    if strange:
+        raise ContinualError(
+            f"{setting} names {', '.join(map(str, strange))}; the clusters are {clusters[0]} to {clusters[-1]}"
+        )
+    mask = np.isin(clusters, named)
+    if mask.all():
+        raise ContinualError(f"{setting} names all clusters; leave out those whose text the model must not forget")
+    return mask
+
+
+def run_ratios(
+    data: MethodData,
+    domain: NDArray[np.bool_],
+    natural: Floats,
+    config: ProxyConfig,
+    continual: ContinualConfig,
+    *,
+    report: Report | None = None,
+) -> RatioRuns:
+    """Train a proxy on the natural shares and go on from it with every ratio.
+
+    Parameters
+    ----------
+    domain, natural
+        Of the active clusters, ``(A,)``.
+
+    Raises
+    ------
+    ValueError
+        When general or domain text has no held-out window.
+    """
+    sides = [np.where(side, natural, 0.0) for side in (~domain, domain)]
+    weights = [group_losses(data, data.active[s > 0], s[s > 0]) for s in sides]
+    general, own = (as_weights(side) for side in sides)
+    count = len(continual.ratios)
+    model = Continuation(data, natural, config, part=continual.part, checks=continual.checks, report=report)
+    rows: list[tuple[float, float, float, float]] = []
+    start = (0.0, 0.0)
+    for number, ratio in enumerate(continual.ratios, start=1):
+        losses = model.restart()
+        start = (float(losses @ weights[0]), float(losses @ weights[1]))
+        for check in range(1, continual.checks + 1):
+            losses = model.advance((1 - ratio) * general + ratio * own)
+            rows.append((ratio, float(check * model.tokens), float(losses @ weights[0]), float(losses @ weights[1])))
+        if report is not None:
+            report(f"ratio {number} of {count}")
+    return RatioRuns(*(np.array(column) for column in zip(*rows, strict=True)), start=start)
+
+
+def publish_ratio_recipe(
+    runs: RatioRuns, domain: NDArray[np.bool_], frame: MixtureFrame, out: Path, *, base_tokens: int = 0
+) -> Recipe:
+    """Fit the critical ratio to runs and write the mixture of that ratio into ``out``.
+
+    The ratio is that of the longest runs, at most the largest that was tried, and at most what the caps of the domain's
+    clusters allow. Within the domain and outside of it clusters keep their natural proportions, up to the caps.
+
+    Parameters
+    ----------
+    domain
+        Which of the inventory's clusters are the domain, ``(K,)``.
+    base_tokens
+        That the proxy was trained on before, to be told.
 
     Raises
     ------
     RatioError
-        If there are fewer than three different ratios, or one is outside [0, 1].
+        When there are fewer than three ratios.
+    InfeasibleMixtureError
+        When the caps do not let general text fill its part.
     """
-    r, values = np.asarray(ratios, np.float64), np.asarray(losses, np.float64)
-    if r.shape != values.shape or not np.isfinite(values).all() or np.any(r < 0) or np.any(r > 1):
-        raise RatioError("every run needs a ratio in [0, 1] and a finite loss")
-    if len(np.unique(r)) < 3:
-        raise RatioError(f"{len(np.unique(r))} different ratios do not determine a power law; run three or more")
+    allowed = frame.config.continual.allowed_rise
+    found = CriticalRatio(allowed).fit(runs.tokens, runs.ratios, runs.general, runs.start[0])
+    natural, caps = frame.supply.token_shares, frame.caps
+    own = float(natural[domain].sum())
+    safe, tried = float(found.ratios_[-1]), float(runs.ratios.max())
+    ratio = min(safe, tried)
+    held = min(ratio, float(np.minimum(caps[domain & (natural > 0)], 1.0).sum()))
+    shares = np.zeros(len(natural))
+    for side, part in ((domain, held), (~domain, 1 - held)):
+        if part > 0:
+            shares += part * apply_caps(np.where(side, natural, 0.0), caps / part)
+    notes = [
+        f"domain {', '.join(str(int(c)) for c in frame.supply.clusters[domain])}, natural share {own:.3f}",
+        f"a proxy of {base_tokens:,} tokens on natural shares, then {int(runs.tokens.max()):,} on each of "
+        f"{len(np.unique(runs.ratios))} ratios",
+        f"general loss {runs.start[0]:.4f} before; it may rise by {allowed:g} nats",
+    ]
+    if safe > tried:
+        notes.append(f"no ratio that was tried is too large; held at {tried:g}, the largest of them")
+    if held < ratio:
+        notes.append(f"{ratio:.3f} would be safe; the repetition caps hold the domain at {held:.3f}")
+    evidence = RecipeEvidence(
+        method=CRITICAL_RATIO,
+        n_runs=len(np.unique(runs.ratios)),
+        target="general text and the domain",
+        law="general loss αR^s + β at each token count",
+        kl_to_prior=divergence(shares, natural),
+        verdict=_ratio_verdict(ratio, own),
+        notes=tuple(notes),
+    )
+    recipe = frame.recipe(CRITICAL_RATIO, shares / shares.sum(), evidence)
+    frame.write(recipe, out, {"laws": _law_rows(found), "runs": _run_rows(runs)})
+    return recipe
 
-    def solved(exponent: float) -> tuple[float, float, Floats]:
-        rows = r**exponent
-        # the floor may be negative in principle; shifting by the least loss keeps both coefficients non-negative
-        found, _ = nnls(np.column_stack([rows, np.ones_like(r)]), values - values.min() + 1.0)
-        floor = float(found[1]) + float(values.min()) - 1.0
-        return float(found[0]), floor, found[0] * rows + floor - values
 
-    grid = np.geomspace(*EXPONENTS, 60)
-    start = min(grid, key=lambda s: float(np.sum(solved(float(s))[2] ** 2)))
-    done = least_squares(lambda x: solved(float(np.exp(x[0])))[2], [np.log(start)], bounds=np.log(EXPONENTS))
-    exponent = float(np.exp(done.x[0]))
-    scale, floor, residual = solved(exponent)
-    return GeneralLossLaw(scale, exponent, floor, float(np.sqrt(np.mean(residual**2))))
-
-
-class CriticalRatio:
-    """Critical ratio as a function of the tokens of continual pre-training.
-
-    Parameters
-    ----------
-    allowed
-        ``ε``: nats that general loss may rise above its start.
-
-    Attributes
-    ----------
-    tokens_ : float64 array, shape (n,)
-        Token counts at which runs were compared.
-    ratios_ : float64 array, shape (n,)
-        Critical ratio at each.
-    laws_
-        The law of general loss at each.
-    coefficients_
-        ``(β₀, β₁, s)`` with tokens in units of the largest count.
-    """
-
-    tokens_: Floats
-    ratios_: Floats
-    laws_: tuple[GeneralLossLaw, ...]
-    coefficients_: tuple[float, float, float]
-
-    def __init__(self, allowed: float = 0.0) -> None:
-        if not (allowed >= 0 and np.isfinite(allowed)):
-            raise RatioError(f"the allowed rise of general loss must be finite and not negative, not {allowed}")
-        self.allowed = allowed
-
-    def fit(self, tokens: Floats, ratios: Floats, general_losses: Floats, start: float) -> Self:
-        """Fit to the runs of a grid.
-
-        Parameters
-        ----------
-        tokens, ratios, general_losses
-            One entry a run and checkpoint, ``(n,)``.
-        start
-            General loss before continual pre-training.
-
-        Raises
-        ------
-        RatioError
-            If some token count has fewer than three ratios.
-        """
-        t = np.asarray(tokens, np.float64)
-        self.tokens_ = np.unique(t)
-        self.laws_ = tuple(
-            fit_general_loss(np.asarray(ratios)[t == level], np.asarray(general_losses)[t == level])
-            for level in self.tokens_
+def _ratio_verdict(ratio: float, natural: float) -> str:
+    if ratio <= 0:
+        return (
+            "no part of domain text is safe: the general loss rises even without; allow a rise "
+            "(mixing.continual.allowed_rise) or train longer before"
         )
-        self.ratios_ = np.array([law.critical(start, self.allowed) for law in self.laws_])
-        self.coefficients_ = _power_law(self.tokens_ / self.tokens_[-1], self.ratios_)
-        return self
-
-    def predict(self, tokens: Floats) -> Floats:
-        """Critical ratio at other token counts, in [0, 1]."""
-        b0, b1, s = self.coefficients_
-        return np.clip(b0 + b1 * (np.asarray(tokens, np.float64) / self.tokens_[-1]) ** s, 0.0, 1.0)
+    told = f"up to {ratio:.3f} of domain text leaves the general loss where it was at this size"
+    if ratio < natural:
+        return f"{told}, less than its natural share of {natural:.3f}"
+    return f"{told}; for a model that goes on from the natural shares, at its own size to be measured again"
 
 
-def _power_law(tokens: Floats, ratios: Floats) -> tuple[float, float, float]:
-    """Least squares for ``b0 + b1 t^s``; a constant where fewer than three counts are there."""
-    if len(tokens) < 3 or np.ptp(ratios) == 0:
-        return float(ratios.mean()), 0.0, 1.0
+def _law_rows(found: CriticalRatio) -> list[dict[str, float]]:
+    return [
+        {
+            "tokens": float(tokens),
+            "alpha": law.scale,
+            "s": law.exponent,
+            "beta": law.floor,
+            "error_nats": law.residual,
+            "critical_ratio": float(ratio),
+        }
+        for tokens, law, ratio in zip(found.tokens_, found.laws_, found.ratios_, strict=True)
+    ]
 
-    def solved(exponent: float) -> tuple[Floats, Floats]:
-        columns = np.column_stack([np.ones_like(tokens), tokens**exponent])
-        found = np.asarray(np.linalg.lstsq(columns, ratios, rcond=None)[0], np.float64)
-        return found, columns @ found - ratios
 
-    grid = [s for s in np.linspace(*TIME_EXPONENTS, 61) if abs(s) > 0.04]
-    start = min(grid, key=lambda s: float(np.sum(solved(float(s))[1] ** 2)))
-    done = least_squares(lambda x: solved(float(x[0]))[1], [start], bounds=TIME_EXPONENTS)
-    found, _ = solved(float(done.x[0]))
-    return float(found[0]), float(found[1]), float(done.x[0])
+def _run_rows(runs: RatioRuns) -> list[dict[str, float | None]]:
+    columns = (runs.ratios, runs.tokens, runs.general, runs.domain)
+    names = ("ratio", "tokens", "general_loss", "domain_loss")
+    start: dict[str, float | None] = dict(zip(names, (None, 0.0, *runs.start), strict=True))
+    return [start, *(dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True))]

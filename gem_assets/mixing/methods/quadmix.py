@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.qurating import SelectionError
-from gem_assets.mixing.methods.surrogate import SearchResult, search_parameters
+from gem_assets.mixing.search.trees import SearchResult, search_parameters
 
 #: Bounds of the search: λ is log-uniform, the others uniform.
 STEEPNESS = (1.0, 1000.0)
@@ -200,7 +200,7 @@ def search_quadmix(
     tied
         Search rules that differ between domains in the kept part alone.
     runs, candidates, averaged
-        See :func:`~gem_assets.mixing.methods.surrogate.search_parameters`.
+        See :func:`~gem_assets.mixing.search.trees.search_parameters`.
     """
     scores, count = corpus.scores.shape[1], corpus.count
     draw, read = (sample_tied_parameters, untie) if tied else (sample_parameters, QuaDMixParameters.of)

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gem_assets.mixing.online.aioli import Aioli
-from gem_assets.mixing.online.doremi import DoReMi, domain_excess, loss_weights
-from gem_assets.mixing.online.gradients import DGA, DoGE
+from gem_assets.mixing.methods.aioli import Aioli
+from gem_assets.mixing.methods.doge import DGA, DoGE
+from gem_assets.mixing.methods.doremi import DoReMi, domain_excess, loss_weights
+from gem_assets.mixing.methods.skillit import SkillIt, graph_from_losses
 from gem_assets.mixing.online.simplex import Floats, uniform
-from gem_assets.mixing.online.skillit import SkillIt, graph_from_losses
 from gem_assets.mixing.online.trainer import Batch, OnlineHook, OnlineRun, at_least_one
 from gem_assets.proxy.train import ProxyTrainer
 
@@ -33,7 +33,7 @@ class DoReMiHook(OnlineHook):
     initial
         Starting weights ``(K,)``.
     eta, smoothing
-        See :class:`~gem_assets.mixing.online.doremi.DoReMi`.
+        See :class:`~gem_assets.mixing.methods.doremi.DoReMi`.
     """
 
     def __init__(self, reference: ProxyTrainer, initial: Floats, *, eta: float = 1.0, smoothing: float = 1e-3) -> None:
@@ -78,7 +78,7 @@ class AioliHook(OnlineHook):
     sweeps, play_steps
         How often each smoothed one-hot mixture is played in a round, and for how long.
     eta, mass, ema
-        See :class:`~gem_assets.mixing.online.aioli.Aioli`.
+        See :class:`~gem_assets.mixing.methods.aioli.Aioli`.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class SkillItHook(OnlineHook):
     every
         Steps between evaluations.
     eta, window
-        See :class:`~gem_assets.mixing.online.skillit.SkillIt`.
+        See :class:`~gem_assets.mixing.methods.skillit.SkillIt`.
     graph
         A known graph ``(K, J)``; then none is learned.
     """
@@ -218,7 +218,7 @@ class DoGEHook(_AlignedHook):
     targets
         Importance of the evaluation set's targets, ``(J,)``.
     mu, clip
-        See :class:`~gem_assets.mixing.online.gradients.DoGE`.
+        See :class:`~gem_assets.mixing.methods.doge.DoGE`.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class DGAHook(_AlignedHook):
     every, windows, targets
         As of :class:`DoGEHook`.
     eta, beta
-        See :class:`~gem_assets.mixing.online.gradients.DGA`.
+        See :class:`~gem_assets.mixing.methods.doge.DGA`.
     """
 
     def __init__(

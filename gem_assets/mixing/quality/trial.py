@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gem_assets.mixing.methods.quadmix import draw_copies
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.quality.documents import ScoredDocuments
-from gem_assets.mixing.quality.selected import SelectionJob
+from gem_assets.mixing.quality.proxies import SelectionJob
 from gem_assets.proxy.pool import EvaluationSet
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from gem_assets.mixing.laws.exposure import EffectiveExposureLaw, LogExposureLaw
 from gem_assets.mixing.laws.gaussian import GaussianLaw
 from gem_assets.mixing.laws.log_linear import DataMixingLaw, LogLinearLaw
 from gem_assets.mixing.laws.registry import LAWS
-from gem_assets.mixing.laws.select import spearman
+from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.laws.trees import TreesLaw
 
 K = 5

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gem_assets.mixing.laws.ngram import LexicalLaw, LexicalLosses, ngram_laws
-from gem_assets.mixing.laws.select import choose_laws
+from gem_assets.mixing.laws.selection import choose_laws
 from gem_assets.proxy.config import CountConfig
 from gem_assets.proxy.counts import count_documents
 from gem_assets.proxy.lexical import LexicalProxy

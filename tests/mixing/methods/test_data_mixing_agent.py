@@ -1,75 +1,50 @@
+import json
+
 import numpy as np
 import pytest
 
-from gem_assets.mixing.methods.data_mixing_agent import AgentError, DataMixingAgent, Trajectory, random_trajectories
+from gem_assets.mixing.config import ContinualConfig
+from gem_assets.mixing.continual.continuation import Continuation
+from gem_assets.mixing.method_data import MethodData
+from gem_assets.mixing.methods.data_mixing_agent import ContinuedRun, data_mixing_agent_recipe
+from gem_assets.mixing.recipe import Recipe
+from tests.mixing.methods.test_critical_ratio import CONFIG, frame, prepared
 
-IMPORTANCE = np.array([0.5, 0.3, 0.2])
-PERIODS = 6
-
-
-class Decay:
-    """Each target's loss falls by ``exp(-Σ_j A_ij p_j)`` a period: only the mean mixture counts, and it is known."""
-
-    help = np.array([[0.5, 0.05, 0.0], [0.05, 0.4, 0.05], [0.0, 0.05, 0.1]])
-    floor, start = np.ones(3), np.array([4.0, 3.0, 3.0])
-
-    def reset(self):
-        self.loss = self.start.copy()
-        return self.loss.copy()
-
-    def step(self, mixture):
-        self.loss = self.floor + (self.loss - self.floor) * np.exp(-self.help @ mixture)
-        return self.loss.copy()
-
-    def gain_of(self, mixture):
-        end = self.floor + (self.start - self.floor) * np.exp(-PERIODS * self.help @ mixture)
-        return float((self.start - end) @ IMPORTANCE)
+__all__ = ["prepared"]
 
 
-@pytest.fixture(scope="module")
-def walks():
-    return random_trajectories(Decay(), np.ones(3) / 3, PERIODS, 80, seed=1)
+def test_the_course_goes_where_the_target_is(prepared, tmp_path):
+    said = []
+    asked = frame(continual=ContinualConfig(trajectories=12, checks=3), repetition_cap=50)
+    recipe = data_mixing_agent_recipe(prepared, {"2": 1.0}, asked, CONFIG, tmp_path, report=said.append)
+    assert Recipe.read(tmp_path / "recipe.json") == recipe
+    assert [p.fraction for p in recipe.phases] == pytest.approx([1 / 3] * 3)
+    assert recipe.shares == pytest.approx(np.mean([p.shares for p in recipe.phases], axis=0))
+    assert recipe.shares[3] == 0
+    # the target's own domain holds 15 % of the text
+    assert recipe.shares[2] > 0.3
+    evidence = recipe.evidence
+    assert evidence.n_runs == 14
+    assert evidence.target == "2"
+    assert "no proof for another model" in evidence.verdict
+    assert said[-1] == "course 14"
+    course = json.loads((tmp_path / "evidence.json").read_text())["course"]
+    losses = [row["loss"] for row in course]
+    assert losses == sorted(losses, reverse=True)
 
 
-@pytest.fixture(scope="module")
-def optimum():
-    grid = np.array([(i, j, 40 - i - j) for i in range(41) for j in range(41 - i)]) / 40
-    return max(Decay().gain_of(p) for p in grid)
+def test_what_it_steers_keeps_the_caps(prepared, tmp_path):
+    asked = frame(continual=ContinualConfig(trajectories=8, checks=2), repetition_cap=2)
+    recipe = data_mixing_agent_recipe(prepared, {"2": 1.0}, asked, CONFIG, tmp_path)
+    assert recipe.shares[2] <= 0.3 + 1e-9
 
 
-def test_random_walks_are_runs(walks):
-    assert len(walks) == 80
-    for walk in walks[:3]:
-        assert walk.mixtures.shape == (PERIODS, 3)
-        assert walk.mixtures.sum(axis=1) == pytest.approx(np.ones(PERIODS))
-        assert walk.gain(IMPORTANCE) == pytest.approx(Decay().gain_of(walk.mixtures.mean(axis=0)))
-    without = random_trajectories(Decay(), np.array([0.5, 0.5, 0.0]), 2, 3)
-    assert all(w.mixtures[:, 2].max() == 0 for w in without)
-
-
-@pytest.mark.parametrize("improvement", [0, 60])
-def test_the_policy_comes_near_the_optimum(walks, optimum, improvement):
-    found = DataMixingAgent(IMPORTANCE, imitation_steps=150, improvement_steps=improvement).fit(walks)
-    steered = found.run(Decay())
-    assert steered.gain(IMPORTANCE) > 0.92 * optimum
-    assert steered.gain(IMPORTANCE) > Decay().gain_of(np.ones(3) / 3)
-    assert steered.gain(IMPORTANCE) > np.mean([w.gain(IMPORTANCE) for w in walks])
-    assert np.argmin(steered.mixtures.mean(axis=0)) == 2
-
-
-def test_it_steers_runs_of_other_lengths(walks):
-    found = DataMixingAgent(IMPORTANCE, imitation_steps=20, improvement_steps=0).fit(walks)
-    assert found.run(Decay(), 3).mixtures.shape == (3, 3)
-    first = found.act(np.zeros((0, 3)), Decay().start[None])
-    assert first.sum() == pytest.approx(1)
-
-
-def test_bad_trajectories_are_refused(walks):
-    with pytest.raises(AgentError, match="3 trajectories"):
-        DataMixingAgent(IMPORTANCE).fit(walks[:3])
-    with pytest.raises(AgentError, match="differ in shape"):
-        DataMixingAgent(IMPORTANCE).fit([*walks[:8], Trajectory(np.ones((1, 3)) / 3, np.ones((2, 3)))])
-    with pytest.raises(AgentError, match="finite feedback"):
-        Trajectory(np.ones((1, 3)), np.array([[1.0], [np.nan]]))
-    with pytest.raises(AgentError, match="best_part"):
-        DataMixingAgent(IMPORTANCE, best_part=0.0)
+def test_its_feedback_is_the_losses_that_are_kept(prepared):
+    data = MethodData.load(prepared, None, 16).only(np.array([2, 0]))
+    model = Continuation(data, np.full(3, 1 / 3), CONFIG, part=0.25, checks=1)
+    run = ContinuedRun(model)
+    before = run.reset()
+    assert before.shape == (2,)
+    after = run.step(np.eye(3)[0])
+    assert after[0] < before[0]
+    assert after[1] > before[1]

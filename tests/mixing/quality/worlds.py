@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.frame import MixtureFrame
+from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.contents import DOCUMENTS

@@ -1,0 +1,102 @@
+"""Meta-rater: learn how to weigh many quality scores (Zhuang et al. 2025, opendatalab/Meta-rater).
+
+Documents carry S quality scores. Random weight vectors on the scores each select the best part of the corpus by
+weighted sum, a proxy is trained on each selection, boosted trees learn loss from weights, and the best weights by
+prediction are used: 256 proxies of 18M parameters and 25 scores in the paper.
+
+The project publishes its raters, not this search nor the weights that it found. How the scores are scaled before they
+are summed is not said there; here they are standard scores.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.methods.qurating import SelectionError, select_by_quality
+from gem_assets.mixing.search.trees import SearchResult, search_parameters
+
+
+@dataclass(frozen=True)
+class ScoreWeights:
+    """Learned weights.
+
+    Attributes
+    ----------
+    weights
+        ``(S,)``, sum 1.
+    search
+        Every run, and how well the trees rank runs that they did not see.
+    """
+
+    weights: Floats
+    search: SearchResult
+
+
+def weighted_quality(scores: Floats, weights: Floats) -> Floats:
+    """Weighted sum of standard scores, ``(n,)``; a score that is the same everywhere counts 0."""
+    values = np.asarray(scores, np.float64)
+    if values.ndim != 2 or weights.shape != (values.shape[1],):
+        raise SelectionError(f"{len(weights)} weights do not fit scores of shape {values.shape}")
+    centred = values - values.mean(axis=0)
+    deviation = centred.std(axis=0)
+    return centred / np.where(deviation > 0, deviation, 1.0) @ weights
+
+
+def select_best(scores: Floats, tokens: NDArray[np.int64], weights: Floats, budget: float) -> NDArray[np.bool_]:
+    """Documents of the largest weighted quality that fill a token budget, ``(n,)``."""
+    if not 0 < budget <= tokens.sum():
+        raise SelectionError(f"a budget of {budget:.0f} tokens does not fit the {tokens.sum()} there are")
+    return select_by_quality(weighted_quality(scores, weights), tokens, np.array([budget]), tau=0.0).copies > 0
+
+
+def learn_weights(
+    scores: Floats,
+    tokens: NDArray[np.int64],
+    budget: float,
+    evaluate: Callable[[Iterable[NDArray[np.bool_]]], Floats],
+    *,
+    runs: int = 256,
+    concentration: float = 1.0,
+    candidates: int = 20_000,
+    averaged: int = 1,
+    seed: int = 0,
+) -> ScoreWeights:
+    """Learn the weights of the scores.
+
+    Parameters
+    ----------
+    scores
+        ``(n, S)``, higher is better.
+    tokens
+        ``(n,)``.
+    budget
+        Tokens that a selection holds.
+    evaluate
+        Losses of models each trained on one of the selections ``(n,)`` that it is given, in their order.
+    concentration
+        Of the Dirichlet distribution that weights are drawn from.
+    averaged
+        Best candidates that are averaged; the paper takes the best alone.
+
+    Raises
+    ------
+    SelectionError
+        If the documents cannot be selected from.
+    """
+    width = np.asarray(scores).shape[1]
+
+    def draw(rng: np.random.Generator, n: int) -> Floats:
+        return rng.dirichlet(np.full(width, concentration), n)
+
+    found = search_parameters(
+        draw,
+        lambda rows: evaluate(select_best(scores, tokens, row, budget) for row in rows),
+        runs=runs,
+        candidates=candidates,
+        averaged=averaged,
+        seed=seed,
+    )
+    return ScoreWeights(found.parameters / found.parameters.sum(), found)

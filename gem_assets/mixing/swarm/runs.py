@@ -1,0 +1,67 @@
+"""From trained proxies to the swarm table that laws are fitted to, and to what is known of its noise."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gem_assets.mixing.swarm.table import SwarmError, SwarmTable
+
+if TYPE_CHECKING:  # the rows' module imports torch
+    from gem_assets.proxy.swarm import SwarmRows
+
+
+@dataclass(frozen=True)
+class TrainedSwarm:
+    """A swarm table with what a table of runs does not hold.
+
+    Attributes
+    ----------
+    table
+        One run a mixture, all of one seed; repeats with other seeds are left out.
+    labels
+        Where each run's mixture comes from.
+    in_domain
+        Targets that are held-out text of a cluster.
+    other
+        The other targets: what the user wants mixtures for.
+    """
+
+    table: SwarmTable
+    labels: tuple[str, ...]
+    in_domain: tuple[str, ...]
+    other: tuple[str, ...]
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """Importance of the targets: the user's equally, or without any those of the clusters."""
+        return dict.fromkeys(self.other or self.in_domain, 1.0)
+
+
+def trained_swarm(rows: "SwarmRows") -> TrainedSwarm:
+    """Turn finished proxies into a swarm table; the seed that most of them share is the table's.
+
+    Raises
+    ------
+    SwarmError
+        When there is no finished proxy.
+    """
+    if len(rows) == 0:
+        raise SwarmError("no proxy of this swarm has finished; materialize proxy_swarm first")
+    seeds = rows.seeds
+    base = Counter(seeds.tolist()).most_common(1)[0][0]
+    chosen = np.flatnonzero(seeds == base)
+    keys, labels = rows.table.column("key").to_pylist(), rows.labels
+    # labels first, so that the order of runs is that of the design and not of the keys
+    chosen = chosen[np.argsort([labels[i] for i in chosen], kind="stable")]
+    counts = Counter(labels[i] for i in chosen)
+    names = tuple(labels[i] if counts[labels[i]] == 1 else f"{labels[i]} {keys[i][:8]}" for i in chosen)
+    in_domain = rows.in_domain
+    table = SwarmTable(names, rows.domains, rows.targets, rows.mixtures[chosen], rows.losses[chosen])
+    return TrainedSwarm(
+        table=table,
+        labels=tuple(labels[i] for i in chosen),
+        in_domain=tuple(t for t, inside in zip(rows.targets, in_domain, strict=True) if inside),
+        other=tuple(t for t, inside in zip(rows.targets, in_domain, strict=True) if not inside),
+    )

@@ -1,0 +1,1 @@
+"""Which clusters a tokenizer was trained on, inferred from its merges."""

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from gem_assets.mixing.caps import InfeasibleMixtureError
+from gem_assets.mixing.methods.end_upsampling import (
+    UpsamplingError,
+    leave_one_out,
+    raised,
+    two_phases,
+    upsampled_recipe,
+)
+from gem_assets.mixing.supply import ClusterSupply
+
+
+def supply(tokens=(600, 300, 100)):
+    counts = np.array(tokens)
+    return ClusterSupply(np.arange(len(counts)), np.maximum(counts // 10, 1), counts, counts * 4)
+
+
+def test_raised_clusters_take_their_share_in_proportion():
+    found = raised(np.array([0.6, 0.2, 0.15, 0.05]), [2, 3], 0.6)
+    assert found == pytest.approx([0.3, 0.1, 0.45, 0.15])
+    assert raised(np.array([0.5, 0.5]), [1], 1.0) == pytest.approx([0.0, 1.0])
+
+
+def test_a_recipe_of_two_phases():
+    base = np.array([0.6, 0.3, 0.1])
+    found = upsampled_recipe(
+        "end_upsampling",
+        base,
+        raised(base, [2], 0.5),
+        supply(),
+        names={0: "web", 1: "news", 2: "maths"},
+        taxonomy_version="v",
+        tokenizer="bytes",
+        repetition_cap=4.0,
+        fraction=0.2,
+    )
+    assert [p.fraction for p in found.phases] == [0.8, 0.2]
+    assert found.phases[1].shares == pytest.approx([1 / 3, 1 / 6, 0.5])
+    assert found.shares == pytest.approx([0.8 * 0.6 + 0.2 / 3, 0.8 * 0.3 + 0.2 / 6, 0.8 * 0.1 + 0.1])
+    assert found.entry(2).implied_epochs == pytest.approx(1.8)
+    assert found.evidence is not None
+    assert "move 40 %" in found.evidence.notes[0]
+
+
+def test_the_last_phase_gets_what_the_caps_have_left():
+    # 100 tokens of the last cluster may be read twice, 80 are read in the first phase: 120 of 200 are left
+    base = np.array([0.6, 0.3, 0.1])
+    (_, _), (_, second) = two_phases(base, np.array([0.0, 0.1, 0.9]), supply(), 1000, 2.0, 0.2)
+    assert second == pytest.approx([0.0, 0.4, 0.6])
+
+
+def test_leaving_one_out_fills_its_place_with_the_others():
+    found = leave_one_out(np.array([0.5, 0.3, 0.2]), [1, 2])
+    assert set(found) == {1, 2}
+    assert found[1] == pytest.approx([5 / 7, 0, 2 / 7])
+    with pytest.raises(UpsamplingError, match="nothing is left"):
+        leave_one_out(np.array([1.0, 0.0]), [0])
+
+
+def test_what_cannot_be_is_refused():
+    base = np.array([0.6, 0.3, 0.1])
+    with pytest.raises(UpsamplingError, match="name clusters by position"):
+        raised(base, [3], 0.5)
+    with pytest.raises(UpsamplingError, match="must be in"):
+        raised(base, [0], 0.0)
+    with pytest.raises(UpsamplingError, match="both need a share"):
+        raised(np.array([1.0, 0.0]), [1], 0.5)
+    with pytest.raises(UpsamplingError, match="inside"):
+        two_phases(base, base, supply(), 1000, 4.0, 1.0)
+    with pytest.raises(UpsamplingError, match="cluster 2 is over its cap"):
+        two_phases(np.array([0.0, 0.0, 1.0]), base, supply(), 1000, 4.0)
+    with pytest.raises(InfeasibleMixtureError, match="cannot be filled"):
+        two_phases(base, np.array([0.0, 0.0, 1.0]), supply(), 1000, 1.0)
