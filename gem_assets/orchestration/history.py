@@ -86,11 +86,11 @@ class History:
         last = (records[0].dagster_run.run_id, records[0].update_timestamp) if records else None
         return self.instance.event_log_storage.get_maximum_record_id(), last, self.instance.get_runs_count()
 
-    def refresh(self) -> None:
-        """Read what has come since the last look."""
+    def refresh(self) -> tuple[Any, ...]:
+        """Read what has come since the last look; returns the version that was read at least."""
         version = self.version
         if version == self._seen:
-            return
+            return version
         self._seen = version
         running = self.instance.get_runs(filters=dg.RunsFilter(statuses=UNDER_WAY))
         self.running = frozenset(place for run in running for place in self._places(run))
@@ -104,6 +104,7 @@ class History:
                 self._by_place.setdefault((asset, end.partition), []).append(end)
         self._read_told()
         self._read_checks()
+        return version
 
     def launched(self, place: Place, basis: str) -> None:
         """Remember what a launched try is about to read, should it end badly."""

@@ -167,9 +167,9 @@ class Reconciler:
         chosen = self.registered() if snapshots is None else list(snapshots)
         self._asked = asked or Asked()
         stamps = self._stamps.take(self.settings.landing, chosen) if self._local else None
-        if self.history is not None:
-            self.history.refresh()
-        state = (stamps, chosen, self._asked, only, imagined, self.history.version if self.history else None)
+        # as read: a run that ends while its predecessors are being read belongs to the next look
+        version = self.history.refresh() if self.history is not None else None
+        state = (stamps, chosen, self._asked, only, imagined, version)
         if self._last is not None and self._last[0] == state and moment < self._last[1] and self._local:
             return self._last[2]
         nodes = [node for node in self.nodes if only is None or node.asset in only]

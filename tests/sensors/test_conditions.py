@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from gem_assets.orchestration.reconciler import Reconciler
 from gem_assets.storage.artifacts import ArtifactStore
 from sensors.conditions import with_policy
 from tests.sensors.graph import LAYOUT, NOWHERE, World
@@ -280,3 +281,25 @@ def test_a_warning_holds_nothing_back_and_a_critical_failure_only_what_needs_it(
     history = built.settle()
     assert built.runs_of(history, "student_labels") == ["03"]
     assert built.runs_of(history, "recipe") == [""]
+
+
+def test_a_run_that_ends_during_a_look_is_seen_by_the_next_one(world, monkeypatch):
+    world.land("01", "v1")
+    defs = world.definitions()
+    run = world.instance.create_run_for_job(
+        job_def=defs.resolve_implicit_global_asset_job_def(),
+        tags={"dagster/partition": "01"},
+        asset_selection={dg.AssetKey("raw_shards")},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    reconciler = Reconciler(str(world.root), defs.resolve_asset_graph(), world.instance, notes=False)
+    read = world.instance.get_asset_records
+
+    def ends_meanwhile(*values):
+        world.instance.report_run_canceled(run)
+        return read(*values)
+
+    monkeypatch.setattr(world.instance, "get_asset_records", ends_meanwhile)
+    assert reconciler.look().items["raw_shards", "01"].state == "running"
+    monkeypatch.undo()
+    assert reconciler.look().items["raw_shards", "01"].state == "ready"
