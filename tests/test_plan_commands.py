@@ -74,16 +74,16 @@ def refits(tmp_path, monkeypatch):
             draft.inputs = [ref]
             draft.counts = {"recipes": 3, "swarm_runs": 0} if walk is not None else {"recipes": 0, "swarm_runs": 0}
 
-    def refit_with(commit):
+    def refit_with(commit, *options):
         def everything(_, progress):
             commit()
             progress(1, 1, "done")
             return runs.RunSummary((runs.Step("teacher_clusters", None, 1.0, True, (), ""),), 1.0)
 
         monkeypatch.setattr(runs, "refit_everything", everything)
-        found = run("refit", "--data-root", tmp_path)
+        found = run("refit", "--data-root", tmp_path, *options)
         assert found.exit_code == 0, found.output
-        return " ".join(found.output.split())
+        return json.loads(found.stdout) if options else " ".join(found.output.split())
 
     return teacher, refit_with
 
@@ -107,6 +107,14 @@ def test_a_refit_says_what_became_of_the_clusters(refits):
     assert "1 of 2 clusters keep their id, 50.0% of the documents" in said
     assert "births 1, deaths 1" in said
     assert "recipes 3, swarm runs 0" in said
+    told = refit_with(lambda: teacher("d", "2026-01", "2026-02", "2026-03", walk=walk), "--json")
+    assert told["current"] is True
+    assert [step["state"] for step in told["steps"]] == ["made"]
+    assert told["teacher"]["identity"] == "d" * 64
+    assert told["teacher"]["snapshots"] == ["2026-01", "2026-02", "2026-03"]
+    kept = {name: told["teacher"][name] for name in ("fitted", "clusters", "kept_ids", "kept_documents")}
+    assert kept == {"fitted": "again", "clusters": 2, "kept_ids": 1, "kept_documents": 0.5}
+    assert told["teacher"]["recipes"] == 3
 
 
 def test_a_refit_without_news_says_so(refits):
@@ -115,3 +123,5 @@ def test_a_refit_without_news_says_so(refits):
     said = refit_with(lambda: None)
     assert "was fitted on 1 snapshot (2026-01 to 2026-01) already" in said
     assert "Carried over" not in said
+    told = refit_with(lambda: None, "--json")["teacher"]
+    assert (told["fitted"], told["clusters"], told["evidence"]) == ("stands", None, None)

@@ -1,12 +1,14 @@
-"""``gem plan``: what a change costs, before anything runs."""
+"""``gem plan``: what a change costs, before anything runs; ``gem refit``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from pydantic import BaseModel, ConfigDict
 
-from gem_assets.cli.app import LOOK, UPKEEP, DataRoot, app
+from gem_assets.cli.app import LOOK, UPKEEP, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json, progress_report, run_steps, summary_line
+from gem_assets.cli.run_commands import print_failed, summary_answer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +26,7 @@ def plan(
         str | None, typer.Option("--snapshot", help="Name that those files would land under.", show_default=False)
     ] = None,
     data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what would run: documents, tokens and estimated seconds of each asset, and why it is stale."""
     from gem_assets.cli.planning import make_plan, print_plan
@@ -42,7 +44,7 @@ def plan(
 
 @app.command(rich_help_panel=UPKEEP)
 @friendly
-def refit(data_root: DataRoot = None) -> None:
+def refit(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Refit the teacher on all snapshots, anchored on the last one, and everything that follows from it.
 
     A refit that was stopped goes on where it was when the command is given again.
@@ -57,51 +59,107 @@ def refit(data_root: DataRoot = None) -> None:
         raise NothingToRefitError(f"nothing has been ingested in {settings.data_root} yet: land a snapshot first")
     before = artifacts.current(TEACHER)
     log = settings.dagster_home / "logs" / "refit.log"
-    with run_steps(log) as report:
+    with run_steps(log, quiet=as_json) as report:
         summary = refit_everything(settings, report)
-    for step in summary.failed:
-        where = f"{step.asset}[{step.snapshot}]" if step.snapshot else step.asset
-        out.print(f"{where} failed: {step.error}. The full log is in {log}", soft_wrap=True)
     after = artifacts.current(TEACHER)
-    if after is not None:
-        _print_refit(artifacts, before, after, out)
+    found = _refitted(artifacts, before, after) if after is not None else None
+    if as_json:
+        print_json({**summary_answer(summary, log), "teacher": found.model_dump(mode="json") if found else None})
+    else:
+        print_failed(summary)
+        if found is not None:
+            _print_refit(found, out)
+        line = summary_line(len(summary.steps) - len(summary.failed), len(summary.standing), summary.seconds)
+        out.print(f"{line} The log is in {log}")
     if summary.failed:
         raise typer.Exit(1)
-    out.print(f"{summary_line(len(summary.steps), len(summary.standing), summary.seconds)} The log is in {log}")
 
 
 class NothingToRefitError(RuntimeError):
     """There is no snapshot to fit on."""
 
 
-def _print_refit(artifacts: "ArtifactStore", before: "Artifact | None", after: "Artifact", out: "Console") -> None:
-    """Say what became of the clusters, and of what was learnt about them."""
+class Refit(BaseModel):
+    """The teacher after a refit, and what became of the clusters before it and of what was learnt about them.
+
+    Attributes
+    ----------
+    fitted
+        ``first`` there was no teacher before; ``again`` there is a new one; ``stands`` the one in force had been fitted
+        on all snapshots already.
+    clusters, kept_ids, births, deaths, splits, merges
+        Against the teacher before it; None where there is no such comparison.
+    kept_documents
+        Share of the documents whose cluster keeps its id.
+    recipes, swarm_runs
+        Carried over to the clusters of now.
+    evidence
+        Folder of what was carried over.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    identity: str
+    fitted: Literal["first", "again", "stands"]
+    snapshots: list[str]
+    clusters: int | None = None
+    kept_ids: int | None = None
+    kept_documents: float | None = None
+    births: int | None = None
+    deaths: int | None = None
+    splits: int | None = None
+    merges: int | None = None
+    recipes: int = 0
+    swarm_runs: int = 0
+    evidence: str | None = None
+
+
+def _refitted(artifacts: "ArtifactStore", before: "Artifact | None", after: "Artifact") -> Refit:
     from gem_assets.orchestration.run import TEACHER
     from gem_assets.teacher.crosswalk import CROSSWALK_NAME, Crosswalk
 
-    fitted_on = sorted(str(ref.partition) for ref in after.manifest.inputs if ref.asset == "embeddings")
-    many = f"{len(fitted_on)} snapshot{'s' * (len(fitted_on) > 1)}"
-    shown = f"{many} ({fitted_on[0]} to {fitted_on[-1]})" if fitted_on else many
-    if before is not None and before.identity == after.identity:
-        out.print(f"The teacher in force was fitted on {shown} already; what follows from it is up to date now.")
-    else:
-        out.print(f"The teacher was {'fitted' if before is None else 'refitted'} on {shown}.")
+    stands = before is not None and before.identity == after.identity
+    found: dict[str, Any] = {
+        "identity": after.identity,
+        "fitted": "first" if before is None else "stands" if stands else "again",
+        "snapshots": sorted(str(ref.partition) for ref in after.manifest.inputs if ref.asset == "embeddings"),
+    }
     if (after.path / CROSSWALK_NAME).is_file():
         walk = Crosswalk.read(after.path)
-        out.print(
-            f"Against the teacher before it: {len(walk.ids) - len(walk.births)} of {len(walk.ids)} clusters keep their "
-            f"id, {walk.kept:.1%} of the documents their cluster; births {len(walk.births)}, deaths "
-            f"{len(walk.deaths)}, splits {len(walk.splits)}, merges {len(walk.merges)}.",
-            soft_wrap=True,
-        )
+        found |= {
+            "clusters": len(walk.ids),
+            "kept_ids": len(walk.ids) - len(walk.births),
+            "kept_documents": walk.kept,
+            **{name: len(getattr(walk, name)) for name in ("births", "deaths", "splits", "merges")},
+        }
     evidence = artifacts.current("carried_evidence")
     of_this = evidence is not None and any(
         ref.asset == TEACHER and ref.identity == after.identity for ref in evidence.manifest.inputs
     )
     if evidence is not None and of_this and evidence.manifest.counts.get("recipes"):
         counts = evidence.manifest.counts
+        found |= {name: counts[name] for name in ("recipes", "swarm_runs")}
+        found["evidence"] = str(evidence.path)
+    return Refit(**found)
+
+
+def _print_refit(refit: Refit, out: "Console") -> None:
+    many = f"{len(refit.snapshots)} snapshot{'s' * (len(refit.snapshots) != 1)}"
+    shown = f"{many} ({refit.snapshots[0]} to {refit.snapshots[-1]})" if refit.snapshots else many
+    if refit.fitted == "stands":
+        out.print(f"The teacher in force was fitted on {shown} already; what follows from it is up to date now.")
+    else:
+        out.print(f"The teacher was {'fitted' if refit.fitted == 'first' else 'refitted'} on {shown}.")
+    if refit.clusters is not None:
         out.print(
-            f"Carried over to the clusters of now: recipes {counts['recipes']}, swarm runs {counts['swarm_runs']} "
-            f"({evidence.path})",
+            f"Against the teacher before it: {refit.kept_ids} of {refit.clusters} clusters keep their "
+            f"id, {refit.kept_documents:.1%} of the documents their cluster; births {refit.births}, deaths "
+            f"{refit.deaths}, splits {refit.splits}, merges {refit.merges}.",
+            soft_wrap=True,
+        )
+    if refit.evidence is not None:
+        out.print(
+            f"Carried over to the clusters of now: recipes {refit.recipes}, swarm runs {refit.swarm_runs} "
+            f"({refit.evidence})",
             soft_wrap=True,
         )

@@ -1,15 +1,16 @@
 """``gem run``: bring a data root up to date in the foreground."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gem_assets.cli.app import START, DataRoot, app
-from gem_assets.cli.console import console, friendly, run_steps, summary_line
+from gem_assets.cli.app import START, AsJson, DataRoot, app
+from gem_assets.cli.console import console, friendly, print_json, run_steps, summary_line
 from gem_assets.storage.manifest import stage_name
 
 if TYPE_CHECKING:
-    from gem_assets.orchestration.run import RunSummary
+    from gem_assets.orchestration.run import RunSummary, Step
 
 
 @app.command("run", rich_help_panel=START)
@@ -26,6 +27,7 @@ def run_stale(
         typer.Option("--strategy", metavar="NAME", help="Also the recipe, training order and audit of this mixture."),
     ] = None,
     data_root: DataRoot = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make everything that is stale, in the foreground and without a browser.
 
@@ -37,18 +39,49 @@ def run_stale(
 
     settings = load_existing(data_root)
     log = settings.dagster_home / "logs" / "run.log"
-    with run_steps(log) as report:
+    with run_steps(log, quiet=as_json) as report:
         summary = run_until(settings, report, until=until, snapshot=snapshot, strategy=strategy)
-    made = sum(step.succeeded for step in summary.steps)
-    line = summary_line(made, len(summary.standing), summary.seconds)
-    console().print(f"{line} The log is in {log}", soft_wrap=True)
-    print_failed(summary)
+    if as_json:
+        print_json(summary_answer(summary, log))
+    else:
+        made = sum(step.succeeded for step in summary.steps)
+        line = summary_line(made, len(summary.standing), summary.seconds)
+        console().print(f"{line} The log is in {log}", soft_wrap=True)
+        print_failed(summary)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def summary_answer(summary: "RunSummary", log: Path) -> dict[str, Any]:
+    """Return what a run did, for programs."""
+    return {
+        "current": not summary.failed,
+        "seconds": summary.seconds,
+        "snapshots": list(summary.snapshots),
+        "steps": [
+            {
+                "asset": step.asset,
+                "snapshot": step.snapshot,
+                "state": _state(step),
+                "seconds": step.seconds,
+                "failed_checks": list(step.failed_checks),
+                "error": step.error or None,
+            }
+            for step in summary.steps
+        ],
+        "up_to_date": [stage_name(step.asset, step.snapshot) for step in summary.standing],
+        "log": str(log),
+    }
 
 
 def print_failed(summary: "RunSummary") -> None:
     """Say what failed or is held."""
     for step in summary.failed:
-        verb = "failed" if step.seconds else "is held"
+        verb = "failed" if _state(step) == "failed" else "is held"
         console().print(f"{stage_name(step.asset, step.snapshot)} {verb}: {step.error}", soft_wrap=True)
+
+
+def _state(step: "Step") -> str:
+    if step.succeeded:
+        return "made"
+    return "failed" if step.seconds else "held"

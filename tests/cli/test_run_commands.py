@@ -1,5 +1,6 @@
 """``gem run`` on a small data root, from an interrupted first call to a mixture that is made by hand."""
 
+import json
 import re
 import signal
 import subprocess
@@ -62,6 +63,10 @@ def test_nothing_to_do_is_no_error(root):
     code, steps, output = gem_run(root, *LABELS)
     assert (code, steps) == (0, [])
     assert "0 steps" in output
+    told = json.loads(CliRunner().invoke(app, ["run", "--data-root", str(root), "--json", *LABELS]).stdout)
+    assert told["current"] is True
+    assert told["steps"] == []
+    assert "student_labels[2026-01]" in told["up_to_date"]
 
 
 @pytest.mark.slow
@@ -83,6 +88,14 @@ def test_a_failure_is_named_and_exits_with_one(root):
     code, _, output = gem_run(root, "--until", "raw_shards", "--snapshot", "2026-03")
     assert code == 1
     assert "raw_shards[2026-03]" in output.splitlines()[-1]
+    wanted = ["--until", "raw_shards", "--snapshot", "2026-03", "--json"]
+    result = CliRunner().invoke(app, ["run", "--data-root", str(root), *wanted])
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["current"]) == (1, False)
+    assert [(step["asset"], step["snapshot"], step["state"]) for step in told["steps"]] == [
+        ("raw_shards", "2026-03", "failed")
+    ]
+    assert told["steps"][0]["error"] in output
 
 
 def test_what_is_held_is_said_with_its_numbers_and_exits_with_one(tmp_path):
@@ -91,6 +104,10 @@ def test_what_is_held_is_said_with_its_numbers_and_exits_with_one(tmp_path):
     code, steps, output = gem_run(tmp_path, "--until", "embedding_space")
     assert (code, steps) == (1, ["raw_shards[2026-01]"])
     assert "embedding_space is held: embedding_space needs 16 documents" in output
+    result = CliRunner().invoke(app, ["run", "--data-root", str(tmp_path), "--until", "embedding_space", "--json"])
+    step = json.loads(result.stdout)["steps"][-1]
+    assert (result.exit_code, step["asset"], step["state"]) == (1, "embedding_space", "held")
+    assert step["error"].startswith("embedding_space needs 16 documents")
 
 
 @pytest.mark.parametrize(
