@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from gem_assets.audit.config import AuditConfig
 from gem_assets.corpus.config import CorpusConfig
@@ -71,8 +72,8 @@ class Settings(BaseSettings):
     engine: str = Field(
         default="local",
         pattern=ENGINE_PATTERN,
-        description="Where shard work runs: processes of this machine, Ray, or the run's own process (inline), which "
-        "has no time limit a shard.",
+        description="Where shard work runs: in processes of this machine, on Ray, or in the run's own process "
+        "(inline), where shards have no time limit.",
     )
     shard_timeout_s: float = Field(
         default=3600.0, gt=0, description="Seconds after which a shard counts as hung and is named in an error."
@@ -80,8 +81,8 @@ class Settings(BaseSettings):
     worker_memory_mb: int = Field(
         default=0,
         ge=0,
-        description="MiB that the process of a shard may use, mapped files aside; 0 means what this machine or "
-        "container can spare. A landed file that needs more, also alone, is quarantined as reader_died.",
+        description="MiB that the process of a shard may use, not counting mapped files; 0 means what this machine or "
+        "container can spare. A landed file that needs more even when read alone is quarantined as reader_died.",
     )
     corpus: CorpusConfig = CorpusConfig()
     recrawls: RecrawlConfig = RecrawlConfig()
@@ -214,6 +215,13 @@ def load_settings(data_root: str | Path | None = None) -> Settings:
     try:
         arguments: dict[str, Any] = {**values, "data_root": root}
         return Settings(**arguments).model_copy(update={"data_root": root})
+    except UnreadableVariable as error:
+        found = re.search(r'field "(\w+)"', str(error))
+        named = f"GEM_{found[1].upper()}" if found is not None else "a GEM_<SECTION> environment variable"
+        # without the cause: its text quotes the value
+        raise SettingsError(
+            f"{named} does not hold a JSON object. Write a whole section as JSON, or one value as {named}__<KEY>."
+        ) from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc']))}{_shown(item)}: {item['msg']}" for item in error.errors()

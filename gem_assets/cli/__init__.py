@@ -9,6 +9,7 @@ from gem_assets.cli import (
     mixture_commands,  # noqa: F401  registers its commands
     plan_commands,  # noqa: F401  registers its commands
     run_commands,  # noqa: F401  registers its commands
+    settings_commands,  # noqa: F401  registers its commands
     snapshot_commands,  # noqa: F401  registers its commands
     takedown_commands,  # noqa: F401  registers its commands
     tokenizer_commands,  # noqa: F401  registers its commands

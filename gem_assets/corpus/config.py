@@ -25,7 +25,7 @@ class ColumnNames(BaseModel):
     url: tuple[str, ...] = Field(default=("url", "uri"), description="Address at which the document was found.")
     id: tuple[str, ...] = Field(
         default=("id", "doc_id"),
-        description="The record's own id, where it has no address: tells documents apart, and is never an address.",
+        description="The record's own id where it has no address. It is never taken for an address.",
     )
     source: tuple[str, ...] = Field(
         default=("source", "source_domain", "domain"), description="Collection or site that the document is from."
@@ -48,25 +48,33 @@ class ColumnNames(BaseModel):
 
 
 class QualityFilters(BaseModel):
-    """Bounds on the quality signals; a bound of None is off, and all are off by default.
+    """Bounds on the quality signals; a bound that is not set is off.
 
     The signals are written for every document, so a filter can also be applied later, on the table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_mean_word_length: float | None = Field(default=None, gt=0, description="Characters a word.")
-    max_symbol_ratio: float | None = Field(default=None, ge=0, le=1, description="Symbols among characters.")
-    max_digit_ratio: float | None = Field(default=None, ge=0, le=1, description="Digits among characters.")
-    max_dup_line_share: float | None = Field(default=None, ge=0, le=1, description="Repeated lines.")
-    max_dup_ngram_share: float | None = Field(default=None, ge=0, le=1, description="Repeated word n-grams.")
-    min_stopword_share: float | None = Field(
-        default=None, ge=0, le=1, description="Stop words among words; only where the language has a list."
+    max_mean_word_length: float | None = Field(default=None, gt=0, description="Mean characters per word.")
+    max_symbol_ratio: float | None = Field(
+        default=None, ge=0, le=1, description="Share of characters that are symbols."
     )
-    max_compression_ratio: float | None = Field(default=None, gt=0, description="Bytes a compressed byte.")
-    min_lang_confidence: float | None = Field(default=None, ge=0, le=1, description="Confidence of detection.")
+    max_digit_ratio: float | None = Field(default=None, ge=0, le=1, description="Share of characters that are digits.")
+    max_dup_line_share: float | None = Field(
+        default=None, ge=0, le=1, description="Share of characters in repeated lines."
+    )
+    max_dup_ngram_share: float | None = Field(
+        default=None, ge=0, le=1, description="Share of word n-grams that are repeats."
+    )
+    min_stopword_share: float | None = Field(
+        default=None, ge=0, le=1, description="Share of words that are stop words; only for languages that have a list."
+    )
+    max_compression_ratio: float | None = Field(default=None, gt=0, description="Bytes of text per compressed byte.")
+    min_lang_confidence: float | None = Field(
+        default=None, ge=0, le=1, description="Confidence of the language detection."
+    )
     max_replacement_share: float | None = Field(
-        default=0.1, ge=0, le=1, description="U+FFFD among characters: text that was decoded wrongly."
+        default=0.1, ge=0, le=1, description="Share of characters that are U+FFFD: text that was decoded wrongly."
     )
 
 
@@ -75,10 +83,12 @@ class NearDuplicates(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = Field(default=True, description="Off: only exact duplicates are dropped.")
-    threshold: float = Field(default=0.8, gt=0, le=1, description="Estimated Jaccard similarity that drops.")
-    ngram: int = Field(default=5, ge=1, le=32, description="Words in an n-gram.")
-    num_perm: int = Field(default=128, ge=16, le=1024, description="Permutations in a signature.")
+    enabled: bool = Field(default=True, description="If false, only exact duplicates are dropped.")
+    threshold: float = Field(
+        default=0.8, gt=0, le=1, description="Estimated Jaccard similarity from which a document is dropped."
+    )
+    ngram: int = Field(default=5, ge=1, le=32, description="Words per n-gram.")
+    num_perm: int = Field(default=128, ge=16, le=1024, description="Permutations per signature.")
     seed: int = Field(default=1, ge=0, lt=2**32, description="Seed of the permutations.")
     max_bucket: int = Field(
         default=256, ge=1, description="Kept documents of one band bucket that a new document is compared with."
@@ -86,24 +96,28 @@ class NearDuplicates(BaseModel):
 
 
 class CorpusConfig(BaseModel):
-    """Settings of one ingest; equal settings and equal files give equal bytes."""
+    """What an ingest keeps and how it reads it; equal settings and equal files give equal bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: ColumnNames = ColumnNames()
-    min_text_chars: int = Field(default=20, ge=0, description="Shorter clean text is filtered (too_short).")
-    max_text_chars: int = Field(default=5_000_000, ge=1, description="Longer clean text: see `overlong`.")
+    min_text_chars: int = Field(default=20, ge=0, description="Cleaned text that is shorter is filtered (too_short).")
+    max_text_chars: int = Field(
+        default=5_000_000, ge=1, description="Cleaned text that is longer is treated as `overlong` says."
+    )
     overlong: Literal["filter", "truncate"] = Field(
         default="filter",
-        description="What becomes of text above max_text_chars: filtered (too_long), or cut there at a blank.",
+        description="What happens to text above max_text_chars: it is filtered (too_long), or cut there at a blank.",
     )
     max_record_bytes: int = Field(
         default=32 * MIB,
         ge=1024,
-        description="A raw record above this is never held in memory: quarantined as too_large.",
+        description="A raw record above this size is never held in memory; it is quarantined as too_large.",
     )
     max_decompression_ratio: float = Field(
-        default=200.0, gt=1, description="Bytes out per byte in above which a compressed file is a bomb."
+        default=200.0,
+        gt=1,
+        description="Bytes out per byte in above which a compressed file counts as a decompression bomb.",
     )
     bomb_floor_bytes: int = Field(
         default=256 * MIB, ge=1024, description="A file may always expand to this size, whatever its ratio."
@@ -118,7 +132,7 @@ class CorpusConfig(BaseModel):
     )
     languages: tuple[str, ...] | None = Field(
         default=None,
-        description="Keep only these languages, as codes or names (filtered as language); None keeps all.",
+        description="Languages to keep, as codes or names; others are filtered (language). Not set: all are kept.",
     )
     filters: QualityFilters = QualityFilters()
     near: NearDuplicates = NearDuplicates()
@@ -130,10 +144,12 @@ class CorpusConfig(BaseModel):
         ),
     )
     tokenizer: str = Field(
-        default="estimate", min_length=1, description="'estimate', or the path of a `tokenizers` JSON file."
+        default="estimate",
+        min_length=1,
+        description="How tokens are counted: 'estimate', or the path of a `tokenizers` JSON file.",
     )
-    shard_rows: int = Field(default=50_000, ge=1, description="Most documents in a shard.")
-    shard_bytes: int = Field(default=128 * MIB, ge=1024, description="Most text bytes in a shard, roughly.")
+    shard_rows: int = Field(default=50_000, ge=1, description="Most documents per shard.")
+    shard_bytes: int = Field(default=128 * MIB, ge=1024, description="Most bytes of text per shard, roughly.")
 
     @field_validator("languages", mode="after")
     @classmethod

@@ -48,7 +48,7 @@ class RecrawlConfig(BaseModel):
 
     use: Literal["latest", "all", "first"] = Field(default="all", description="Versions of a page that mixtures use.")
     memory_mb: int = Field(
-        default=1024, ge=128, exclude=True, description="Memory of the sort, MiB; beyond it spills to the disk."
+        default=1024, ge=128, exclude=True, description="Memory of the sort in MiB; what exceeds it spills to disk."
     )
 
 

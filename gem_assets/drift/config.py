@@ -12,8 +12,8 @@ class Threshold(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    warn: float = Field(ge=0, allow_inf_nan=False, description="From here on the check warns.")
-    refit: float = Field(ge=0, allow_inf_nan=False, description="From here on a refit is asked for.")
+    warn: float = Field(ge=0, allow_inf_nan=False, description="Value from which the check warns.")
+    refit: float = Field(ge=0, allow_inf_nan=False, description="Value from which a refit is asked for.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -23,9 +23,9 @@ class Threshold(BaseModel):
 
 
 class DriftConfig(BaseModel):
-    """What is measured of a snapshot, and how much of it is too much.
+    """What is measured for each snapshot, and how much drift is too much.
 
-    The reference are the snapshots that the teacher was fitted on.
+    The reference is the snapshots that the teacher was fitted on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,10 +37,12 @@ class DriftConfig(BaseModel):
         default=20_000, ge=100, description="Documents of a snapshot whose likelihood under the teacher is measured."
     )
     least_documents: int = Field(
-        default=200, ge=1, description="Smaller snapshots and languages are shown and never judged."
+        default=200, ge=1, description="Smaller snapshots and languages are shown but never judged."
     )
     errors: float = Field(
-        default=3.0, ge=0, description="Standard errors of sampling that are taken off a figure before it is judged."
+        default=3.0,
+        ge=0,
+        description="Standard errors of sampling that are subtracted from a figure before it is judged.",
     )
     divergence: Threshold = Field(
         default=Threshold(warn=0.02, refit=0.15),

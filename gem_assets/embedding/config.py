@@ -26,45 +26,61 @@ class EmbeddingConfig(BaseModel):
             "cost; cca reaches .59 and .43 on those two and loses on labels of format only."
         ),
     )
-    dimension: int = Field(
-        default=256, ge=8, le=4096, description="dimensions of the vectors (not of an encoder, which has its own)"
-    )
-    bigrams: bool = Field(default=False, description="cca, lsa: pairs of neighbouring words are features too")
+    dimension: int = Field(default=256, ge=8, le=4096, description="Dimensions of the vectors. An encoder has its own.")
+    bigrams: bool = Field(default=False, description="For cca and lsa: pairs of neighbouring words are features too.")
     char_ngrams: tuple[int, int] | None = Field(
         default=None,
-        description="cca, lsa: shortest and longest character n-gram inside words that is a feature; null for none",
+        description="For cca and lsa: shortest and longest character n-gram within words; not set: none are features.",
     )
-    hash_bits: int = Field(default=20, ge=12, le=24, description="cca, lsa: features are hashed into 2^bits buckets")
+    hash_bits: int = Field(
+        default=20, ge=12, le=24, description="For cca and lsa: features are hashed into 2^bits buckets."
+    )
     max_features: int = Field(
-        default=100_000, ge=100, description="cca, lsa: buckets kept, those found in most documents first"
+        default=100_000,
+        ge=100,
+        description="For cca and lsa: buckets kept, the most frequent first (by document frequency).",
     )
-    min_documents: int = Field(default=2, ge=1, description="cca, lsa: a feature of fewer documents is dropped")
+    min_documents: int = Field(
+        default=2, ge=1, description="For cca and lsa: a feature that occurs in fewer documents is dropped."
+    )
     max_document_share: float = Field(
-        default=0.5, gt=0, le=1, description="cca, lsa: a feature of a larger share of the documents is dropped"
+        default=0.5,
+        gt=0,
+        le=1,
+        description="For cca and lsa: a feature that occurs in a larger share of the documents is dropped.",
     )
     idf_power: float = Field(
-        default=2.0, ge=0, le=4, description="cca, lsa: exponent of the inverse document frequency in the weights"
+        default=2.0,
+        ge=0,
+        le=4,
+        description="For cca and lsa: exponent of the inverse document frequency in the weights.",
     )
     base_dimension: int = Field(
-        default=400, ge=8, le=4096, description="cca: rank of the SVD before the halves are compared"
+        default=400, ge=8, le=4096, description="For cca: rank of the SVD before the halves are compared"
     )
     ridge: float = Field(
         default=0.2,
         gt=0,
-        description="cca: added to the halves' covariance, in units of its mean eigenvalue; more favours strong axes",
+        description="For cca: added to the halves' covariance, in units of its mean eigenvalue. More favours strong "
+        "axes",
     )
     correlation_power: float = Field(
-        default=3.0, ge=0, le=10, description="cca: exponent of a direction's correlation in its weight"
+        default=3.0, ge=0, le=10, description="For cca: exponent of a direction's correlation in its weight"
     )
-    lsa_dimension: int = Field(default=100, ge=8, le=4096, description="cca+lsa: dimensions of the part from lsa")
+    lsa_dimension: int = Field(default=100, ge=8, le=4096, description="For cca+lsa: dimensions of the part from lsa")
     lsa_weight: float = Field(
-        default=0.7, gt=0, le=10, description="cca+lsa: length of the part from lsa, where that from cca has length 1"
+        default=0.7,
+        gt=0,
+        le=10,
+        description="For cca+lsa: length of the part from lsa, where that from cca has length 1",
     )
     remove_common_component: bool = Field(
         default=False,
-        description="lsa: take the mean vector of the fitted documents away before the last normalisation",
+        description="For lsa: subtract the mean vector of the fitted documents before the last normalisation",
     )
-    svd_iterations: int = Field(default=2, ge=0, le=20, description="cca, lsa: power iterations of the randomised SVD")
+    svd_iterations: int = Field(
+        default=2, ge=0, le=20, description="For cca and lsa: power iterations of the randomised SVD"
+    )
     fit_documents: int = Field(
         default=50_000, ge=10, description="documents that the space is fitted on, drawn evenly from the landed corpus"
     )
@@ -73,21 +89,21 @@ class EmbeddingConfig(BaseModel):
     )
     model: str = Field(
         default="sentence-transformers/all-MiniLM-L6-v2",
-        description="sentence-transformers: name or folder of the encoder",
+        description="For sentence-transformers: name or folder of the encoder",
     )
-    batch_size: int = Field(default=64, ge=1, description="sentence-transformers: documents a batch")
+    batch_size: int = Field(default=64, ge=1, description="For sentence-transformers: documents per batch")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="sentence-transformers: precision; auto is bfloat16 on a GPU, float32 elsewhere"
+        default="auto", description="For sentence-transformers: precision; auto is bfloat16 on a GPU, float32 elsewhere"
     )
     device: str | None = Field(
-        default=None, description="sentence-transformers: torch device; null takes a GPU when there"
+        default=None, description="For sentence-transformers: torch device; not set: a GPU if there is one"
     )
     most_without_vector: float = Field(
         default=0.02,
         ge=0,
         le=1,
         exclude=True,
-        description="sentence-transformers: largest share of a snapshot's documents that are left out because the "
+        description="For sentence-transformers: largest share of a snapshot's documents that are left out because the "
         "encoder gives vectors that are not finite for them; beyond it the snapshot fails",
     )
     seed: int = Field(default=0, ge=0, description="seed of the randomised SVD and of the fit sample")
@@ -102,7 +118,7 @@ class EmbeddingConfig(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.char_ngrams is not None and not 1 <= self.char_ngrams[0] <= self.char_ngrams[1] <= 8:
-            raise ValueError(f"char_ngrams is {self.char_ngrams}, expected 1 <= shortest <= longest <= 8, or null")
+            raise ValueError(f"char_ngrams is {self.char_ngrams}, expected 1 <= shortest <= longest <= 8, or not set")
         if self.max_features < self.dimension:
             raise ValueError(f"max_features is {self.max_features}, less than dimension {self.dimension}")
         if self.method.startswith("cca") and self.base_dimension < self.dimension:

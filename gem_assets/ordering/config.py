@@ -83,7 +83,7 @@ class MetadataPrefix(BaseModel):
 
 
 class OrderingConfig(BaseModel):
-    """Settings of one `training_order`."""
+    """How a `training_order` is drawn and sorted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -102,11 +102,11 @@ class OrderingConfig(BaseModel):
         default="doc_id", description="What the rows of `score_files` are joined on."
     )
     score_key_column: str | None = Field(
-        default=None, min_length=1, description="Name of that column in `score_files`; null: the same name."
+        default=None, min_length=1, description="Name of that column in `score_files`; not set: the same name."
     )
     missing_score: Literal["refuse", "lowest"] = Field(
         default="refuse",
-        description="What a null or NaN score means: stop with its doc_id, or rank it below all.",
+        description="What to do about a null or NaN score: stop and name its doc_id, or rank it below all others.",
     )
     interleave: bool = Field(
         default=True,
@@ -115,7 +115,7 @@ class OrderingConfig(BaseModel):
     )
     repeats: Literal["curve", "passes"] = Field(
         default="curve",
-        description="Repeated documents: one curve over all exposures, or one curve a pass over the data.",
+        description="Repeated documents: one curve over all exposures, or one curve per pass over the data.",
     )
     draw_seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the choice of documents and of ties.")
     rehydrate: dict[int, float] | None = Field(
@@ -127,7 +127,7 @@ class OrderingConfig(BaseModel):
     metadata_prefix: MetadataPrefix | None = Field(default=None, description="MeCo metadata prefix with cooldown.")
     memory_mb: int = Field(default=1024, ge=128, description="Memory limit of the external sort, MiB.")
     threads: int = Field(default=2, ge=1, le=256, description="Threads of the external sort; no effect on the result.")
-    row_group: int = Field(default=131_072, ge=1024, description="Rows in a row group of the written parquet.")
+    row_group: int = Field(default=131_072, ge=1024, description="Rows per row group of the written parquet.")
 
     @model_validator(mode="after")
     def _rehydration_starts_at_one(self) -> Self:

@@ -23,7 +23,7 @@ SIZES: dict[str, tuple[int, int, int]] = {"0.3M": (96, 3, 3), "1M": (128, 5, 4),
 
 
 class TokenizerConfig(BaseModel):
-    """A byte-level BPE of its own: a small vocabulary is what makes a proxy cheap."""
+    """A byte-level BPE of its own: a small vocabulary keeps a proxy cheap."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,11 +45,12 @@ class PoolConfig(BaseModel):
 
     domain_tokens: Annotated[
         int,
-        Field(ge=1024, description="Most training tokens kept a domain, chosen by document id."),
+        Field(ge=1024, description="Most training tokens kept per cluster, chosen by document id."),
     ] = 2_000_000
     windows: Annotated[int, Field(ge=1, description="Evaluation windows per target; each is one model context.")] = 8
     held_out: Annotated[
-        float, Field(gt=0, lt=0.5, description="Most of a domain's documents that may be held out for its windows.")
+        float,
+        Field(gt=0, lt=0.5, description="Largest share of a cluster's documents that may be held out for its windows."),
     ] = 0.2
 
 
@@ -64,8 +65,8 @@ class CountConfig(BaseModel):
         Field(
             gt=0,
             allow_inf_nan=False,
-            description="Pseudo token budget: how far the model trusts its history. Null: 1 % of the proxy's tokens, "
-            "within 1e3 and 2e4.",
+            description="Pseudo token budget: how far the model trusts its history. Not set: 1 % of the "
+            "proxy's tokens, within 1e3 and 2e4.",
         ),
     ] = None
     beta: Annotated[
@@ -93,9 +94,10 @@ class ModelConfig(BaseModel):
     layers: Annotated[int, Field(ge=1, le=48, description="Blocks.")] = 3
     heads: Annotated[int, Field(ge=1, le=64, description="Attention heads.")] = 3
     hidden: Annotated[
-        int | None, Field(ge=8, description="Width inside SwiGLU; null: 8/3 of the width, rounded up to 32.")
+        int | None,
+        Field(ge=8, description="Width inside SwiGLU; not set: 8/3 of the width, rounded up to a multiple of 32."),
     ] = None
-    context: Annotated[int, Field(ge=8, le=4096, description="Tokens a sequence.")] = 256
+    context: Annotated[int, Field(ge=8, le=4096, description="Tokens per sequence.")] = 256
     tied: Annotated[
         bool,
         Field(description="Share one matrix between input embedding and head; untied learns faster at this size."),
@@ -143,7 +145,8 @@ class HeadConfig(BaseModel):
     mu_loss: Annotated[float, Field(ge=0, description="Weight of the squared norm of the mean output embedding.")] = 0.0
     z_loss: Annotated[float, Field(ge=0, description="Weight of the mean squared log-partition.")] = 0.0
     soft_cap: Annotated[
-        float | None, Field(gt=0, description="Bound c of c * tanh(logit / c); null: none. Centre drifted heads first.")
+        float | None,
+        Field(gt=0, description="Bound c of c * tanh(logit / c); not set: none. Centre drifted heads first."),
     ] = None
 
 
@@ -153,7 +156,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: Annotated[int, Field(ge=1, description="Training tokens per proxy.")] = 262_144
-    batch: Annotated[int, Field(ge=1, description="Sequences a step.")] = 2
+    batch: Annotated[int, Field(ge=1, description="Sequences per step.")] = 2
     lr: Annotated[float, Field(gt=0, description="Learning rate of the matrices.")] = 4e-3
     embedding_lr: Annotated[float, Field(gt=0, description="Factor on it for embedding and head.")] = 4.0
     weight_decay: Annotated[float, Field(ge=0, description="Decoupled decay of the matrices; none elsewhere.")] = 0.1
@@ -226,11 +229,15 @@ class ProxyConfig(BaseModel):
         str | None,
         Field(
             description="Parquet or JSONL file of validation texts (`text`, and `target` for several) that mixtures "
-            "shall be made for; null: the clusters' own held-out text."
+            "are made for; not set: the clusters' own held-out text."
         ),
     ] = None
     device: Annotated[
-        str, Field(pattern="^(auto|cpu|cuda(:[0-9]+)?)$", description="Where proxies train; 'auto': a GPU if any.")
+        str,
+        Field(
+            pattern="^(auto|cpu|cuda(:[0-9]+)?)$",
+            description="Where proxies train; 'auto' takes a GPU if there is one.",
+        ),
     ] = "auto"
     together: Annotated[int, Field(ge=1, le=1024, description="Proxies trained side by side on a GPU.")] = 16
     confirmation: ConfirmationConfig = ConfirmationConfig()

@@ -66,7 +66,7 @@ class StudentConfig(BaseModel):
         default=0.0,
         ge=0,
         le=1,
-        description="share of the training documents taken by Geometric Influence Score, the same number a cluster; "
+        description="share of the training documents taken by Geometric Influence Score, the same number per cluster; "
         "the rest is drawn at random within clusters. 1 is the published recipe; at random was measured better",
     )
     seed: int = Field(default=0, ge=0, description="seed of the split, the order of documents and the dropout")
@@ -82,7 +82,7 @@ class LabelConfig(BaseModel):
         ge=0,
         le=1,
         description="documents that the student labels with a margin below this are embedded and labelled by the "
-        "teacher itself; 0 sends none. What each margin buys stands on the page of student_model",
+        "teacher itself; 0 sends none. The page of student_model shows what each margin buys",
     )
     escalate_at_most: float = Field(
         default=0.2,

@@ -73,7 +73,7 @@ class TaxonomyConfig(BaseModel):
     parents: int | None = Field(
         default=None,
         ge=0,
-        description="Groups of clusters in the level above them; 0 for none, null for about the square root of 2K.",
+        description="Groups of clusters in the level above them; 0 for none; not set: about the square root of 2K.",
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the samples drawn above.")
-    namer: NamerConfig | None = Field(default=None, description="Endpoint that writes names; none by default.")
+    namer: NamerConfig | None = Field(default=None, description="Endpoint that writes cluster names.")

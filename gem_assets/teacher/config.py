@@ -46,7 +46,7 @@ class TeacherConfig(BaseModel):
     )
     target: Annotated[
         tuple[float, ...] | None,
-        Field(description="Shares aimed at, one a cluster, summing to 1; equal shares when absent."),
+        Field(description="Target shares, one per cluster, that sum to 1. Not set: equal shares."),
     ] = None
     max_over_min: Annotated[
         float,
@@ -58,11 +58,11 @@ class TeacherConfig(BaseModel):
     ] = "dual"
     path: Annotated[
         PathName,
-        Field(description="'dense' keeps all K scores a row in float64; 'sparse' only those that matter."),
+        Field(description="'dense' keeps all K scores per row in float64; 'sparse' keeps only those that matter."),
     ] = "auto"
     device: Annotated[
         str | None,
-        Field(description="Torch device of the fit, such as 'cuda'; null for the processor. Needs e_step 'dual'."),
+        Field(description="Torch device of the fit, such as 'cuda'; not set: the CPU. Needs e_step 'dual'."),
     ] = None
     kappa_min: Annotated[float, Field(gt=0, description="Least concentration of a cluster.")] = 1.0
     kappa_max: Annotated[
@@ -99,7 +99,7 @@ class TeacherConfig(BaseModel):
         float, Field(ge=10, le=60, description="Responsibilities this far below the largest are dropped.")
     ] = 20.0
     threads: Annotated[
-        int, Field(ge=0, description="Worker threads, 0 for one a core. Does not change the result.")
+        int, Field(ge=0, description="Worker threads; 0 means one per core. Does not change the result.")
     ] = 0
 
     @model_validator(mode="after")
