@@ -18,7 +18,7 @@ from gem_assets.checks import ALL_CHECKS  # noqa: E402
 from gem_assets.secrets import clean_environment, hide_in_logs, redact  # noqa: E402
 from gem_assets.settings import resolve_data_root  # noqa: E402
 from resources import EngineResource, SettingsResource, StoreResource  # noqa: E402
-from sensors import automation, drift_sensor, landing_sensor, takedown_sensor, with_policy  # noqa: E402
+from sensors import automation, drift_sensor, held_sensor, landing_sensor, takedown_sensor, with_policy  # noqa: E402
 
 
 def code_location(data_root: str | Path | None = None) -> dg.Definitions:
@@ -27,7 +27,7 @@ def code_location(data_root: str | Path | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=ALL_ASSETS,
         asset_checks=ALL_CHECKS,
-        sensors=[landing_sensor, drift_sensor, takedown_sensor, automation],
+        sensors=[landing_sensor, drift_sensor, takedown_sensor, held_sensor, automation],
         resources={
             "settings": _fixed(SettingsResource(data_root=root)),
             "store": _fixed(StoreResource(root=root)),

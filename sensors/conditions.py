@@ -60,14 +60,20 @@ class Stale(dg.AutomationCondition):
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset))
 
 
+def reconciler_of(root: str, graph: Any, instance: dg.DagsterInstance) -> Reconciler:
+    """Return the one reconciler of a data root and a graph in this process."""
+    known = _reconcilers.setdefault(graph, {})
+    reconciler = known.get(root)
+    if reconciler is None or not reconciler.serves(instance):
+        reconciler = known[root] = Reconciler(root, graph, instance)
+    return reconciler
+
+
 def _launched(root: str, view: Any) -> dict[str, set[str | None]]:
     """Return the snapshots to launch by asset, worked out once for each tick."""
     answers = _ticks.setdefault(view, {})
     if root not in answers:
-        known = _reconcilers.setdefault(view.asset_graph, {})
-        reconciler = known.get(root)
-        if reconciler is None or not reconciler.serves(view.instance):
-            reconciler = known[root] = Reconciler(root, view.asset_graph, view.instance)
+        reconciler = reconciler_of(root, view.asset_graph, view.instance)
         found: dict[str, set[str | None]] = {}
         for item in reconciler.launch():
             found.setdefault(item.asset, set()).add(item.partition)

@@ -52,7 +52,7 @@ def test_every_materialized_asset_is_refreshed_by_a_policy(defs):
 
 def test_sensors_run_from_the_start(defs):
     sensors = {s.name: s for s in defs.get_repository_def().sensor_defs}
-    assert set(sensors) == {"landing", "takedown", "drift", "automation"}
+    assert set(sensors) == {"landing", "takedown", "drift", "held", "automation"}
     assert all(s.default_status == dg.DefaultSensorStatus.RUNNING for s in sensors.values())
 
 

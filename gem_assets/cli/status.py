@@ -21,7 +21,7 @@ from gem_assets.corpus.landing import list_snapshots
 from gem_assets.corpus.readers.records import SKIP_KINDS
 from gem_assets.orchestration.dagster_home import CONFIG_NAME, running_server
 from gem_assets.orchestration.plan import State
-from gem_assets.orchestration.reconcile import MOVING, Place
+from gem_assets.orchestration.reconcile import MOVING, holds_up
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
@@ -141,10 +141,7 @@ def _stale(settings: Settings) -> list[StaleStatus]:
         instance = stack.enter_context(open_instance(settings)) if writable else None
         reconciler = Reconciler(str(settings.data_root), graph, instance, notes=False)
         items = reconciler.look(reconciler.known()).items
-    behind: dict[Place, list[str]] = {}
-    for item in items.values():
-        if item.behind is not None and item.behind in items:
-            behind.setdefault(item.behind, []).append(item.name)
+    waiting = holds_up(items)
     return [
         StaleStatus(
             name=item.name,
@@ -153,7 +150,7 @@ def _stale(settings: Settings) -> list[StaleStatus]:
             because=item.because,
             way_out=item.way_out,
             again_at=item.again_at,
-            holds_up=behind.get(place, []),
+            holds_up=waiting.get(place, []),
         )
         for place, item in items.items()
         if item.behind not in items

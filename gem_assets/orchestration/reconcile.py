@@ -369,6 +369,15 @@ def launches(nodes: Sequence[Node], snapshots: Sequence[str], items: Mapping[Pla
     return list(chosen.values())
 
 
+def holds_up(items: Mapping[Place, Item]) -> dict[Place, list[str]]:
+    """Return the names of the results that wait for each held one."""
+    found: dict[Place, list[str]] = {}
+    for item in items.values():
+        if item.behind is not None and item.behind in items:
+            found.setdefault(item.behind, []).append(item.name)
+    return found
+
+
 def _parents(graph: Mapping[str, Node], node: Node, partition: str | None, snapshots: Sequence[str]) -> Iterable[Place]:
     for name in node.parents:
         if name not in graph:
