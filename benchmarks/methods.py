@@ -21,10 +21,10 @@ from scipy.optimize import minimize
 from benchmarks.mixing_golden import PILE_CC, swarm
 from gem_assets.mixing.continual.policy import DataMixingAgent, random_trajectories
 from gem_assets.mixing.continual.ratio_law import CriticalRatio
+from gem_assets.mixing.domain_models import MergedProxies
 from gem_assets.mixing.laws.base import normalised_rows
 from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.methods.bayes import search_pool
-from gem_assets.mixing.methods.merging import MergedProxies
 from gem_assets.mixing.methods.meta_rater import learn_weights
 from gem_assets.mixing.methods.mixmin import mixmin
 from gem_assets.mixing.methods.quadmix import QualityCorpus, search_quadmix, token_shares

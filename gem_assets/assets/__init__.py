@@ -1,6 +1,5 @@
 """The asset graph, one file a stage."""
 
-from gem_assets.assets.all_recipes import all_confirmations, all_recipes
 from gem_assets.assets.carried_evidence import carried_evidence
 from gem_assets.assets.cluster_report import cluster_report
 from gem_assets.assets.domain_inventory import domain_inventory
@@ -12,6 +11,7 @@ from gem_assets.assets.page_history import page_history
 from gem_assets.assets.proxies import cluster_counts, proxy_swarm, proxy_tokens
 from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
 from gem_assets.assets.recipe_report import recipe_report
+from gem_assets.assets.recipes import recipe_confirmations, recipes
 from gem_assets.assets.student_labels import student_labels
 from gem_assets.assets.student_model import student_model
 from gem_assets.assets.teacher_clusters import teacher_clusters
@@ -36,8 +36,8 @@ ALL_ASSETS = [
     proxy_tokens,
     cluster_counts,
     proxy_swarm,
-    *all_recipes,
-    *all_confirmations,
+    *recipes,
+    *recipe_confirmations,
     recipe_report,
     *training_orders,
     *mixture_audits,

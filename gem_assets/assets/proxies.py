@@ -15,8 +15,6 @@ from resources import EngineResource, SettingsResource, Stage, StoreResource
 SWARM_FOLDER = "proxy_swarm"
 # metric of the prepared tokens
 COUNTING = "counting"
-# settings that do not change what a proxy of the swarm measures
-NOT_OF_THE_SWARM = {"confirmation", "targets", "together"}
 
 
 @dg.asset(
@@ -238,7 +236,7 @@ def proxy_swarm(
     stage = Stage(
         store,
         "proxy_swarm",
-        config={"proxy": conf.model_dump(mode="json", exclude=NOT_OF_THE_SWARM), "mixing": mixing, "drawn": drawing},
+        config={"proxy": conf.of_the_swarm(), "mixing": mixing, "drawn": drawing},
         code_version=CODE_VERSION,
         inputs=[tokens, inventory, teacher, *counted],
         libraries=("torch", "numpy"),

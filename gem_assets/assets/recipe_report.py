@@ -2,17 +2,17 @@
 
 import dagster as dg
 
-from gem_assets.assets.all_recipes import CONFIRMED, STRATEGIES
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, page_link, refresh, table
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
+from gem_assets.mixing.methods.registry import confirmable, strategies
 from resources import Stage, StoreResource
 
 
 @dg.asset(
     deps=[
         "proxy_swarm",
-        *(dg.AssetKey(["recipes", strategy]) for strategy in STRATEGIES),
-        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in CONFIRMED),
+        *(dg.AssetKey(["recipes", strategy]) for strategy in strategies()),
+        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in confirmable()),
     ],
     group_name=GROUP_MIXTURES,
     kinds={"html", "matplotlib"},

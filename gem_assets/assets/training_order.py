@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from gem_assets.assets.all_recipes import STRATEGIES
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
+from gem_assets.mixing.methods.registry import strategies
 from gem_assets.ordering.config import CODE_VERSION
 from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, Stage, StoreResource
@@ -270,5 +270,5 @@ GROUP_COLUMNS = ["value", "token_share", "tokens", "documents"]
 GUIDELINE_COLUMNS = ["inside clusters", "over all documents", "figure"]
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
 
-training_orders = [build_training_order(strategy) for strategy in STRATEGIES]
-mixture_audits = [build_mixture_audit(strategy) for strategy in STRATEGIES]
+training_orders = [build_training_order(strategy) for strategy in strategies()]
+mixture_audits = [build_mixture_audit(strategy) for strategy in strategies()]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.all_recipes import all_recipes
+from gem_assets.assets.recipes import recipes
 from gem_assets.checks.validation import validate_frame
 from resources import StoreResource
 
@@ -73,4 +73,4 @@ def build_recipe_check(strategy: str, key: dg.AssetKey) -> dg.AssetChecksDefinit
     return mixture_is_feasible
 
 
-recipe_checks = [build_recipe_check(asset.key.path[-1], asset.key) for asset in all_recipes]
+recipe_checks = [build_recipe_check(asset.key.path[-1], asset.key) for asset in recipes]

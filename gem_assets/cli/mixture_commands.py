@@ -76,25 +76,14 @@ def confirm_recipe(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe against proportional and uniform at the next model size, paired over seeds."""
-    from gem_assets.mixing.methods.critical_ratio import CRITICAL_RATIO
-    from gem_assets.mixing.methods.data_mixing_agent import DATA_MIXING_AGENT
-    from gem_assets.mixing.methods.rules import STRATEGIES
-    from gem_assets.mixing.methods.swarm_laws import CLIMB, LAW_STRATEGIES, LEARNED_STRATEGIES
-    from gem_assets.mixing.online.recipes import END_UPSAMPLING, METHOD_STRATEGIES
-    from gem_assets.mixing.quality.recipes import SCORED
-    from gem_assets.mixing.search.recipes import SEARCH_STRATEGIES
+    from gem_assets.mixing.methods.base import SWARM
+    from gem_assets.mixing.methods.registry import confirmable, methods
 
-    known = (*LEARNED_STRATEGIES, *METHOD_STRATEGIES, *SCORED, *SEARCH_STRATEGIES)
-    if strategy not in known:
-        why = f"no recipe {strategy!r} to confirm"
-        if strategy == END_UPSAMPLING:
-            why = f"{strategy} is a recipe of two phases, and a confirmation trains on one mixture"
-        elif strategy in (CRITICAL_RATIO, DATA_MIXING_AGENT):
-            why = f"{strategy} is for a model that was trained before, and a confirmation starts from nothing"
-        elif strategy in STRATEGIES:
-            why = f"{strategy} is a rule that nothing was learned for, and has no claim to confirm"
-        raise MixtureArgumentError(f"{why}; there are {', '.join(known)}")
-    if strategy in (*LAW_STRATEGIES, CLIMB, *SEARCH_STRATEGIES):
+    method = methods().get(strategy)
+    if method is None or not method.confirmable:
+        why = f"no recipe {strategy!r} to confirm" if method is None else f"{strategy} {method.unconfirmed}"
+        raise MixtureArgumentError(f"{why}; there are {', '.join(confirmable())}")
+    if SWARM in method.needs:
         _need_swarm(data_root, strategy)
     _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"], quiet=as_json)
     recipes(data_root=data_root, as_json=as_json)

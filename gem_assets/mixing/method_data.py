@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
+from gem_assets.mixing.domain_models import MergedLaw, MergedProxies
 from gem_assets.mixing.laws.proposal import propose_convex
-from gem_assets.mixing.methods.merging import MergedLaw, MergedProxies
 from gem_assets.mixing.methods.mixmin import mixmin
 from gem_assets.mixing.online.simplex import as_weights, uniform
 from gem_assets.mixing.recipe_artifact import Floats, Tables

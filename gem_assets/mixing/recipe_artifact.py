@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import share_caps
 from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.inventory import read_supply
 from gem_assets.mixing.publish import write_recipe
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.report.swarm_plots import law_fit
+from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import finite
+from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
 Floats = NDArray[np.float64]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -37,6 +40,18 @@ class MixtureFrame:
     taxonomy_version: str
     tokenizer: str
     config: MixingConfig
+
+    @classmethod
+    def read(cls, inventory: Artifact, taxonomy: Artifact, config: MixingConfig) -> "MixtureFrame":
+        """Read the frame from the artifacts of an inventory and of the taxonomy that its clusters are named by."""
+        named = Taxonomy.read(taxonomy.path / TAXONOMY_NAME)
+        return cls(
+            supply=read_supply(inventory.path, len(named.clusters)),
+            names=named.names,
+            taxonomy_version=named.version,
+            tokenizer=str(inventory.manifest.metrics["tokenizer"]),
+            config=config,
+        )
 
     @property
     def budget(self) -> int:
@@ -86,4 +101,5 @@ def draw_law(recipe: Recipe, held_out: Floats, observed: Floats, law: str, out: 
 
 def describe_evidence(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Read ``evidence.json`` back: tables by name, empty when there were none."""
-    return json.loads((folder / EVIDENCE_NAME).read_text(encoding="utf-8"))
+    path = folder / EVIDENCE_NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

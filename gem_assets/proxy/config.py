@@ -5,7 +5,7 @@ size the ranking of mixtures is limited by their number and by the law fitted to
 so many short proxies beat few long ones.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -241,6 +241,10 @@ class ProxyConfig(BaseModel):
     ] = "auto"
     together: Annotated[int, Field(ge=1, le=1024, description="Proxies trained side by side on a GPU.")] = 16
     confirmation: ConfirmationConfig = ConfirmationConfig()
+
+    def of_the_swarm(self) -> dict[str, Any]:
+        """Return the settings that name what a proxy of the swarm measures."""
+        return self.model_dump(mode="json", exclude={"confirmation", "targets", "together"})
 
     def at_next_size(self) -> "ProxyConfig":
         """Return the configuration of the confirmation's models."""

@@ -1,5 +1,7 @@
 """What a law is, and the checks that every fit shares."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -38,6 +40,25 @@ class SmoothLaw(Protocol):
     def gradient(self, mixture: Floats) -> Floats:
         """Gradient of the prediction in the shares, at one mixture ``(K,)``."""
         ...
+
+
+@dataclass(frozen=True)
+class LawEntry:
+    """A law on offer.
+
+    Attributes
+    ----------
+    make
+        Builds an unfitted law from a seed.
+    least_runs
+        Fewest runs with which it is worth trying, from the number of clusters.
+    convex
+        Whether proposals can use its gradient; otherwise they search.
+    """
+
+    make: Callable[[int], Law]
+    least_runs: Callable[[int], int]
+    convex: bool
 
 
 def checked_runs(mixtures: Floats, losses: Floats, least: int) -> tuple[Floats, Floats]:

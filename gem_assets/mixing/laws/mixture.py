@@ -13,7 +13,6 @@ Cost: per split two fits of the chosen laws and a proposal; seconds for convex l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,9 @@ from gem_assets.mixing.laws.proposal import (
     KL_WEIGHT,
     LAMBDA_PATH,
     SIMULATED,
+    SPLITS,
     Proposal,
+    Proposer,
     divergence,
     lambda_path,
     mean_prediction,
@@ -41,10 +42,8 @@ from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.table import SwarmTable
 
 Floats = NDArray[np.float64]
-Proposer = Literal["divergence", "simulation"]
 
 LEAST_CORRELATION = 0.7
-SPLITS = 30
 _SEARCH_DRAWS = 20_000
 _SPLIT_DRAWS = 2_000
 INTERVAL = (5.0, 95.0)

@@ -9,13 +9,14 @@ The gradient in ``p`` is exact; the law is not convex in general, and descent fi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from gem_assets.mixing.laws.base import Floats, checked_runs, normalised_rows
-from gem_assets.mixing.laws.registry import LawEntry
-from gem_assets.proxy.lexical import LexicalProxy
+from gem_assets.mixing.laws.base import Floats, LawEntry, checked_runs, normalised_rows
+
+if TYPE_CHECKING:
+    from gem_assets.proxy.lexical import LexicalProxy
 
 NAME = "ngram_affine"
 LEAST_RUNS = 4
@@ -33,7 +34,7 @@ class LexicalLosses:
         See :class:`~gem_assets.proxy.lexical.LexicalProxy`; its domains are the clusters in the order of the shares.
     """
 
-    def __init__(self, proxy: LexicalProxy) -> None:
+    def __init__(self, proxy: "LexicalProxy") -> None:
         self.proxy = proxy
         self._losses: dict[bytes, Floats] = {}
         self._jacobians: dict[bytes, Floats] = {}
@@ -98,7 +99,7 @@ class LexicalLaw:
         return self._source.losses(shares) @ self._weights
 
 
-def ngram_laws(proxy: LexicalProxy, targets: Sequence[str]) -> dict[str, LawEntry]:
+def ngram_laws(proxy: "LexicalProxy", targets: Sequence[str]) -> dict[str, LawEntry]:
     """Return the n-gram law of each named target, as ``choose_laws`` takes laws that know their target.
 
     Raises

@@ -1,33 +1,12 @@
-"""The laws by name, with what each needs."""
+"""The laws by name, with what each needs. A new law is its module and one line here."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from gem_assets.mixing.laws.base import Law
+from gem_assets.mixing.laws.base import LawEntry
 from gem_assets.mixing.laws.exposure import EffectiveExposureLaw, LogExposureLaw, PowerSumLaw
 from gem_assets.mixing.laws.gaussian import GaussianLaw
 from gem_assets.mixing.laws.log_linear import DataMixingLaw, LogLinearLaw
 from gem_assets.mixing.laws.trees import TreesLaw
-
-
-@dataclass(frozen=True)
-class LawEntry:
-    """A law on offer.
-
-    Attributes
-    ----------
-    make
-        Builds an unfitted law from a seed.
-    least_runs
-        Fewest runs with which it is worth trying, from the number of clusters.
-    convex
-        Whether proposals can use its gradient; otherwise they search.
-    """
-
-    make: Callable[[int], Law]
-    least_runs: Callable[[int], int]
-    convex: bool
-
 
 LAWS: Mapping[str, LawEntry] = {
     "log_exposure": LawEntry(LogExposureLaw, lambda _: 8, True),

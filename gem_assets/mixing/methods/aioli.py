@@ -15,6 +15,7 @@ weights by design.
 
 import numpy as np
 
+from gem_assets.mixing.online.declaration import TOY, single_run
 from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
 
 
@@ -95,3 +96,12 @@ def static_optimum_two(rates: Floats, biases: Floats) -> float:
         raise ValueError(f"both rates must be negative for an interior optimum, not {k1} and {k2}")
     b1, b2 = (float(b) for b in biases)
     return float(np.clip((k2 + b2 - b1 + np.log(k2 / k1)) / (k1 + k2), 0.0, 1.0))
+
+
+METHOD = single_run(
+    "aioli",
+    "Aioli: measures during training how each cluster moves every target, and follows that." + TOY,
+    cost="1.1 times plain training with one sweep of short probes",
+    use="all targets count",
+    source="Chen et al. 2024",
+)

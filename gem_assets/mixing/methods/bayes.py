@@ -11,12 +11,25 @@ mixture for Pile-CC after 12 to 13 evaluations in the median, where chance needs
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
-from gem_assets.mixing.laws.gaussian import GaussianLaw
+from gem_assets.mixing.methods.base import (
+    SWARM,
+    TEACHER,
+    TOKENS,
+    TRAINED_CODE_VERSION,
+    Method,
+    MethodWork,
+    proxy_settings,
+)
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.laws.gaussian import GaussianLaw
+    from gem_assets.mixing.recipe import Recipe
+    from gem_assets.settings import Settings
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +57,8 @@ class PoolSearch:
 
 def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
     """Expected fall below ``best`` of a normal prediction; ``max(best - mean, 0)`` where there is no doubt."""
+    from scipy.special import ndtr
+
     certain = deviation <= 0
     scale = np.where(certain, 1.0, deviation)
     z = (best - mean) / scale
@@ -51,8 +66,10 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
     return np.where(certain, np.maximum(best - mean, 0.0), scale * (z * ndtr(z) + density))
 
 
-def process(seed: int = 0) -> GaussianLaw:
+def process(seed: int = 0) -> "GaussianLaw":
     """Return the process of the searches, unfitted."""
+    from gem_assets.mixing.laws.gaussian import GaussianLaw
+
     return GaussianLaw(seed, smoothness=2.5, restarts=0, root=False)
 
 
@@ -115,3 +132,35 @@ def _finite(loss: float, row: int) -> float:
     if not np.isfinite(loss):
         raise ValueError(f"mixture {row} has loss {loss}; a run that failed must not be counted")
     return float(loss)
+
+
+def make(work: MethodWork) -> "Recipe":
+    """Search on from the pinned swarm."""
+    from gem_assets.mixing.search.recipes import publish_bayes_recipe
+    from gem_assets.mixing.swarm.growth import read_trained
+
+    train = work.trainer(work.swarm_spec(work.settings.proxy))
+    return publish_bayes_recipe(read_trained(work.folder(SWARM)), train, work.frame, work.out)
+
+
+def _settings(settings: "Settings") -> dict[str, Any]:
+    search = settings.mixing.search.model_dump(include={"proxies", "candidates"})
+    return {**proxy_settings(settings), "search": search}
+
+
+METHOD = Method(
+    "bayes",
+    "learned",
+    "Bayesian optimisation: a few further proxies (`mixing.search.proxies`), one after the other, each on the mixture "
+    "of which a Gaussian process over the runs so far expects the most; rows join the swarm's growing table.",
+    make,
+    _settings,
+    cost="a swarm, and 8 further proxies by default",
+    use="each run is dear",
+    source="Chen et al. 2025",
+    needs=(SWARM, TOKENS, TEACHER),
+    trains=True,
+    kinds=frozenset({"json", "pytorch", "scikitlearn"}),
+    libraries=("scikit-learn", "torch", "numpy"),
+    code_version=TRAINED_CODE_VERSION,
+)

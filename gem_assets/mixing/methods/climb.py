@@ -15,15 +15,32 @@ clustering, pruning by raters and merging are not part of this; its clusters are
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.base import folds
-from gem_assets.mixing.laws.selection import spearman
+from gem_assets.mixing.methods.base import (
+    SWARM,
+    TEACHER,
+    TOKENS,
+    TRAINED_CODE_VERSION,
+    Method,
+    MethodWork,
+    proxy_settings,
+)
+from gem_assets.mixing.recipe import Recipe
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+    from gem_assets.mixing.swarm.runs import TrainedSwarm
+
+CLIMB = "climb"
 
 Floats = NDArray[np.float64]
 #: From mixtures ``(m, K)`` to the objective of each ``(m,)``, smaller is better.
@@ -84,6 +101,8 @@ class ClimbResult:
     @property
     def correlation(self) -> float:
         """Rank correlation of the held-out predictions."""
+        from gem_assets.mixing.laws.selection import spearman
+
         return spearman(self.held_out, self.objective)
 
     def bootstrap(self, points: Floats, seed: int = 0) -> Floats:
@@ -100,10 +119,12 @@ class ClimbResult:
 class ClimbPredictor:
     """The regressor of CLIMB's public recipe."""
 
-    booster_: lgb.Booster
+    booster_: "lgb.Booster"
 
     def fit(self, mixtures: Floats, objective: Floats) -> "ClimbPredictor":
         """Fit to runs ``(n, K)`` and ``(n,)``; a tenth of them decides when to stop."""
+        import lightgbm as lgb
+
         order = np.random.default_rng(42).permutation(len(objective))
         held = order[: max(1, len(order) // 10)]
         kept = np.setdiff1d(order, held)
@@ -213,3 +234,64 @@ def _ranked(predictor: ClimbPredictor, q: Floats, rng: np.random.Generator, draw
     drawn[:, active] = rows
     drawn = drawn[np.isfinite(rows).all(axis=1)]
     return drawn[np.argsort(predictor.predict(drawn), kind="stable")]
+
+
+def publish_climb_recipe(result: ClimbResult, swarm: "TrainedSwarm", frame: "MixtureFrame", out: Path) -> Recipe:
+    """Write where the climb ended, with the predictions of its last regressor and of resampled ones."""
+    from gem_assets.mixing.evidence import SearchEvidence, publish_searched, rival_points
+
+    points = rival_points(result.shares, frame)
+    sizes = " + ".join(str(len(r.objective)) for r in result.rounds)
+    found = SearchEvidence(
+        result.shares,
+        result.objective,
+        result.held_out,
+        result.predictor.predict(points),
+        result.bootstrap(points, frame.config.seed),
+        law="LightGBM on the mean loss",
+        told=f"LightGBM on the mean loss, rounds of {sizes}",
+        doubt="resampled runs",
+    )
+    rounds = [
+        {"round": n, "mixtures": len(r.objective), "best": float(r.objective.min()), "mean": float(r.objective.mean())}
+        for n, r in enumerate(result.rounds, start=1)
+    ]
+    return publish_searched(CLIMB, found, swarm, frame, out, {"rounds": rounds})
+
+
+def make(work: MethodWork) -> Recipe:
+    """Climb from the pinned swarm and write where it ends."""
+    from gem_assets.mixing.evidence import swarm_objective
+    from gem_assets.mixing.swarm.growth import read_trained
+
+    trained, frame = read_trained(work.folder(SWARM)), work.frame
+    objective, train = swarm_objective(trained), work.trainer(work.swarm_spec(work.settings.proxy))
+    size = len(trained.labels)
+    found = climb(
+        ClimbRound(trained.table.mixtures, objective(trained.table.losses)),
+        lambda mixtures, number: objective(train(mixtures, f"{CLIMB}-{number}")),
+        frame.supply.token_shares,
+        frame.caps,
+        sizes=(max(1, size // 2), max(1, size // 4)),
+        seed=frame.config.seed,
+    )
+    return publish_climb_recipe(found, trained, frame, work.out)
+
+
+METHOD = Method(
+    CLIMB,
+    "learned",
+    "CLIMB: two more rounds of proxies, half and a quarter as many as the swarm, each drawn from the best that boosted "
+    "trees predict; rows join the swarm's growing table.",
+    make,
+    proxy_settings,
+    cost="a swarm, and three quarters as many proxies again",
+    use="the good region is small",
+    source="Diao et al. 2025",
+    needs=(SWARM, TOKENS, TEACHER),
+    trains=True,
+    kinds=frozenset({"json", "pytorch"}),
+    libraries=("lightgbm", "torch", "numpy"),
+    # 2: the best run where the trees are flat
+    code_version=f"{TRAINED_CODE_VERSION}.2",
+)

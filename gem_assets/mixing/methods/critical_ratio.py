@@ -8,20 +8,26 @@ run puts it to the test: that one starts from nothing.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.config import ContinualConfig
-from gem_assets.mixing.continual.continuation import Continuation, group_losses
-from gem_assets.mixing.continual.ratio_law import CriticalRatio
 from gem_assets.mixing.laws.proposal import divergence
-from gem_assets.mixing.method_data import MethodData
+from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_settings
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.mixing.recipe_artifact import Floats, MixtureFrame
-from gem_assets.proxy.config import ProxyConfig
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.continual.ratio_law import CriticalRatio
+    from gem_assets.mixing.method_data import MethodData
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+    from gem_assets.proxy.config import ProxyConfig
+    from gem_assets.settings import Settings
+
+Floats = NDArray[np.float64]
 
 CRITICAL_RATIO = "critical_ratio"
 Report = Callable[[str], None]
@@ -53,7 +59,7 @@ class RatioRuns:
 
 
 def critical_ratio_recipe(
-    folder: Path, frame: MixtureFrame, config: ProxyConfig, out: Path, *, report: Report | None = None
+    folder: Path, frame: "MixtureFrame", config: "ProxyConfig", out: Path, *, report: Report | None = None
 ) -> Recipe:
     """Train the runs that the settings ask for on a prepared folder and write the recipe into ``out``.
 
@@ -64,6 +70,8 @@ def critical_ratio_recipe(
     PoolError
         When fewer than two clusters have text, or tokens and inventory do not fit.
     """
+    from gem_assets.mixing.method_data import MethodData
+
     clusters, continual = frame.supply.clusters, frame.config.continual
     domain = domain_mask(clusters, continual.clusters)
     data = MethodData.load(folder, None, config.model.context)
@@ -107,10 +115,10 @@ def domain_mask(clusters: NDArray[np.int64], named: tuple[int, ...]) -> NDArray[
 
 
 def run_ratios(
-    data: MethodData,
+    data: "MethodData",
     domain: NDArray[np.bool_],
     natural: Floats,
-    config: ProxyConfig,
+    config: "ProxyConfig",
     continual: ContinualConfig,
     *,
     report: Report | None = None,
@@ -127,6 +135,8 @@ def run_ratios(
     ValueError
         When general or domain text has no held-out window.
     """
+    from gem_assets.mixing.continual.continuation import Continuation, group_losses
+
     sides = [np.where(side, natural, 0.0) for side in (~domain, domain)]
     weights = [group_losses(data, data.active[s > 0], s[s > 0]) for s in sides]
     general, own = (as_weights(side) for side in sides)
@@ -146,7 +156,7 @@ def run_ratios(
 
 
 def publish_ratio_recipe(
-    runs: RatioRuns, domain: NDArray[np.bool_], frame: MixtureFrame, out: Path, *, base_tokens: int = 0
+    runs: RatioRuns, domain: NDArray[np.bool_], frame: "MixtureFrame", out: Path, *, base_tokens: int = 0
 ) -> Recipe:
     """Fit the critical ratio to runs and write the mixture of that ratio into ``out``.
 
@@ -167,6 +177,8 @@ def publish_ratio_recipe(
     InfeasibleMixtureError
         When the caps do not let general text fill its part.
     """
+    from gem_assets.mixing.continual.ratio_law import CriticalRatio
+
     allowed = frame.config.continual.allowed_rise
     found = CriticalRatio(allowed).fit(runs.tokens, runs.ratios, runs.general, runs.start[0])
     natural, caps = frame.supply.token_shares, frame.caps
@@ -214,7 +226,7 @@ def _ratio_verdict(ratio: float, natural: float) -> str:
     return f"{told}; for a model that goes on from the natural shares, at its own size to be measured again"
 
 
-def _law_rows(found: CriticalRatio) -> list[dict[str, float]]:
+def _law_rows(found: "CriticalRatio") -> list[dict[str, float]]:
     return [
         {
             "tokens": float(tokens),
@@ -233,3 +245,38 @@ def _run_rows(runs: RatioRuns) -> list[dict[str, float | None]]:
     names = ("ratio", "tokens", "general_loss", "domain_loss")
     start: dict[str, float | None] = dict(zip(names, (None, 0.0, *runs.start), strict=True))
     return [start, *(dict(zip(names, map(float, row), strict=True)) for row in zip(*columns, strict=True))]
+
+
+def make(work: MethodWork) -> Recipe:
+    """Measure the ratio on the pinned tokens."""
+    return critical_ratio_recipe(work.folder(TOKENS), work.frame, work.settings.proxy, work.out, report=work.report)
+
+
+def _settings(settings: "Settings") -> dict[str, Any]:
+    continual = settings.mixing.continual.model_dump(exclude={"trajectories"})
+    return {**proxy_settings(settings), "continual": continual}
+
+
+def _seed(settings: "Settings") -> int:
+    return settings.proxy.seed
+
+
+METHOD = Method(
+    CRITICAL_RATIO,
+    "lab",
+    "Critical mixture ratio: how much text of some clusters (`mixing.continual.clusters`, the domain) a model that was "
+    "trained on the natural shares can go on with before it gets worse on the others. A proxy, and from it a run for "
+    "each ratio; their general losses follow a power law in the ratio. About four proxies on one core.",
+    make,
+    _settings,
+    cost="about four proxies",
+    use="a trained model goes on with text of one domain",
+    source="arXiv 2407.17467",
+    needs=(TOKENS,),
+    trains=True,
+    unconfirmed="is for a model that was trained before, and a confirmation starts from nothing",
+    kinds=frozenset({"json", "pytorch"}),
+    libraries=("torch", "scipy", "numpy"),
+    seed=_seed,
+    code_version=TRAINED_CODE_VERSION,
+)

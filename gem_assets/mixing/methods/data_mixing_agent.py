@@ -8,17 +8,24 @@ natural shares stands beside it: the verdict is what both gained. Cost: a proxy,
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
-from gem_assets.mixing.continual.continuation import Continuation
-from gem_assets.mixing.continual.policy import DataMixingAgent, Trajectory, random_trajectories
 from gem_assets.mixing.laws.proposal import divergence
-from gem_assets.mixing.method_data import MethodData
+from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_settings
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.mixing.recipe_artifact import Floats, MixtureFrame
-from gem_assets.proxy.config import ProxyConfig
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.continual.continuation import Continuation
+    from gem_assets.mixing.continual.policy import Trajectory
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+    from gem_assets.proxy.config import ProxyConfig
+    from gem_assets.settings import Settings
+
+Floats = NDArray[np.float64]
 
 DATA_MIXING_AGENT = "data_mixing_agent"
 Report = Callable[[str], None]
@@ -35,7 +42,7 @@ class ContinuedRun:
         Told which run begins.
     """
 
-    def __init__(self, model: Continuation, report: Report | None = None) -> None:
+    def __init__(self, model: "Continuation", report: Report | None = None) -> None:
         self._model, self._report = model, report
         self._runs = 0
 
@@ -54,8 +61,8 @@ class ContinuedRun:
 def data_mixing_agent_recipe(
     folder: Path,
     importance: Mapping[str, float],
-    frame: MixtureFrame,
-    config: ProxyConfig,
+    frame: "MixtureFrame",
+    config: "ProxyConfig",
     out: Path,
     *,
     report: Report | None = None,
@@ -76,6 +83,10 @@ def data_mixing_agent_recipe(
     DivergedError
         When training diverges.
     """
+    from gem_assets.mixing.continual.continuation import Continuation
+    from gem_assets.mixing.continual.policy import DataMixingAgent, random_trajectories
+    from gem_assets.mixing.method_data import MethodData
+
     continual = frame.config.continual
     data = MethodData.load(folder, importance, config.model.context)
     data = data.only(np.flatnonzero(data.importance))
@@ -124,7 +135,47 @@ def data_mixing_agent_recipe(
     return recipe
 
 
-def _fixed(run: ContinuedRun, shares: Floats, periods: int) -> Trajectory:
+def _fixed(run: ContinuedRun, shares: Floats, periods: int) -> "Trajectory":
+    from gem_assets.mixing.continual.policy import Trajectory
+
     feedback = [run.reset()]
     feedback += [run.step(shares) for _ in range(periods)]
     return Trajectory(np.tile(shares, (periods, 1)), np.array(feedback))
+
+
+def make(work: MethodWork) -> Recipe:
+    """Learn a policy on the pinned tokens and write the course that it steers."""
+    from gem_assets.mixing.swarm.growth import wanted_targets
+
+    data, proxy = work.folder(TOKENS), work.settings.proxy
+    return data_mixing_agent_recipe(data, wanted_targets(data), work.frame, proxy, work.out, report=work.report)
+
+
+def _settings(settings: "Settings") -> dict[str, Any]:
+    continual = settings.mixing.continual.model_dump(include={"part", "checks", "trajectories"})
+    return {**proxy_settings(settings), "continual": continual}
+
+
+def _seed(settings: "Settings") -> int:
+    return settings.proxy.seed
+
+
+METHOD = Method(
+    DATA_MIXING_AGENT,
+    "lab",
+    "Data Mixing Agent: a policy that names the next mixture from the course of training, learned from "
+    "`mixing.continual.trajectories` random courses that go on from one proxy; the course that it then steers is a "
+    "recipe of several phases. Half a proxy for each course with the default settings.",
+    make,
+    _settings,
+    cost="a proxy, and half of one for each of 32 courses",
+    use="one policy will serve many further runs",
+    source="arXiv 2507.15640",
+    needs=(TOKENS,),
+    trains=True,
+    unconfirmed="is for a model that was trained before, and a confirmation starts from nothing",
+    kinds=frozenset({"json", "pytorch"}),
+    libraries=("torch", "scipy", "numpy"),
+    seed=_seed,
+    code_version=TRAINED_CODE_VERSION,
+)

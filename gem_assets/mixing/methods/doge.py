@@ -6,6 +6,7 @@ mirror steps. They differ in scaling, clipping and smoothing. K + 1 gradients an
 
 import numpy as np
 
+from gem_assets.mixing.online.declaration import TOY, single_run
 from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
 
 
@@ -84,3 +85,21 @@ class DGA:
     def mixture(self) -> Floats:
         """Weights over the domains: those of the basis distributions, spread out."""
         return self.weights if self.basis is None else as_weights(self.weights @ self.basis)
+
+
+METHODS = (
+    single_run(
+        "doge",
+        "DoGE: weight to the clusters whose gradients agree with those of the targets." + TOY,
+        cost="2.5 times plain training at an update every 5 steps",
+        use="there is one target",
+        source="Fan et al. 2023",
+    ),
+    single_run(
+        "dga",
+        "Dynamic gradient alignment: mirror steps along the agreement of gradients." + TOY,
+        cost="1.6 times plain training",
+        use="there are one target and many domains",
+        source="Fan et al. 2024",
+    ),
+)

@@ -17,6 +17,7 @@ points: a method for long runs, not for a laptop. Keep ``η`` times the number o
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.mixing.online.declaration import TOY, single_run
 from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax
 
 
@@ -103,3 +104,12 @@ def domain_excess(
 def loss_weights(weights: Floats, sampling: Floats) -> Floats:
     """Weight of each domain's tokens in the proxy loss when batches are drawn with ``sampling``; sum 1."""
     return as_weights(np.divide(weights, sampling, out=np.zeros(len(weights)), where=sampling > 0))
+
+
+METHOD = single_run(
+    "doremi",
+    "DoReMi: weight to the clusters in which a proxy still lags a reference trained on the natural shares." + TOY,
+    cost="a reference and a run twice as dear as plain training",
+    use="there is no target: level the excess loss",
+    source="Xie et al. 2023",
+)

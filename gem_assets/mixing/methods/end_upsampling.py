@@ -9,14 +9,22 @@ first has left.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps, share_caps
 from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.methods.base import Method, MethodWork, mixing_settings
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+
+END_UPSAMPLING = "end_upsampling"
 FRACTION = 0.15
 
 
@@ -123,3 +131,57 @@ def leave_one_out(final: Floats, positions: Sequence[int]) -> dict[int, Floats]:
             raise UpsamplingError(f"without cluster {position} nothing is left of the last phase")
         out[position] = without / without.sum()
     return out
+
+
+def publish_end_upsampling(base: Recipe, final: Recipe, frame: "MixtureFrame", out: "Path") -> Recipe:
+    """Write the recipe that spends the last part of the tokens on another one's shares.
+
+    Raises
+    ------
+    ValueError
+        When the recipes are of other clusters than the inventory.
+    """
+    clusters = tuple(int(c) for c in frame.supply.clusters)
+    for recipe in (base, final):
+        if tuple(e.cluster for e in recipe.entries) != clusters or recipe.taxonomy_version != frame.taxonomy_version:
+            raise ValueError(f"recipe {recipe.strategy} is of other clusters than the inventory; materialize it again")
+    recipe = upsampled_recipe(
+        END_UPSAMPLING,
+        base.shares,
+        final.shares,
+        frame.supply,
+        names=frame.names,
+        taxonomy_version=frame.taxonomy_version,
+        tokenizer=frame.tokenizer,
+        repetition_cap=frame.config.repetition_cap,
+        token_budget=frame.budget,
+        fraction=FRACTION,
+        seed=frame.config.seed,
+    )
+    phases = [
+        {"phase": n, "fraction": p.fraction, "largest_share": max(p.shares)}
+        for n, p in enumerate(recipe.phases, start=1)
+    ]
+    frame.write(recipe, out, {"phases": phases})
+    return recipe
+
+
+def make(work: MethodWork) -> Recipe:
+    """Write the recipe that ends on the lexical mixture."""
+    return publish_end_upsampling(work.recipe("proportional"), work.recipe("lexical"), work.frame, work.out)
+
+
+METHOD = Method(
+    END_UPSAMPLING,
+    "lab",
+    "End-of-training upsampling: the natural shares for most of the tokens, the lexical recipe for the last 15 %. A "
+    "recipe of two phases; repetition counts over both.",
+    make,
+    mixing_settings,
+    cost="microseconds",
+    use="good text is scarce: spend it in the last 10 to 20 %",
+    source="Blakeney et al. 2024",
+    recipes=("proportional", "lexical"),
+    unconfirmed="is a recipe of two phases, and a confirmation trains on one mixture",
+    kinds=frozenset({"json"}),
+)

@@ -1,28 +1,29 @@
-"""Recipes that train no proxy: the optimum of the n-gram model, and the entropy rule of BiMix.
+"""Stage 0: the mixture at which the n-gram model of the clusters' counts loses least on the targets.
 
-Both rest on counts alone and say so: a recipe of the n-gram model is a *lexical proxy* (``proxy.lexical``), a statement
-about vocabulary and short phrases at the scale of tiny models. Whether it holds is for a swarm and a confirmation run.
-
-The entropy rule (Ge et al. 2024, arXiv 2405.14908; taken from a summary of the paper, no code was published) gives
-cluster ``i`` the share ``r_i ∝ exp(H_i)``, ``H_i = H(next | current) = H(bigrams) - H(unigrams)``, the conditional
-entropy that the paper found to be the best of its four entropy proxies. Entropies of counts are biased low where there
-is little text; the bias is the same for all clusters that have as much.
+It trains no proxy and says so: a recipe of the n-gram model is a *lexical proxy* (``proxy.lexical``), a statement about
+vocabulary and short phrases at the scale of tiny models. Whether it holds is for a swarm and a confirmation run.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps, share_caps
-from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.config import COUNTED_CODE_VERSIONS, MixingConfig
 from gem_assets.mixing.laws.ngram import LexicalLaw, LexicalLosses
 from gem_assets.mixing.laws.proposal import KL_WEIGHT, Proposal, divergence, propose_convex
-from gem_assets.mixing.recipe import RecipeEvidence
+from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
+from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.design import LEXICAL, baseline_mixtures
-from gem_assets.proxy.counts import DomainCounts
-from gem_assets.proxy.lexical import LABEL, TAUS, LexicalProxy
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+    from gem_assets.proxy.lexical import LexicalProxy
+    from gem_assets.settings import Settings
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def target_weights(targets: tuple[str, ...], importance: Mapping[str, float]) ->
 
 
 def lexical_optimum(
-    proxy: LexicalProxy,
+    proxy: "LexicalProxy",
     supply: ClusterSupply,
     config: MixingConfig,
     importance: Mapping[str, float],
@@ -65,7 +66,7 @@ def lexical_optimum(
 
 
 def lexical_evidence(
-    proxy: LexicalProxy,
+    proxy: "LexicalProxy",
     proposal: Proposal,
     supply: ClusterSupply,
     config: MixingConfig,
@@ -76,6 +77,8 @@ def lexical_evidence(
     There are no runs to cross-validate on, so the interval is the range over the pseudo token budgets that are tried
     anywhere, and no correlation is claimed.
     """
+    from gem_assets.proxy.lexical import LABEL, TAUS
+
     weights = target_weights(proxy.targets, importance)
     rivals = baseline_mixtures(supply, config)
     points = np.array([proposal.shares, rivals["proportional"], rivals["uniform"]])
@@ -104,49 +107,48 @@ def lexical_evidence(
     )
 
 
-def conditional_entropy(counts: DomainCounts) -> Floats:
-    """Return ``H(next | current)`` of each domain in nats, ``(K,)``; 0 for a domain without tokens.
-
-    Raises
-    ------
-    ValueError
-        When the counts hold no bigrams.
-    """
-    if counts.order < 2:
-        raise ValueError(f"conditional entropy needs bigrams, the counts reach order {counts.order}; count order 2")
-    joint, single = (_entropy(counts, order) for order in (2, 1))
-    return np.maximum(joint - single, 0.0)
+def publish_lexical_recipe(
+    lexical: "LexicalProxy", importance: Mapping[str, float], frame: "MixtureFrame", out: Path
+) -> Recipe:
+    """Write the optimum of an n-gram model into ``out``."""
+    optimum = lexical_optimum(lexical, frame.supply, frame.config, importance)
+    evidence = lexical_evidence(lexical, optimum, frame.supply, frame.config, importance)
+    recipe = frame.recipe(LEXICAL, apply_caps(optimum.shares, frame.caps), evidence)
+    frame.write(recipe, out, {})
+    return recipe
 
 
-def entropy_shares(counts: DomainCounts) -> Floats:
-    """Shares in proportion to ``exp`` of the conditional entropy, ``(K,)``; 0 for a domain without tokens."""
-    entropy = conditional_entropy(counts)
-    weight = np.where(counts.tokens > 0, np.exp(entropy - entropy.max()), 0.0)
-    return weight / weight.sum()
+def count_settings(settings: "Settings") -> dict[str, Any]:
+    """Settings that name a recipe from counts."""
+    return {"mixing": settings.mixing, "counts": settings.proxy.counts, "tau": settings.proxy.tau}
 
 
-def entropy_mixture(counts: DomainCounts, supply: ClusterSupply, config: MixingConfig) -> tuple[Floats, RecipeEvidence]:
-    """Return the entropy rule's shares within the caps, and what is known of them: not much."""
-    budget = config.token_budget if config.token_budget is not None else supply.total_tokens
-    wished = np.where(supply.tokens > 0, entropy_shares(counts), 0.0)
-    shares = apply_caps(wished, share_caps(supply.tokens, budget, config.repetition_cap))
-    entropy = conditional_entropy(counts)
-    evidence = RecipeEvidence(
-        method=f"entropy ({LABEL})",
-        n_runs=0,
-        law="r ∝ exp(H(next | current)) of the clusters' bigrams",
-        kl_to_prior=divergence(shares, supply.token_shares),
-        verdict=f"{LABEL}: a rule without a prediction, so no correlation applies",
-        notes=(f"conditional entropies from {entropy.min():.3f} to {entropy.max():.3f} nats",),
-    )
-    return shares, evidence
+def without_seed(settings: "Settings") -> None:
+    """Nothing is drawn."""
 
 
-def _entropy(counts: DomainCounts, order: int) -> Floats:
-    base = np.uint64(counts.vocab**order)
-    domain = (counts.keys[order - 1] // base).astype(np.int64)
-    number = counts.counts[order - 1].astype(np.float64)
-    total = np.bincount(domain, weights=number, minlength=counts.domains)
-    share = number / total[domain]
-    sums = np.bincount(domain, weights=share * np.log(share), minlength=counts.domains)
-    return -np.asarray(sums, np.float64)
+def make(work: MethodWork) -> Recipe:
+    """Write the optimum of the n-gram model."""
+    from gem_assets.mixing.swarm.growth import lexical_proxy, wanted_targets
+
+    data = work.folder(TOKENS)
+    lexical = lexical_proxy(work.counts(), data, work.settings.proxy)
+    return publish_lexical_recipe(lexical, wanted_targets(data), work.frame, work.out)
+
+
+METHOD = Method(
+    LEXICAL,
+    "counts",
+    "Stage 0, a lexical proxy: the mixture at which an n-gram model of the clusters' counts loses least on the "
+    "targets, under a divergence from the natural shares and caps. No proxy is trained. Confirm it before use.",
+    make,
+    count_settings,
+    cost="seconds",
+    use="first look, and whenever no proxy can be trained",
+    needs=(TOKENS,),
+    counts=True,
+    libraries=("scipy", "numpy"),
+    seed=without_seed,
+    code_version=COUNTED_CODE_VERSIONS[LEXICAL],
+    policy="fan_in",
+)

@@ -10,13 +10,20 @@ are summed is not said there; here they are standard scores.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, proxy_settings
 from gem_assets.mixing.methods.qurating import SelectionError, select_by_quality
-from gem_assets.mixing.search.trees import SearchResult, search_parameters
+from gem_assets.mixing.quality.declaration import SCORES, make_searched, score_settings
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.search.trees import SearchResult
+    from gem_assets.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class ScoreWeights:
     """
 
     weights: Floats
-    search: SearchResult
+    search: "SearchResult"
 
 
 def weighted_quality(scores: Floats, weights: Floats) -> Floats:
@@ -91,6 +98,8 @@ def learn_weights(
     def draw(rng: np.random.Generator, n: int) -> Floats:
         return rng.dirichlet(np.full(width, concentration), n)
 
+    from gem_assets.mixing.search.trees import search_parameters
+
     found = search_parameters(
         draw,
         lambda rows: evaluate(select_best(scores, tokens, row, budget) for row in rows),
@@ -100,3 +109,25 @@ def learn_weights(
         seed=seed,
     )
     return ScoreWeights(found.parameters / found.parameters.sum(), found)
+
+
+def _settings(settings: "Settings") -> dict[str, Any]:
+    return {**proxy_settings(settings), "scores": score_settings(settings, {"on_fault", "proxies", "kept"})}
+
+
+METHOD = Method(
+    "meta_rater",
+    "lab",
+    "Meta-rater: how much to believe each rater, searched by proxies that are each trained on the best documents under "
+    "random weights." + SCORES,
+    partial(make_searched, "meta_rater"),
+    _settings,
+    cost="the proxies: 32 by default",
+    use="there are many raters, and nobody knows which to believe",
+    source="Zhuang et al. 2025",
+    needs=(TOKENS,),
+    trains=True,
+    kinds=frozenset({"json", "pytorch"}),
+    libraries=("torch", "lightgbm", "numpy", "resiliparse", "tokenizers"),
+    code_version=TRAINED_CODE_VERSION,
+)

@@ -9,8 +9,8 @@ and are taken as the mixture to train on. Solved by exponentiated gradient; one 
 """
 
 import numpy as np
-from scipy.special import logsumexp
 
+from gem_assets.mixing.online.declaration import single_run
 from gem_assets.mixing.online.simplex import Floats, logarithm, softmax, uniform
 
 
@@ -40,6 +40,8 @@ def mixmin(
     ValueError
         If a likelihood is NaN, or a text is impossible under every source.
     """
+    from scipy.special import logsumexp
+
     logs = np.asarray(log_likelihoods, np.float64)
     if logs.ndim != 2 or np.isnan(logs).any() or np.any(logs == np.inf):
         raise ValueError("log-likelihoods must be a matrix of finite numbers or -inf")
@@ -68,3 +70,13 @@ def mixmin(
         shares, objective, gradient = candidate, lower, slope
         step *= 1.1
     return shares
+
+
+METHOD = single_run(
+    "mixmin",
+    "MixMin: one proxy per cluster; the mixture of their predictions that explains the targets best. About half a "
+    "proxy's training for each cluster.",
+    cost="half a proxy per cluster",
+    use="text of the target is at hand",
+    source="Thudi et al. 2025",
+)

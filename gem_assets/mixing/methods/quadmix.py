@@ -18,13 +18,20 @@ published: ``z`` is the standard score over all documents here.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, proxy_settings
 from gem_assets.mixing.methods.qurating import SelectionError
-from gem_assets.mixing.search.trees import SearchResult, search_parameters
+from gem_assets.mixing.quality.declaration import SCORES, make_searched, score_settings
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.search.trees import SearchResult
+    from gem_assets.settings import Settings
 
 #: Bounds of the search: λ is log-uniform, the others uniform.
 STEEPNESS = (1.0, 1000.0)
@@ -189,7 +196,7 @@ def search_quadmix(
     candidates: int = 20_000,
     averaged: int = 16,
     seed: int = 0,
-) -> tuple[QuaDMixParameters, SearchResult]:
+) -> tuple[QuaDMixParameters, "SearchResult"]:
     """Search a sampling rule.
 
     Parameters
@@ -204,6 +211,8 @@ def search_quadmix(
     """
     scores, count = corpus.scores.shape[1], corpus.count
     draw, read = (sample_tied_parameters, untie) if tied else (sample_parameters, QuaDMixParameters.of)
+    from gem_assets.mixing.search.trees import search_parameters
+
     found = search_parameters(
         lambda rng, n: draw(rng, n, scores, count),
         lambda rows: evaluate(sampling_values(corpus, read(row, scores)) for row in rows),
@@ -213,3 +222,25 @@ def search_quadmix(
         seed=seed,
     )
     return read(found.parameters, scores), found
+
+
+def _settings(settings: "Settings") -> dict[str, Any]:
+    return {**proxy_settings(settings), "scores": score_settings(settings, {"on_fault", "proxies", "tied"})}
+
+
+METHOD = Method(
+    "quadmix",
+    "lab",
+    "QuaDMix: how much of each cluster is kept, best documents first, searched by `mixing.scores.proxies` proxies and "
+    "boosted trees." + SCORES,
+    partial(make_searched, "quadmix"),
+    _settings,
+    cost="the proxies: 32 by default, hundreds for rules that clusters do not share",
+    use="quality and domain must be weighed together",
+    source="arXiv 2504.16511",
+    needs=(TOKENS,),
+    trains=True,
+    kinds=frozenset({"json", "pytorch"}),
+    libraries=("torch", "lightgbm", "numpy", "resiliparse", "tokenizers"),
+    code_version=TRAINED_CODE_VERSION,
+)

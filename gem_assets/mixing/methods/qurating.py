@@ -12,11 +12,18 @@ Cost: one sort. What it needs is a score a document, from any rater; the paper's
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.laws.base import Floats
+from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
+from gem_assets.mixing.quality.declaration import SCORES, score_settings
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.recipe import Recipe
+    from gem_assets.settings import Settings
 
 TAU = 2.0
 
@@ -170,3 +177,31 @@ def _check(
         raise SelectionError("budgets must be finite and not negative")
     if not (tau >= 0 and np.isfinite(tau)):
         raise SelectionError(f"tau must be finite and not negative, not {tau}")
+
+
+def make(work: MethodWork) -> "Recipe":
+    """Draw documents of the pinned tokens and write the shares that follow."""
+    from gem_assets.mixing.quality.documents import load_scored
+    from gem_assets.mixing.quality.recipes import publish_qurating
+
+    config = work.settings.mixing.scores
+    return publish_qurating(load_scored(work.folder(TOKENS), work.frame.supply, config), work.frame, config, work.out)
+
+
+def _settings(settings: "Settings") -> dict[str, Any]:
+    return {"mixing": settings.mixing, "scores": score_settings(settings, {"on_fault", "kept", "temperature"})}
+
+
+METHOD = Method(
+    "qurating",
+    "lab",
+    "QuRating: documents drawn with odds that rise with their quality, `mixing.scores.kept` of the tokens. Nothing is "
+    "trained, nothing predicted." + SCORES,
+    make,
+    _settings,
+    cost="a sort; the built-in raters take a second and a half per million tokens",
+    use="quality should count without taking the best only",
+    source="Wettig et al. 2024",
+    needs=(TOKENS,),
+    libraries=("numpy", "resiliparse", "tokenizers"),
+)

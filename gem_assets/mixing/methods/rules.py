@@ -14,12 +14,14 @@ documents keep their length.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps, share_caps
-from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.config import CODE_VERSION, MixingConfig
+from gem_assets.mixing.methods.base import Method, MethodWork, mixing_settings
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
 
@@ -130,3 +132,60 @@ def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     if total <= 0:
         raise ValueError("the inventory holds no tokens; land and label a snapshot first")
     return weights / total
+
+
+def make_rule(strategy: str, work: MethodWork) -> Recipe:
+    """Write the recipe of a rule."""
+    from gem_assets.mixing.publish import write_recipe
+
+    frame = work.frame
+    recipe = make_recipe(
+        strategy, frame.supply, frame.names, frame.taxonomy_version, frame.config, frame.tokenizer
+    )  # fmt: skip
+    write_recipe(recipe, frame.supply, work.out)
+    return recipe
+
+
+def _rule(name: str, summary: str, use: str, source: str = "") -> Method:
+    return Method(
+        name,
+        "rules",
+        summary,
+        partial(make_rule, name),
+        mixing_settings,
+        cost="microseconds",
+        use=use,
+        source=source,
+        unconfirmed="is a rule that nothing was learned for, and has no claim to confirm",
+        kinds=frozenset({"json", "parquet"}),
+        code_version=CODE_VERSION,
+        policy="fan_in",
+    )
+
+
+METHODS = (
+    _rule(
+        "proportional",
+        "Token shares as the text comes. What every other mixture has to beat.",
+        "always: the baseline",
+    ),
+    _rule("uniform", "The same number of tokens from every cluster, within the repetition cap.", "always: a baseline"),
+    _rule(
+        "temperature",
+        "Token counts to the power `mixing.temperature`: between proportional (1) and uniform (0).",
+        "small clusters should count for more",
+        "Conneau et al. 2020",
+    ),
+    _rule(
+        "unimax",
+        "As uniform as an epoch cap allows (UniMax): small clusters are never repeated past it.",
+        "small clusters must not be repeated too often",
+        "Chung et al. 2023",
+    ),
+    _rule(
+        "balanced",
+        "The GEM mixture: every cluster weighs the same in documents, so what is left of imbalance after hard labels "
+        "and new snapshots is weighted out, and long documents keep their length.",
+        "the default of this project",
+    ),
+)

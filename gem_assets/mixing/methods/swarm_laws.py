@@ -1,32 +1,31 @@
-"""Learned recipes as artifacts: which strategy asks which laws, and what is written for each.
+"""Recipes that a swarm table is enough for: one for each law, and one for the law that is chosen target by target.
 
-Writes what every recipe writes (``frame``). The evidence of laws holds the scores of all that were tried, target by
-target, and the path of proposals over the weight of the divergence. Cost: seconds for convex laws; RegMix and CLIMB fit
-trees and take minutes.
+Writes what every recipe writes. The evidence holds the scores of all laws that were tried, target by target, and the
+path of proposals over the weight of the divergence. Cost: seconds for convex laws; RegMix fits trees and takes minutes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gem_assets.mixing.caps import apply_caps
-from gem_assets.mixing.evidence import SearchEvidence, publish_searched, rival_points
-from gem_assets.mixing.laws.mixture import SPLITS, LearnedMixture, Proposer, learn_recipe
 from gem_assets.mixing.laws.ngram import NAME as NGRAM
 from gem_assets.mixing.laws.ngram import ngram_laws
-from gem_assets.mixing.methods.climb import ClimbResult
-from gem_assets.mixing.methods.lexical import entropy_mixture, lexical_evidence, lexical_optimum
+from gem_assets.mixing.laws.proposal import SPLITS, Proposer
+from gem_assets.mixing.methods.base import SWARM, TOKENS, Method, MethodWork
 from gem_assets.mixing.recipe import Recipe
-from gem_assets.mixing.recipe_artifact import MixtureFrame, draw_law
-from gem_assets.mixing.swarm.design import LEXICAL
-from gem_assets.mixing.swarm.runs import TrainedSwarm
-from gem_assets.proxy.counts import DomainCounts
-from gem_assets.proxy.lexical import LexicalProxy
 
-ENTROPY, CLIMB, LEARNED = "entropy", "climb", "learned"
+if TYPE_CHECKING:
+    from gem_assets.mixing.laws.mixture import LearnedMixture
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+    from gem_assets.mixing.swarm.runs import TrainedSwarm
+    from gem_assets.proxy.lexical import LexicalProxy
+    from gem_assets.settings import Settings
+
+LEARNED = "learned"
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,10 @@ LAW_STRATEGIES: Mapping[str, LawStrategy] = {
     "data_mixing_law": LawStrategy(("data_mixing_law",), splits=4),
     LEARNED: LawStrategy((NGRAM, "log_exposure", "effective_exposure", "bimix", "log_linear"), splits=12),
 }
-#: Recipes from counts alone.
-COUNT_STRATEGIES = (LEXICAL, ENTROPY)
-#: Every recipe that a confirmation is worth asking for.
-LEARNED_STRATEGIES = (*COUNT_STRATEGIES, *LAW_STRATEGIES, CLIMB)
 
 
 def publish_law_recipe(
-    strategy: str, swarm: TrainedSwarm, frame: MixtureFrame, out: Path, *, lexical: LexicalProxy | None = None
+    strategy: str, swarm: "TrainedSwarm", frame: "MixtureFrame", out: Path, *, lexical: "LexicalProxy | None" = None
 ) -> Recipe:
     """Learn a recipe from a swarm table and write it into ``out``.
 
@@ -81,6 +76,9 @@ def publish_law_recipe(
     ValueError
         As :func:`~gem_assets.mixing.laws.mixture.learn_recipe` does.
     """
+    from gem_assets.mixing.laws.mixture import learn_recipe
+    from gem_assets.mixing.recipe_artifact import draw_law
+
     asked = LAW_STRATEGIES[strategy]
     extra = {NGRAM: ngram_laws(lexical, list(swarm.wanted))} if lexical is not None else None
     found = learn_recipe(
@@ -105,47 +103,7 @@ def publish_law_recipe(
     return found.recipe
 
 
-def publish_lexical_recipe(
-    lexical: LexicalProxy, importance: Mapping[str, float], frame: MixtureFrame, out: Path
-) -> Recipe:
-    """Write the optimum of the n-gram model, which needs no proxy."""
-    optimum = lexical_optimum(lexical, frame.supply, frame.config, importance)
-    evidence = lexical_evidence(lexical, optimum, frame.supply, frame.config, importance)
-    recipe = frame.recipe(LEXICAL, apply_caps(optimum.shares, frame.caps), evidence)
-    frame.write(recipe, out, {})
-    return recipe
-
-
-def publish_entropy_recipe(counts: DomainCounts, frame: MixtureFrame, out: Path) -> Recipe:
-    """Write the entropy rule's mixture, which needs no target."""
-    shares, evidence = entropy_mixture(counts, frame.supply, frame.config)
-    recipe = frame.recipe(ENTROPY, shares, evidence)
-    frame.write(recipe, out, {})
-    return recipe
-
-
-def publish_climb_recipe(result: ClimbResult, swarm: TrainedSwarm, frame: MixtureFrame, out: Path) -> Recipe:
-    """Write where the climb ended, with the predictions of its last regressor and of resampled ones."""
-    points = rival_points(result.shares, frame)
-    sizes = " + ".join(str(len(r.objective)) for r in result.rounds)
-    found = SearchEvidence(
-        result.shares,
-        result.objective,
-        result.held_out,
-        result.predictor.predict(points),
-        result.bootstrap(points, frame.config.seed),
-        law="LightGBM on the mean loss",
-        told=f"LightGBM on the mean loss, rounds of {sizes}",
-        doubt="resampled runs",
-    )
-    rounds = [
-        {"round": n, "mixtures": len(r.objective), "best": float(r.objective.min()), "mean": float(r.objective.mean())}
-        for n, r in enumerate(result.rounds, start=1)
-    ]
-    return publish_searched(CLIMB, found, swarm, frame, out, {"rounds": rounds})
-
-
-def _law_scores(found: LearnedMixture) -> list[dict[str, Any]]:
+def _law_scores(found: "LearnedMixture") -> list[dict[str, Any]]:
     return [
         {
             "target": fitted.target,
@@ -160,7 +118,7 @@ def _law_scores(found: LearnedMixture) -> list[dict[str, Any]]:
     ]
 
 
-def _path_rows(found: LearnedMixture) -> list[dict[str, Any]]:
+def _path_rows(found: "LearnedMixture") -> list[dict[str, Any]]:
     return [
         {
             "lambda": proposal.kl_weight,
@@ -170,3 +128,80 @@ def _path_rows(found: LearnedMixture) -> list[dict[str, Any]]:
         }
         for proposal in found.path
     ]
+
+
+def make(strategy: str, work: MethodWork) -> Recipe:
+    """Learn the recipe of a strategy from the pinned swarm."""
+    from gem_assets.mixing.swarm.growth import lexical_proxy, read_trained
+
+    lexical = None
+    if strategy == LEARNED:
+        lexical = lexical_proxy(work.counts(), work.folder(TOKENS), work.settings.proxy)
+    return publish_law_recipe(strategy, read_trained(work.folder(SWARM)), work.frame, work.out, lexical=lexical)
+
+
+def _settings(strategy: str, settings: "Settings") -> dict[str, Any]:
+    return {"mixing": settings.mixing, "counts": settings.proxy.counts if strategy == LEARNED else None}
+
+
+def _law(name: str, summary: str, *, cost: str, use: str, source: str = "") -> Method:
+    # the choice among laws knows the n-gram model, too
+    counts = name == LEARNED
+    return Method(
+        name,
+        "learned",
+        summary,
+        partial(make, name),
+        partial(_settings, name),
+        cost=cost,
+        use=use,
+        source=source,
+        needs=(SWARM, TOKENS) if counts else (SWARM,),
+        counts=counts,
+        libraries=("scipy", "numpy", "lightgbm"),
+    )
+
+
+METHODS = (
+    _law(
+        "regmix",
+        "RegMix: boosted trees on the swarm, and the average of the best 128 of 100,000 simulated mixtures.",
+        cost="a swarm of 64 to 512 proxies, and minutes of fitting",
+        use="there are many proxies",
+        source="Liu et al. 2024",
+    ),
+    _law(
+        "log_linear",
+        "Log-linear law on the swarm, convex proposal under a divergence from the natural shares (Olmix).",
+        cost="a swarm of at least two proxies per cluster, and seconds",
+        use="there are few proxies, and the targets pull in one direction",
+        source="Olmix 2026",
+    ),
+    _law(
+        "effective_exposure",
+        "Effective-exposure law on the swarm: how much useful text a target sees, whichever cluster it comes from. The "
+        "most frugal in proxies.",
+        cost="the smallest swarm, and 50 ms per fit",
+        use="there are few proxies: the default among the laws",
+    ),
+    _law(
+        "bimix",
+        "Sum of powers of the shares on the swarm: BiMix's law as it is used for targets outside the mixture.",
+        cost="a swarm in which every share is above 0, and seconds",
+        use="the targets are the losses of the domains themselves",
+        source="Ge et al. 2024",
+    ),
+    _law(
+        "data_mixing_law",
+        "Data Mixing Law on the swarm: a sum of exponentials for targets of unknown composition.",
+        cost="a larger swarm than the log-linear law, and a minute",
+        use="nobody knows what the targets are composed of",
+        source="Ye et al. 2024",
+    ),
+    _law(
+        LEARNED,
+        "The law chosen target by target by cross-validated rank correlation, the n-gram model among them.",
+        cost="a swarm, and seconds",
+        use="the first recipe to learn from a swarm",
+    ),
+)

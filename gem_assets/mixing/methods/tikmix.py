@@ -27,9 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
-from gem_assets.mixing.laws.trees import TreesLaw
+from gem_assets.mixing.online.declaration import TOY, single_run
 from gem_assets.mixing.online.simplex import Floats, as_weights, softmax
 
 
@@ -161,6 +160,8 @@ def propose_direct(
     InfluenceError
         If shapes or numbers do not make sense.
     """
+    from scipy.optimize import minimize
+
     table, start = np.asarray(influence, np.float64), as_weights(prior)
     if table.ndim != 2 or len(table) != len(start) or not np.isfinite(table).all():
         raise InfluenceError(f"influences of shape {table.shape} do not fit {len(start)} domains, or are not finite")
@@ -228,6 +229,8 @@ def propose_blended(
     InfluenceError
         If a measured influence is not finite.
     """
+    from gem_assets.mixing.laws.trees import TreesLaw
+
     centre = as_weights(direct)
     rng = np.random.default_rng(seed)
     alpha = concentration * np.maximum(centre, 1e-3)
@@ -244,3 +247,22 @@ def propose_blended(
     best = measured[int(np.argmax(gains))]
     # trees are flat between their splits: what was measured to be better than the average's measurement stays
     return best if gains.max() > float(np.asarray(blend(answer)) @ weights) else answer
+
+
+METHODS = (
+    single_run(
+        "tikmix",
+        "TiKMiX-D: at the end of each stage the mixture of largest group influence on the targets." + TOY,
+        cost="1.5 times plain training",
+        use="there are several targets, and none may fall",
+        source="ByteDance 2025",
+    ),
+    single_run(
+        "tikmix_m",
+        "TiKMiX-M: the same, and at the end of each stage the best of some hundred blends around that mixture, each "
+        "under its own curvature." + TOY,
+        cost="that of tikmix, and half a second per stage",
+        use="influences do not add",
+        source="ByteDance 2025",
+    ),
+)

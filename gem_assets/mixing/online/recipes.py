@@ -22,7 +22,6 @@ from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.method_data import MethodData, MethodResult, merged, mixed_by_likelihood
-from gem_assets.mixing.methods.end_upsampling import FRACTION, upsampled_recipe
 from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
 from gem_assets.mixing.online.influence import TiKMiXBlendHook, TiKMiXHook
 from gem_assets.mixing.online.trainer import OnlineMethod, OnlineResult, train_online, train_reference
@@ -138,39 +137,6 @@ def publish_method_recipe(
         ),
     )
     frame.write(recipe, out, found.tables)
-    return recipe
-
-
-def publish_end_upsampling(base: Recipe, final: Recipe, frame: MixtureFrame, out: Path) -> Recipe:
-    """Write the recipe that spends the last part of the tokens on another one's shares.
-
-    Raises
-    ------
-    ValueError
-        When the recipes are of other clusters than the inventory.
-    """
-    clusters = tuple(int(c) for c in frame.supply.clusters)
-    for recipe in (base, final):
-        if tuple(e.cluster for e in recipe.entries) != clusters or recipe.taxonomy_version != frame.taxonomy_version:
-            raise ValueError(f"recipe {recipe.strategy} is of other clusters than the inventory; materialize it again")
-    recipe = upsampled_recipe(
-        END_UPSAMPLING,
-        base.shares,
-        final.shares,
-        frame.supply,
-        names=frame.names,
-        taxonomy_version=frame.taxonomy_version,
-        tokenizer=frame.tokenizer,
-        repetition_cap=frame.config.repetition_cap,
-        token_budget=frame.budget,
-        fraction=FRACTION,
-        seed=frame.config.seed,
-    )
-    phases = [
-        {"phase": n, "fraction": p.fraction, "largest_share": max(p.shares)}
-        for n, p in enumerate(recipe.phases, start=1)
-    ]
-    frame.write(recipe, out, {"phases": phases})
     return recipe
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -5,11 +7,14 @@ from gem_assets.mixing.caps import InfeasibleMixtureError
 from gem_assets.mixing.methods.end_upsampling import (
     UpsamplingError,
     leave_one_out,
+    publish_end_upsampling,
     raised,
     two_phases,
     upsampled_recipe,
 )
+from gem_assets.mixing.recipe import RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
+from tests.mixing.online.test_recipes import TOKENS, frame
 
 
 def supply(tokens=(600, 300, 100)):
@@ -73,3 +78,15 @@ def test_what_cannot_be_is_refused():
         two_phases(np.array([0.0, 0.0, 1.0]), base, supply(), 1000, 4.0)
     with pytest.raises(InfeasibleMixtureError, match="cannot be filled"):
         two_phases(base, np.array([0.0, 0.0, 1.0]), supply(), 1000, 1.0)
+
+
+def test_the_last_part_is_spent_on_the_other_recipe(tmp_path):
+    held = frame()
+    base = held.recipe("proportional", held.supply.token_shares, RecipeEvidence(method="proportional"))
+    final = held.recipe("lexical", np.array([0.1, 0.5, 0.4, 0.0]), RecipeEvidence(method="lexical"))
+    recipe = publish_end_upsampling(base, final, held, tmp_path)
+    assert [p.fraction for p in recipe.phases] == [0.85, 0.15]
+    assert recipe.shares == pytest.approx(0.85 * base.shares + 0.15 * final.shares)
+    assert len(json.loads((tmp_path / "evidence.json").read_text())["phases"]) == 2
+    with pytest.raises(ValueError, match="recipe proportional is of other clusters"):
+        publish_end_upsampling(base, final, frame(TOKENS[:3]), tmp_path)

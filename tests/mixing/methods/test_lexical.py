@@ -3,10 +3,8 @@ import pytest
 
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.laws.proposal import divergence
+from gem_assets.mixing.methods.entropy import conditional_entropy, entropy_mixture, entropy_shares
 from gem_assets.mixing.methods.lexical import (
-    conditional_entropy,
-    entropy_mixture,
-    entropy_shares,
     lexical_evidence,
     lexical_optimum,
     target_weights,

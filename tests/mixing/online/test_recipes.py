@@ -8,10 +8,9 @@ from gem_assets.mixing.method_data import MethodData
 from gem_assets.mixing.online.recipes import (
     METHOD_STRATEGIES,
     make_hook,
-    publish_end_upsampling,
     publish_method_recipe,
 )
-from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
@@ -94,15 +93,3 @@ def test_what_does_not_fit_is_refused(prepared, tmp_path):
         publish_method_recipe("dga", prepared, {AIM: 1.0}, empty, CONFIG, tmp_path)
     with pytest.raises(PoolError, match="0 clusters hold a window"):
         MethodData.load(prepared, {AIM: 1.0}, 10_000)
-
-
-def test_the_last_part_is_spent_on_the_other_recipe(tmp_path):
-    held = frame()
-    base = held.recipe("proportional", held.supply.token_shares, RecipeEvidence(method="proportional"))
-    final = held.recipe("lexical", np.array([0.1, 0.5, 0.4, 0.0]), RecipeEvidence(method="lexical"))
-    recipe = publish_end_upsampling(base, final, held, tmp_path)
-    assert [p.fraction for p in recipe.phases] == [0.85, 0.15]
-    assert recipe.shares == pytest.approx(0.85 * base.shares + 0.15 * final.shares)
-    assert len(json.loads((tmp_path / "evidence.json").read_text())["phases"]) == 2
-    with pytest.raises(ValueError, match="recipe proportional is of other clusters"):
-        publish_end_upsampling(base, final, frame(TOKENS[:3]), tmp_path)

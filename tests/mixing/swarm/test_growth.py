@@ -6,13 +6,10 @@ import pytest
 
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.evidence import swarm_objective
-from gem_assets.mixing.methods.climb import ClimbRound, climb
-from gem_assets.mixing.methods.swarm_laws import (
-    publish_climb_recipe,
-    publish_entropy_recipe,
-    publish_law_recipe,
-    publish_lexical_recipe,
-)
+from gem_assets.mixing.methods.climb import ClimbRound, climb, publish_climb_recipe
+from gem_assets.mixing.methods.entropy import publish_entropy_recipe
+from gem_assets.mixing.methods.lexical import publish_lexical_recipe
+from gem_assets.mixing.methods.swarm_laws import publish_law_recipe
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.recipe_artifact import LAW_PICTURE, MixtureFrame, describe_evidence
 from gem_assets.mixing.supply import ClusterSupply

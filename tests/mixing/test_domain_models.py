@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gem_assets.mixing.methods.merging import MergedLaw, MergedProxies, average_parameters
+from gem_assets.mixing.domain_models import MergedLaw, MergedProxies, average_parameters
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from tests.proxy.worlds import markov_world
 
