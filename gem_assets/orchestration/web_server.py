@@ -3,8 +3,9 @@
 ``python -m gem_assets.orchestration.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon
 as processes of their own. Here these are ``… serve``, which is ``dagster-webserver`` behind
 :class:`~gem_assets.orchestration.web_guard.WebGuard`, and ``… daemon``, which is ``dagster-daemon`` looking at its
-sensors every second instead of every five, and only while there is something to see. Dagster has no setting for
-either, so names of both are replaced.
+sensors every second instead of every five, and only while there is something to see. A daemon without a web server
+starts its own code server, and would start a new one every minute; here it keeps the one it has. Dagster has no setting
+for any of this, so names of its modules are replaced.
 """
 
 import importlib
@@ -59,8 +60,22 @@ def daemon(arguments: list[str]) -> None:
     sensors: Any = importlib.import_module("dagster._daemon.sensor")
     sensors.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S
     sensors.execute_sensor_iteration = only_when_due(sensors.execute_sensor_iteration, load_settings())
+    servers: Any = importlib.import_module("dagster._core.remote_representation.grpc_server_registry")
+    servers.GrpcServerRegistry.clear_all_grpc_endpoints = forget_ended_servers
     cli: Any = importlib.import_module("dagster._daemon.cli")
     cli.cli(args=arguments, prog_name="dagster-daemon", obj={})
+
+
+def forget_ended_servers(registry: Any) -> None:
+    """Let a new code server be started in place of one that has ended or did not load, and only then.
+
+    A new one reads all the code again and asks every asset what it would make; nothing is launched in those seconds.
+    """
+    with registry._lock:
+        for origin, entry in list(registry._active_entries.items()):
+            process = getattr(entry, "process", None)  # None: the code did not load
+            if process is None or process.server_process.poll() is not None:
+                del registry._active_entries[origin]
 
 
 if __name__ == "__main__":
