@@ -71,3 +71,10 @@ def test_every_command_and_option_that_a_page_names_is_there(page: Path):
         known = {option for one in found.params for option in (*one.opts, *one.secondary_opts)} | {"--help", "--debug"}
         unknown = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest)) - known
         assert not unknown, f"gem {name} {rest}"
+
+
+def test_every_entry_of_the_log_stands_in_its_index():
+    log = text(REPOSITORY / "docs" / "log.md")
+    listed = re.findall(r"^- \[.+\]\(#(.+)\) \(", log, re.MULTILINE)
+    entries = [head for head in anchors(REPOSITORY / "docs" / "log.md") if re.match(r"\d{4}-", head)]
+    assert sorted(listed) == sorted(entries)
