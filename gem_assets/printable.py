@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: nothing in it moves a cursor, colours a terminal or turns a line around.
+"""Make untrusted text safe to show: nothing in it moves a cursor, colours a terminal or reverses a line.
 
 URLs, file names, licences and cluster names come from crawled pages and other people's tables. Whatever could act on a
 terminal or mislead a reader (control characters, ESC, direction overrides, invisible characters) is shown as an escape

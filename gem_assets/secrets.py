@@ -1,4 +1,4 @@
-"""Keys, tokens and database addresses: cleaned before use, and taken out of everything that is printed or logged.
+"""Keys, tokens and database addresses: cleaned before use, and removed from everything printed or logged.
 
 They come from the environment alone. A value that was pasted with a line end, or damaged, would otherwise reach a
 library, which refuses it in a message that quotes it.

@@ -1,4 +1,4 @@
-"""The audit pack of a mixture: one account of it, written in the forms that auditors, catalogues and regulators read.
+"""The audit pack of a mixture: one account in the forms that auditors, catalogues and regulators read.
 
 ``facts``       everything that the forms state, counted once from the audited documents and the manifests
 ``domains``     registrable domains by bytes as trained

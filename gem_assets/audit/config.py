@@ -1,4 +1,4 @@
-"""What no data can tell: who provides the model, by what right texts are used, what is done about rights and harm.
+"""What only a person can state: who provides the model, by what right texts are used, how rights and harm are handled.
 
 Each statement has a key. Its text comes from ``[audit.statements]`` of the settings; until then every form carries a
 mark in its place that cannot be mistaken for an answer.

@@ -1,4 +1,4 @@
-"""Everything that the forms of an audit state, counted once: from the audited documents, the recipe and the manifests.
+"""Every figure that the forms of an audit state, counted once from documents, recipe and manifests.
 
 Tokens, bytes and shares count every repetition: they are what training reads, not what lies on the disk.
 """

@@ -1,4 +1,4 @@
-"""The first page of an audit: its figures, pictures and tables, and links to every form beside it.
+"""The first page of an audit: its figures, pictures and tables, and links to every form next to it.
 
 One file that needs nothing else: pictures are inline, no script, no address of another site is loaded.
 """

@@ -1,4 +1,4 @@
-"""Where the documents of a mixture come from: the snapshots that gave one, and the languages that they are in."""
+"""Where the documents of a mixture come from: their snapshots and languages."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

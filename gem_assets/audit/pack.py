@@ -1,4 +1,4 @@
-"""Write the whole account of a mixture into one folder.
+"""Write the whole audit of a mixture into one folder.
 
 The folder is complete in itself: it can be copied, sent and read years later. Everything in it follows from the
 documents, the manifests and the provider's statements, so the same mixture gives the same bytes.

@@ -1,4 +1,4 @@
-"""Account for a mixture again, from its order and its documents, and compare with what its audit states."""
+"""Recompute the audit of a mixture from its order and its documents, and compare it with what is stated."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The ``gem`` command: each of its commands is one call of the library, plus printing."""
+"""The ``gem`` command: each subcommand calls the library once and prints the result."""
 
 # pyright: reportUnusedImport=false
 from gem_assets.cli import (

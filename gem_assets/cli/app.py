@@ -1,4 +1,4 @@
-"""The commands of ``gem``."""
+"""The ``gem`` app, and its commands ``demo``, ``dev``, ``land``, ``status`` and ``version``."""
 
 import contextlib
 import os

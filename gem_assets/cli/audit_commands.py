@@ -1,4 +1,4 @@
-"""``gem audit``, ``gem verify`` and ``gem prove``: the account of a mixture as one folder, checked and proven."""
+"""``gem audit``, ``gem verify`` and ``gem prove``: write the audit of a mixture, check it, and prove membership."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""How commands speak: one console, progress that works on a terminal and in a log, errors without tracebacks."""
+"""The console of all commands: progress on a terminal and in a log, and errors without tracebacks."""
 
 import contextlib
 import errno

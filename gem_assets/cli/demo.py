@@ -1,4 +1,4 @@
-"""``gem demo``: make the demo's landing area, run the graph on it, show what came out."""
+"""``gem demo``: make the demo's landing area, run the graph on it, show the results."""
 
 import contextlib
 import json

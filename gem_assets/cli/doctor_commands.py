@@ -1,4 +1,4 @@
-"""``gem doctor``: is a data root what its manifests say, and what did killed runs leave behind?"""
+"""``gem doctor``: check a data root against its manifests, and clean up after killed runs."""
 
 from functools import partial
 from pathlib import Path

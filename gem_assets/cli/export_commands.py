@@ -1,4 +1,4 @@
-"""``gem export``: a mixture in the files and units of a trainer."""
+"""``gem export``: write a mixture in the files and units of a trainer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""``gem trace``, ``gem diff`` and ``gem lineage``: what an auditor asks."""
+"""``gem trace``, ``gem diff`` and ``gem lineage``: the questions of an auditor."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""Traces, differences and lineages on a terminal."""
+"""Print traces, differences and lineages on a terminal."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""``gem recipes``, ``gem confirm`` and ``gem swarm``: mixtures, and the evidence for them."""
+"""``gem recipes``, ``gem confirm`` and ``gem swarm``: mixtures and the evidence for them."""
 
 import csv
 import io

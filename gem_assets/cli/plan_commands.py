@@ -1,4 +1,4 @@
-"""``gem plan``: what a change costs, before anything runs; ``gem refit``."""
+"""``gem plan``: what a change costs before anything runs; and ``gem refit``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""``gem plan``: ask every asset what it would make, learn rates from past runs, print what a change costs."""
+"""The work of ``gem plan``: ask every asset what it would make, estimate times from past runs, print the cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

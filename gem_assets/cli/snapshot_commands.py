@@ -1,4 +1,4 @@
-"""``gem remove``: take a snapshot back out."""
+"""``gem remove``: take a snapshot out of a data root."""
 
 from typing import Annotated
 

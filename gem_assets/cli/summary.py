@@ -1,4 +1,4 @@
-"""What ``gem demo`` shows at its end, read back from the artifacts: snapshots, clusters, recipes, places."""
+"""The summary at the end of ``gem demo``, read from the artifacts: snapshots, clusters, recipes, places."""
 
 import shlex
 import shutil

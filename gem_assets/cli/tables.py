@@ -1,4 +1,4 @@
-"""The table store, as commands hand it to the library; opened only when a table is read, and never written."""
+"""Hand the table store to library functions; it is opened only when a table is read, and read-only."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""``gem takedown``, ``gem certificate`` and ``gem purge``: what a rights holder's request needs."""
+"""``gem takedown``, ``gem certificate`` and ``gem purge``: answer a rights holder's request."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

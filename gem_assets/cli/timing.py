@@ -1,4 +1,4 @@
-"""``gem status --timing``: where the time from the last landing to its mixtures went, read from Dagster's history."""
+"""``gem status --timing``: where the time from the last landing to its mixtures went, from Dagster's history."""
 
 import time
 

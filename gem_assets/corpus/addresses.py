@@ -1,4 +1,4 @@
-"""The one form in which addresses are compared: by the blocklist, traces, page histories and audits alike.
+"""The one form in which addresses are compared, for the blocklist, traces, page histories and audits.
 
 An address is read as a browser reads it (WHATWG URL with UTS 46 host names, by the library Ada), and then normalised as
 RFC 3986 allows: percent escapes in upper case, none for unreserved characters, one for each character that must not

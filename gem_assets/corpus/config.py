@@ -1,4 +1,4 @@
-"""Settings of the corpus stage: everything that can change which documents come out, and how they look."""
+"""Settings of the corpus stage: everything that can change which documents are kept and how they look."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,4 @@
-"""What an ingested snapshot looks like to a person: counts, reasons, languages and a few rows without their texts."""
+"""What a person sees of an ingested snapshot: counts, reasons, languages and a few rows without their texts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

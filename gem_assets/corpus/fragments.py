@@ -1,4 +1,4 @@
-"""One landed file to candidate rows: the part of an ingest that runs file by file, on any number of workers.
+"""Turn one landed file into candidate rows: the part of an ingest that runs file by file on any number of workers.
 
 Writes, below a scratch folder, Arrow files per landed file: candidate documents (all columns but those that only the
 whole snapshot can tell), their MinHash signatures as raw uint32, filtered rows and quarantine rows. Memory: one batch.

@@ -1,4 +1,4 @@
-"""One landed snapshot to clean document shards.
+"""Turn one landed snapshot into clean document shards.
 
 Three passes. Files become candidate rows, file by file on any number of workers; digests and signatures decide in
 one process who is kept; the kept rows are streamed into shards in canonical order (file name, then place in the file).

@@ -1,4 +1,4 @@
-"""What lies in the landing folder, read as if a stranger had put it there.
+"""List what lies in the landing folder, treating every file as untrusted.
 
 ``<root>/<snapshot>/…`` holds crawl files of any layout, and ``_SUCCESS`` once the snapshot is whole; without it a
 snapshot is still being written and is not looked at. Hidden files and ``_SUCCESS`` are not data. ``_SUCCESS`` is never

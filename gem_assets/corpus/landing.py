@@ -1,4 +1,4 @@
-"""Putting crawl files into the landing folder: ``<root>/<snapshot>/…``, and ``_SUCCESS`` last.
+"""Put crawl files into the landing folder: ``<root>/<snapshot>/…``, with ``_SUCCESS`` written last.
 
 How such a folder is read again is in :mod:`gem_assets.corpus.landed`.
 """

@@ -1,4 +1,4 @@
-"""The same page in several snapshots: first seen, unchanged, edited, gone; and which of its versions a mixture uses.
+"""Follow pages across snapshots: first seen, unchanged, edited, gone, and which of their versions a mixture uses.
 
 A page is an address in the form in which addresses are compared (:mod:`gem_assets.corpus.addresses`), with its
 fragment, by which data sets tell passages of one page apart. Its version in a snapshot is the set of content digests

@@ -1,4 +1,4 @@
-"""Columns of the files that the corpus stage writes, and the short codes found in them.
+"""Columns of the files that the corpus stage writes, and the codes used in them.
 
 ``part-*.parquet`` (documents), ``quarantine.parquet``, ``duplicates.parquet``, ``filtered.parquet``. None of the last
 three holds text: they say where a record was, so that it can be looked at where it lies.

@@ -1,4 +1,4 @@
-"""Kept documents to parquet shards of bounded size, and the three tables of places beside them."""
+"""Write kept documents to parquet shards of bounded size, with the three tables of places next to them."""
 
 from collections.abc import Iterator
 from pathlib import Path

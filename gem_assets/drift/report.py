@@ -1,4 +1,4 @@
-"""Drift over snapshots: three figures each, whole and by language, against what the teacher was fitted on.
+"""Drift over snapshots: three figures each, overall and by language, against what the teacher was fitted on.
 
 - ``divergence``: Jensen–Shannon divergence of label shares from the reference, bits in [0, 1];
 - ``likelihood_drop``: reference mean log-likelihood minus the snapshot's, in standard deviations of the reference;

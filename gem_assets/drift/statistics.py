@@ -1,4 +1,4 @@
-"""What one snapshot says about drift, in sums that can be added: label counts, unsure labels, likelihoods by language.
+"""Drift statistics of one snapshot as sums that can be added: label counts, unsure labels, likelihoods by language.
 
 Labels are counted over all documents; the log-likelihood under the teacher (``GemTeacher.score_samples``, nats) is
 taken of a bottom-k sample of the vectors. Unsure labels are counted among documents that the student was not trained

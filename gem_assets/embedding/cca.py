@@ -1,4 +1,4 @@
-"""The default embedder: LSA, then what the two halves of a document agree on.
+"""The default embedder: LSA, then the directions on which the two halves of a document agree.
 
 A direction of LSA space is worth keeping as far as one half of a document foretells the other half on it: topics do,
 turns of phrase and chance words do not. Canonical correlation analysis between the halves (Hotelling 1936; on texts

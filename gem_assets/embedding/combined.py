@@ -1,4 +1,4 @@
-"""Topic and form together: canonical directions beside plain LSA.
+"""An embedder for topic and form together: canonical directions next to plain LSA.
 
 The default keeps what two halves of a document agree on, which is its topic, and loses labels of *format* (news,
 question and answer, listing): these show in how words are spread, and plain inverse document frequency with an SVD

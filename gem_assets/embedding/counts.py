@@ -1,4 +1,4 @@
-"""Hash buckets of documents with their counts: what the embedder and the student are both fitted on."""
+"""Hash-bucket counts of documents, on which both the embedder and the student are fitted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The one shape of an embedder, and how one is fitted, saved and found again.
+"""The protocol of an embedder, and how one is fitted, saved and loaded.
 
 An embedder is a directory: ``embedder.json`` says which class wrote it, the rest is the class's own (safetensors,
 JSON; never a pickle).

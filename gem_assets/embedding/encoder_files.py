@@ -1,4 +1,4 @@
-"""What a trained encoder is, by the content of its files: one that was replaced under its name is another one."""
+"""Identify a trained encoder by the content of its files, so that a replaced one is noticed."""
 
 import contextlib
 import json

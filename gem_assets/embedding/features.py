@@ -1,4 +1,4 @@
-"""Text to hashed word and character features, straight from Arrow buffers: the one tokeniser of the library.
+"""Hash words and characters of texts straight from Arrow buffers: the library's one tokeniser.
 
 Both the default embedder and the student read documents through this module, so a word has the same hash in both.
 No Python string is made: the kernels walk the UTF-8 bytes of an Arrow ``large_string`` array. Splitting is by byte

@@ -1,4 +1,4 @@
-"""Scalars that tell whether vectors are sound: what an asset check validates instead of the vectors."""
+"""Summary figures of vectors, which asset checks validate instead of the vectors themselves."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

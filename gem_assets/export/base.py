@@ -1,4 +1,4 @@
-"""What the exporters share: the part of a recipe that a trainer can take, names, paths, small writers."""
+"""What exporters share: the part of a recipe that a trainer can take, names, paths, small writers."""
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

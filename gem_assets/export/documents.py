@@ -1,4 +1,4 @@
-"""Documents of a recipe, cluster by cluster in random order, for the exporters to write one cluster at a time.
+"""Documents of a recipe in random order within each cluster, so that exporters can write one cluster at a time.
 
 Trainers that repeat nothing read a prefix of each cluster, so the order inside one must be random and must not depend
 on the order of files: documents are sorted by a digest of (doc_id, seed), spilling to disk. Disk: the corpus once.

@@ -1,4 +1,4 @@
-"""Hugging Face `datasets`: parquet a cluster and ``interleave_datasets`` with probabilities.
+"""Hugging Face `datasets`: one parquet set per cluster, and ``interleave_datasets`` with probabilities.
 
 Unit: documents, drawn at random. So a cluster's probability is the number of its documents that hold its tokens over
 the number of all documents of the run; token shares written as they are would be wrong by the ratio of document

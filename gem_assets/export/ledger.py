@@ -1,4 +1,4 @@
-"""Which documents an export holds, and by what each can be found again in its files.
+"""Record which documents an export holds, and how each can be found again in its files.
 
 Binary formats keep no ids. So every export carries ``exported.parquet``: doc_id, cluster, the SHA-256 of the text in
 UTF-8 and, where there is a tokenizer, that of the token run: the document's ids as little-endian uint32, without the

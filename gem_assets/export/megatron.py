@@ -1,4 +1,4 @@
-"""Megatron-LM / Megatron-Core: one indexed token file a cluster and a blend file a phase.
+"""Megatron-LM / Megatron-Core: one indexed token file per cluster and a blend file per phase.
 
 Unit: fixed-length samples, so a weight is a token share. Each step takes from the prefix that is furthest behind its
 weight. Traps met here: one prefix a cluster (the index takes time with the number of prefixes), names that do not

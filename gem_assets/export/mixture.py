@@ -1,4 +1,4 @@
-"""From a data root to a trainer's folder: the texts of a mixture, under the labels that it was computed from.
+"""Write a mixture of a data root for a trainer: its texts, under the labels that it was computed from.
 
 Labels and texts are joined by document id in DuckDB, which spills; each text is read once. The folder appears when it
 is whole: an export that is killed leaves none. Every export is put on record (``records``), wherever it is written.

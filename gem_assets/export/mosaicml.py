@@ -1,4 +1,4 @@
-"""MosaicML Streaming: one MDS data set of packed token sequences a cluster and a list of streams.
+"""MosaicML Streaming: one MDS data set of packed token sequences per cluster, and a list of streams.
 
 Unit: samples of ``epoch_size``. A sample here is one sequence of fixed length, so a proportion is a token share; with
 a document a sample it would be a share of documents. Traps met here: proportions are normalised, a shortfall of

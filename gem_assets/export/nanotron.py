@@ -1,4 +1,4 @@
-"""nanotron: datatrove token files, one folder a cluster, and ``data_stages``.
+"""nanotron: datatrove token files in one folder per cluster, and ``data_stages``.
 
 Unit: sequences. Each step takes from the folder that is furthest behind its weight. A sample is a window of
 sequence_length + 1 tokens, of which sequence_length are trained. Traps met here: two lists of equal length (the

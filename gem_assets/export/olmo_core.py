@@ -1,4 +1,4 @@
-"""OLMo-core (and olmix): raw token arrays a cluster and a YAML mixture.
+"""OLMo-core (and olmix): raw token arrays per cluster and a YAML mixture.
 
 Unit: tokens, rounded to whole sequences, so a weight is a token share. Traps met here: ``.npy`` files without a header,
 token width by vocabulary size, weights that sum to 1, a cluster that rounds to no sequence (skipped with a warning

@@ -1,4 +1,4 @@
-"""Every export on record, so that a takedown knows where documents went.
+"""A record of every export, so that a takedown knows where documents went.
 
 ``<data root>/exported/<id>/`` holds ``record.json`` (recipe, order, trainer, path, date, and size and SHA-256 of every
 file) and a copy of the export's ledger. A record is written before the export gets its name, so a killed export leaves

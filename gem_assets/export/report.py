@@ -1,4 +1,4 @@
-"""What an export says about itself, from its own files."""
+"""What an export reports about itself, counted from its own files."""
 
 import json
 from collections.abc import Mapping, Sequence

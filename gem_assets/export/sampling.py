@@ -1,4 +1,4 @@
-"""How trainers draw from weighted data sets, restated from their public code to read an export as they will."""
+"""How trainers draw from weighted data sets, reimplemented from their public code to read an export as they do."""
 
 from collections.abc import Sequence
 

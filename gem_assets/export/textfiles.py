@@ -1,4 +1,4 @@
-"""Text data files of the trainers that tokenise themselves: JSON lines and parquet, one folder a cluster."""
+"""Text files for trainers that tokenise themselves: JSON lines and parquet, one folder per cluster."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Tokens of documents, by any `tokenizers` JSON file.
+"""Tokenise documents with any `tokenizers` JSON file.
 
 Text stays text. A document that quotes `<|endoftext|>` must not end there, whatever kind the tokenizer is: added tokens
 are cut out before the model sees the text, and word-level, WordPiece and Unigram vocabularies also match a control

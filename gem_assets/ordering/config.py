@@ -1,4 +1,4 @@
-"""What a training order is made of: strategy, its parameters, the score column, and the run's phases."""
+"""Settings of a training order: strategy and parameters, score column, phases of the run."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,4 @@
-"""Read and sort streams of record batches that need not fit in memory; the sort is DuckDB's, which spills."""
+"""Read and sort streams of record batches that need not fit in memory; DuckDB sorts and spills."""
 
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Uniform numbers that depend on a document, a seed and an epoch, and on nothing else.
+"""Uniform numbers that depend only on a document, a seed and an epoch.
 
 The choice of documents must not change with the order of files, the number of workers or the version of a library,
 so the digest is spelled out here: FNV-1a over the bytes of the id, finished by the splitmix64 mixer. It spreads, it

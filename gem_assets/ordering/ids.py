@@ -1,4 +1,4 @@
-"""Document ids as two numbers while rows are sorted: 16 bytes in place, where a string of 32 digits costs 48.
+"""Document ids as two integers for sorting: 16 bytes instead of 48 for a string of 32 digits.
 
 Only ids that are 128-bit digests in lower-case hexadecimal can be packed; others travel as strings.
 """

@@ -1,4 +1,4 @@
-"""Look at a written order again: the four guidelines overall and inside each cluster, and shares along the run.
+"""Measure a written order: the four guidelines overall and within each cluster, and shares along the run.
 
 Orders of up to 2 million documents are measured whole; of longer ones evenly spaced stretches of 4096 neighbours, so
 that memory stays at some 100 MB. Shares are summed over every row. One pass over four narrow columns.

@@ -1,4 +1,4 @@
-"""A score of the user's own: a column of parquet files, joined to the documents before they are ordered.
+"""The user's own score: a column of parquet files, joined to the documents before they are ordered.
 
 The files may be what was landed (FineWeb-Edu's ``score``, joined on its ``url``) or what a model wrote about documents
 of this corpus (joined on ``doc_id``). Where a key stands more than once, the highest score counts. Documents without a

@@ -1,4 +1,4 @@
-"""Check the documents that reach the ordering and lay them aside in the few columns that it needs.
+"""Check the documents to be ordered and store the few columns that ordering needs.
 
 Input is read once; everything after reads the staged file, which holds only documents of clusters that have a share.
 """

@@ -1,4 +1,4 @@
-"""How many processes this process may start: its CPU affinity, and the limits of its container.
+"""How many processes this process may start, from its CPU affinity and the limits of its container.
 
 A container sees all cores of its host, but the kernel stops it once it has used up its CPU quota and kills it once it
 has used up its memory. Both limits may stand at any level of the tree of control groups, in version 1 or 2 of that

@@ -1,4 +1,4 @@
-"""Shards over processes: order kept, a hung or killed worker named, nothing lost to one crash.
+"""Run shards in processes: order is kept, a hung or killed worker is named, one crash loses nothing else.
 
 Each worker has one shard at a time, so the time of a shard runs from its start, and a worker that dies names its shard.
 A shard whose worker was killed runs once more by itself, when all others in work are done: what was killed only for

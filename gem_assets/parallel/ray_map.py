@@ -1,4 +1,4 @@
-"""The same map over a Ray cluster, for when one machine is outgrown; needs the ``ray`` extra."""
+"""The same map on a Ray cluster, for when one machine is not enough; needs the ``ray`` extra."""
 
 import os
 import time

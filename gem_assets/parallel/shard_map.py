@@ -1,4 +1,4 @@
-"""How file-by-file work is spread: the one function type that every shard stage takes.
+"""The function type through which every stage spreads its file-by-file work.
 
 A stage that works file by file receives a ``ShardMap`` and calls it once. In a test or a notebook that is
 :func:`serial_map`; on the graph it is the engine's process pool or cluster. Stages never know which.

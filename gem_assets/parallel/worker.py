@@ -1,4 +1,4 @@
-"""What a worker process of the local engine does; imports nothing heavy, so that a worker starts at once.
+"""The worker process of the local engine; it imports nothing heavy, so that it starts at once.
 
 Tasks come as pickled ``(fn, item)`` through a pipe, one at a time; an answer goes back for each. The end of the pipe
 (the parent is done, or dead) ends the worker.

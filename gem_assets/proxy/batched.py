@@ -1,4 +1,4 @@
-"""Many proxies in one: M models of one shape trained side by side with batched products.
+"""Train M proxies of one shape side by side with batched products.
 
 For a GPU, whose time a single tiny model spends waiting for launches. On a CPU it gains nothing (the models push each
 other out of the cache), so there it serves as the check that it trains what ``train`` trains: the same weights at the

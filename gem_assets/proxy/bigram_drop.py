@@ -1,4 +1,4 @@
-"""What knowing the cluster of a document is worth to a language model: the drop in bigram loss.
+"""The drop in bigram loss: what knowing a document's cluster is worth to a language model.
 
 A bigram model in which each cluster's counts back off to those of all documents,
 

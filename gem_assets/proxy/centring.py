@@ -1,4 +1,4 @@
-"""Output-embedding centring: keep logits where bfloat16 can tell them apart.
+"""Output-embedding centring: keeps logits in the range where bfloat16 can tell them apart.
 
 Stollenwerk, Lokrantz, Hertzberg, "Output Embedding Centering for Stable LLM Pretraining" (arXiv 2601.02031). With E the
 output embedding (vocab, d), mu the mean of its rows and h a hidden state, the mean logit is mu · h. Adam lets mu grow;

@@ -1,4 +1,4 @@
-"""Of which documents prepared tokens are, and the same tokens without some of them.
+"""Record which documents prepared tokens come from, and remove some of them.
 
 Writes ``documents.parquet`` (one row a document of the streams, in their order, with its cluster and how many of its
 tokens are there) and ``shown.parquet`` (pairs of a held-out window and a document that it shows something of).

@@ -1,4 +1,4 @@
-"""N-gram counts of each domain: exact, sparse, additive over snapshots.
+"""N-gram counts per domain: exact, sparse, additive over snapshots.
 
 Writes ``counts.parquet``: one row for each n-gram that occurs in a domain, with the vocabulary, the order and the
 tokenizer's digest in the schema. A document's n-grams reach back to its own start and no further (what lies before is

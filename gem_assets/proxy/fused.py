@@ -1,4 +1,4 @@
-"""Everything in a proxy step that is not a matrix product, each as one compiled pass on the CPU.
+"""Everything in a proxy step except matrix products, each as one compiled pass on the CPU.
 
 The functions of ``plain``, as numba loops over bfloat16 (as its 16 bits) or float32: one read, one write, sums and
 exponentials in float32. Against PyTorch's operations one after the other: cross-entropy of 128 x 2,048 bfloat16

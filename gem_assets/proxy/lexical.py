@@ -1,4 +1,4 @@
-"""Stage 0, the lexical proxy: what an n-gram model of a mixture would lose on each target, without training.
+"""Stage 0, the lexical proxy: an n-gram model's loss on each target for any mixture, without training.
 
 The counts of a mixture are the share-weighted sum of the domains' relative counts, so the loss of an interpolated
 n-gram model is a closed form of the shares p. With c_k(.) / N_k the relative counts of domain k, tau a pseudo token

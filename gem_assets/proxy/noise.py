@@ -1,4 +1,4 @@
-"""How much of the differences between the proxies of a swarm is luck."""
+"""Measure how much of the difference between the proxies of a swarm is seed noise."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The two halves of a decoder block, forward and backward written out.
+"""The two halves of a decoder block, with forward and backward pass written out.
 
 A proxy step is so small that much of its time would go into launching small operations and into attention kernels
 made for long contexts. Here a sublayer (residual, norm, projections, attention or SwiGLU) is a function that returns

@@ -1,4 +1,4 @@
-"""Everything in a proxy step that is not a matrix product, in PyTorch's operations: any dtype, any device.
+"""Everything in a proxy step except matrix products, in PyTorch operations: any dtype, any device.
 
 The reference for ``fused``, which has the same functions compiled for the CPU. ``compute`` is the dtype of matrix
 products, the residual stream keeps its own.

@@ -1,4 +1,4 @@
-"""What proxies read: one token stream a domain to train on, and the same fixed windows for all to be judged on.
+"""What proxies read: one token stream per domain for training, and the same fixed evaluation windows for all.
 
 Writes ``tokens.npy`` (memory-mapped by every worker), ``bounds.npy`` and ``pool.json`` for the streams, and
 ``windows.npy``, ``evaluation.json`` for the windows. Documents are chosen, held out and put in order by a rank that

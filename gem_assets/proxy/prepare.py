@@ -1,4 +1,4 @@
-"""From labelled shards to what proxies need: tokenizer, token pool, evaluation windows, counts.
+"""Prepare labelled shards for proxies: tokenizer, token pool, evaluation windows, counts.
 
 Writes, into one folder, ``tokenizer.json``, the files of ``pool``, those of ``contents`` and ``held_out.parquet`` (ids
 of the documents behind the windows, which no count and no stream may hold); and ``counts.parquet`` for each snapshot

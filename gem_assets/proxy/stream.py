@@ -1,4 +1,4 @@
-"""The training text of a mixture, drawn so that two mixtures differ by their shares and by nothing else.
+"""Draw the training text of a mixture so that two mixtures differ only in their shares.
 
 Domain k is visited at the times (i + u_ki) / p_k, i = 0, 1, ..., with u_ki uniform and the same for every mixture; the
 stream is all visits in the order of time. Domain k is thus visited at rate p_k, and after n windows the number of its

@@ -1,4 +1,4 @@
-"""Many proxies, each trained once: a table that grows.
+"""Train many proxies, each once, into a table that grows.
 
 Writes one parquet file of one row for each finished proxy, ``<key>.parquet``, whole or not at all. The key is the
 digest of (mixture, proxy configuration, taxonomy, seed), where the configuration stands for model, training, head,

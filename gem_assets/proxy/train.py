@@ -1,4 +1,4 @@
-"""Training one proxy: a mixture in, losses of all targets out.
+"""Train one proxy: a mixture in, the losses on all targets out.
 
 All proxies of a swarm share initialisation, stream (``stream``) and evaluation windows, so that their losses differ by
 the mixture. Losses are those of an average of the weights over the last part of the run, which ranks mixtures better

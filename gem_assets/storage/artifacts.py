@@ -1,4 +1,4 @@
-"""The store of artifacts: each committed result stays, under its identity; a pointer says which is current.
+"""The artifact store: each committed result stays under its identity, and a pointer says which is current.
 
 Layout, below ``<root>/artifacts``::
 

@@ -1,4 +1,4 @@
-"""A file of JSON lines that nobody can shorten, reorder or edit without being noticed.
+"""A file of JSON lines that cannot be shortened, reordered or edited unnoticed.
 
 Each line holds the digest of everything before it (``previous``). How far the file reaches, and its digest there,
 stands in a second file: its head record. A line is written first and its head second, so a writer that is killed leaves

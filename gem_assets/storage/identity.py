@@ -1,4 +1,4 @@
-"""The name of a result: one sha256 over everything that can change it.
+"""Identities: the sha256 of a result over everything that can change it.
 
 A result is named by the canonical JSON of its stage, configuration, code version, input data versions,
 library versions and seed. The same name means the same bytes, so a stage whose name is already committed

@@ -1,4 +1,4 @@
-"""What a commit to a Lance table is made of, and what it says afterwards."""
+"""What a commit to a Lance table consists of, and what it reports."""
 
 # pyarrow ships no types
 # pyright: reportAttributeAccessIssue=false

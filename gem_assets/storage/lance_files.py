@@ -1,4 +1,4 @@
-"""What lies on the disk below a Lance table, and what a power cut or a killed writer does to it.
+"""The files below a Lance table, and what a power cut or a killed writer does to them.
 
 Lance renames data files into place and links the manifest, and forces none of it to the disk (no fsync in its
 local store). A power cut may therefore leave a newest manifest that is empty or full of zeros, after which every

@@ -1,4 +1,4 @@
-"""What goes into a table is looked at once, in a stream, before anything is written.
+"""Check what goes into a table once, in a stream, before anything is written.
 
 The rows of one snapshot come as a table or as a reader of batches. They are checked (key present, not null,
 unique; one snapshot; vectors of float32 and finite), digested, and, when they come from a reader, spooled to an

@@ -1,4 +1,4 @@
-"""The JSON beside each artifact: what it is, what went in, what came out.
+"""The manifest next to each artifact: what it is, what went in, what came out.
 
 A manifest holds no time, host or path of this machine, so that running the same thing twice gives the same
 bytes and the sha256 of a manifest is itself a content address of the whole result. Inputs carry that digest

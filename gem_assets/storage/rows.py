@@ -1,4 +1,4 @@
-"""Order-free digest of the rows of a table: do these two tables hold the same rows?
+"""An order-independent digest of the rows of a table, which tells whether two tables hold the same rows.
 
 Each row becomes bytes without ambiguity (values of fixed width side by side with a bit for null, then every
 string with its length), is hashed with BLAKE2b to 32 bytes, and the hashes are added up lane by lane modulo

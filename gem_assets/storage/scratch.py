@@ -1,4 +1,4 @@
-"""Scratch Arrow files: what shard tasks leave behind for one commit at the end of a stage."""
+"""Scratch Arrow files, which shard tasks leave behind for the one commit at the end of a stage."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures kept for every document, on the disk instead of in memory; and the one thing done with them, sorting keys.
+"""Arrays with one entry per document, kept on disk instead of in memory, and sorting of their keys.
 
 An array of :class:`Spill` is a mapped file without a name: its pages are the system's to take back, and
 :meth:`Spill.settle` gives them back at once. A stage that goes over such arrays in blocks and settles after each one

@@ -1,4 +1,4 @@
-"""Distil the teacher into the student, and say how well that went on documents it never saw.
+"""Distil the teacher into the student, and measure the agreement on held-out documents.
 
 Writes the student's files, ``report.json``, ``groups.parquet`` (agreement by source, language, both, length and
 cluster), ``confusion.parquet``, ``reliability.parquet``, ``margins.parquet`` and two pictures: the agreement matrix and

@@ -1,4 +1,4 @@
-"""Send the documents that the student is unsure of to the teacher's own path.
+"""Send documents with unsure labels to the teacher.
 
 The student is right on nearly all documents above a margin and wrong on a third of those below. Embedding only the
 latter and asking the teacher lifts agreement for a small part of the price of embedding everything: the escalated

@@ -1,4 +1,4 @@
-"""Token hashes to cluster scores: the inner loop of web-scale labelling.
+"""Compute cluster scores from token hashes: the inner loop of web-scale labelling.
 
 The tokeniser (``embedding/features.py``) fills a block of hashes that fits the CPU's cache; the kernel here sums the
 weight rows of each document, scales by 1/sqrt(weight) and adds the bias. The sum is bound by cache misses on the weight

@@ -1,4 +1,4 @@
-"""Ask the CPU for a row of a table before it is read.
+"""Ask the CPU to load a table row before it is read.
 
 The weight table is larger than the cache and its rows are read in the order of word hashes, which no hardware
 prefetcher can guess. LLVM's ``prefetch`` turns the wait for one row after another into a wait for all of a document's

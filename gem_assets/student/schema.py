@@ -1,4 +1,4 @@
-"""Columns of the label table, apart from the code that labels: asking about them must not load models."""
+"""Columns of the label table, separate from the code that labels, so that reading them loads no models."""
 
 import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Distils the teacher: a linear softmax over hashed words, fitted in torch on bags of table rows.
+"""Train the student: a linear softmax over hashed words, fitted in torch on bags of table rows.
 
 Cross-entropy to the teacher's labels, or to its responsibilities softened by a temperature; AdamW with a linearly
 falling step; a share of each document's words hidden in each step, so that no label hangs on one word. Only rows that

@@ -1,4 +1,4 @@
-"""Geometric Influence Score: which documents speak for their cluster.
+"""Geometric Influence Score: which documents represent their cluster.
 
     GIS_k(x_i) = log γ_ik + log f_ik + β · log ρ_k(x_i)                                   (GEM, Eq. 21)
 

@@ -1,4 +1,4 @@
-"""Parents above the clusters: a tree by agglomeration on the sphere, cut once, with ids that outlive refits.
+"""Parents above the clusters: a tree by agglomeration on the sphere, cut once, with ids that survive refits.
 
 A cluster is its resultant, the sum of its unit vectors. Joining two clusters costs what the sum of resultant lengths,
 the objective of spherical k-means, loses by it:

@@ -1,4 +1,4 @@
-"""One round of naming: what an earlier taxonomy named keeps its name, a model names the rest, keywords what is left."""
+"""One round of naming: earlier names are kept, a language model names the rest, keywords name what is left."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

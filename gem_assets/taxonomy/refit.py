@@ -1,4 +1,4 @@
-"""What a refit did to the clusters, as part of the taxonomy: who lives on, who was born, who died, who split or merged.
+"""What a refit did to the clusters, for the taxonomy: which continue, appear, dissolve, split or merge.
 
 Clusters are named by their domain ids, which outlive refits, and by name, so that the record can be read without the
 taxonomy before it.

@@ -1,4 +1,4 @@
-"""The seed documents as the taxonomy and the student need them: texts, vectors, the teacher's view of each.
+"""The seed documents as the taxonomy and the student need them: texts, vectors, and the teacher's view of each.
 
 Joins the teacher's artifact (labels, densities, vectors) with the texts of the shards. A seed document whose text is
 gone by now (a replaced or removed snapshot) is left out, and counted.

@@ -1,4 +1,4 @@
-"""Other clusterings behind the teacher's interface, to compare with.
+"""Other clusterings behind the teacher's interface, for comparison.
 
 ``fit(x)`` on unit rows, then ``labels_`` and ``predict(x)``. The two that differ from the teacher by lambda alone
 (fixed prior without balance, balanced optimal transport) are teachers with another lambda; :func:`baseline` makes any

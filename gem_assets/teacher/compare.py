@@ -1,4 +1,4 @@
-"""The teacher's clusters beside other clusterings of the same documents, in figures.
+"""Compare the teacher's clusters with other clusterings of the same documents.
 
 What the cluster report shows: balance, coherence by vectors and by words, drop in bigram loss, stability, and how
 anisotropic the vectors are before and after the clusters' directions are taken out of them. Compared are the teacher

@@ -1,4 +1,4 @@
-"""From one taxonomy to the next: which cluster went where, and what its evidence is worth now.
+"""Map one taxonomy to the next: where each cluster went, and how its evidence carries over.
 
 Clusters are matched by their mean directions (Hungarian), documents say how much mass really moved. A matched cluster
 carries its stable id; a new one gets an id never used before. Evidence gathered per old cluster (shares, weights,

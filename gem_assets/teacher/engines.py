@@ -1,4 +1,4 @@
-"""How a fit sees its rows: scores, sums and labels for given parameters.
+"""The interface through which a fit sees its rows: scores, sums and labels for given parameters.
 
 :class:`DenseEngine` keeps all n x K scores in float64. It is the reference that faster engines are tested against,
 and fast enough up to some ten million scores. Cost of an iteration: two products of 2 n K d operations, and one to

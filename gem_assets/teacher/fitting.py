@@ -1,4 +1,4 @@
-"""From rows to fitted parameters: start, sample, climb, certificate.
+"""Fit parameters to rows: start, sample, climb, certificate.
 
 1. short annealed fits on a few thousand rows (:mod:`gem_assets.teacher.start`);
 2. where there are many rows, a climb on a tenth of them, which costs a tenth and saves half the iterations that follow;

@@ -1,4 +1,4 @@
-"""What the sparse engine knows about its rows: lists of clusters, their sums, and when they have gone out of date."""
+"""Per-row lists of clusters for the sparse engine, with their sums and their staleness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

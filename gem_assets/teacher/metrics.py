@@ -1,4 +1,4 @@
-"""How good a clustering is: balance, coherence, agreement with labels, stability, and how anisotropic the vectors are.
+"""Measure a clustering: balance, coherence, agreement with labels, stability, and the anisotropy of the vectors.
 
 Balance comes from hard labels, since documents are mixed by hard labels. Coherence is weighted by size, so that it
 cannot be raised by throwing documents into one loose cluster. What needs the texts is in

@@ -1,4 +1,4 @@
-"""Shard after shard: the stochastic form of the fit, for data that passes by once.
+"""Stochastic fit, shard by shard, for data that is seen once.
 
 The sums of the M-step and the Hessian of the offsets' dual are running means over shards with step
 ``(t + 1) ** -0.6``; the offsets take a preconditioned stochastic step. Every shard adds noise of about

@@ -1,4 +1,4 @@
-"""Approximate scores of row blocks, fast, with a bound on their error.
+"""Fast approximate scores of row blocks, with a bound on their error.
 
 Only differences between the clusters of one row matter, so the mean natural parameter is taken away first: that
 shortens the vectors and with them the error. Where the processor multiplies bfloat16 natively the product runs in it,

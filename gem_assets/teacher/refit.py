@@ -1,4 +1,4 @@
-"""The teacher before this one: where a refit starts, and how cluster ids live on.
+"""The previous teacher: where a refit starts, and how cluster ids persist.
 
 Every cluster has a *domain id* that is given once and never again to another. The first teacher's ids are its indices;
 a refit passes them on through its crosswalk, and births get new ones. ``domains.json`` beside a teacher holds the id

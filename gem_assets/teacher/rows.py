@@ -1,4 +1,4 @@
-"""Row checks and row blocks: what every pass over the vectors goes through.
+"""Row checks and row blocks, used by every pass over the vectors.
 
 Blocks have a fixed size and their partial sums are added in block order, each product running on one BLAS thread, so
 a result does not depend on how many threads worked on it.

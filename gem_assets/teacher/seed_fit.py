@@ -1,4 +1,4 @@
-"""Fit the teacher on the seed sample and write down everything that later stages need of it.
+"""Fit the teacher on the seed sample and write everything that later stages need from it.
 
 Writes, beside the teacher's own files: ``sample.parquet`` (doc_id, snapshot, label, log_responsibility, log_density of
 every seed document), ``vectors.npy`` (their unit vectors, same order), ``report.json`` and two pictures: the objective

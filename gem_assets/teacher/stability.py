@@ -1,4 +1,4 @@
-"""Whether a clustering comes out again: with another seed, and on another half of the documents.
+"""Measure whether a clustering is reproducible: with another seed, and on another half of the documents.
 
 Both are mean adjusted Rand indices on the same rows, so they can be compared over methods and numbers of clusters.
 Cost: one fit a seed, and two fits on half of the rows.

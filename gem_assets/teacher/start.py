@@ -1,4 +1,4 @@
-"""Where a fit starts: the best of several short annealed fits on a subsample.
+"""Choose where a fit starts: the best of several short annealed fits on a subsample.
 
 Random rows as directions, then kappa annealed from a tenth to the whole: at low concentration clusters share
 documents and can still trade places. Measured against k-means++ and against single starts this gave the best final

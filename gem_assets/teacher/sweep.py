@@ -1,4 +1,4 @@
-"""How many clusters: objective, coherence, balance, stability and, where there are texts, drop in bigram loss over K.
+"""Compare numbers of clusters: objective, coherence, balance, stability and, given texts, drop in bigram loss over K.
 
 There is no K that the objective itself prefers (it rises with K), so the table is what a choice is made on: coherence
 and loss drop that have stopped rising, stability that has not yet fallen. Stability is that of two fits on disjoint

@@ -1,4 +1,4 @@
-"""The teacher stage: vectors of the seed documents in, a fitted and certified teacher out.
+"""The teacher stage: takes vectors of the seed documents, gives a fitted and certified teacher.
 
 What the asset stores is what :meth:`gem_assets.teacher.gem.GemTeacher.save` writes, and :class:`TeacherReport` is what
 it shows. A refit is anchored on the last teacher, so that clusters keep their place and their names.

@@ -1,4 +1,4 @@
-"""Coherence of clusters as topics: do the words that set a cluster apart occur together in the corpus?
+"""Coherence of clusters as topics: do the words that distinguish a cluster occur together in the corpus?
 
     NPMI(a, b) = log( p(a, b) / (p(a) p(b)) ) / -log p(a, b)      (Bouma 2009; Aletras & Stevenson 2013)
 

@@ -1,4 +1,4 @@
-"""All candidate documents of a snapshot, without their texts: who keeps what.
+"""All candidate documents of a snapshot without their texts, for deciding which snapshot keeps what.
 
 Ids and digests of all fragments, and who owns a text already, lie in a :class:`~gem_assets.storage.spill.Spill`
 (54 bytes per document on disk); signatures are put into one memory-mapped file.

@@ -1,4 +1,4 @@
-"""Content digests and document ids, 32 hex digits in every table, as 16 raw bytes in memory."""
+"""Content digests and document ids: 32 hex digits in every table, 16 raw bytes in memory."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Readers: one landed file in, records out, and damage as quarantine rows. One module a format.
+"""Readers, one module per format: one landed file in; records and quarantine rows out.
 
 ``registry`` picks the reader by what a file holds (``sniff``); ``streams``, ``raw``, ``codecs`` and ``tape`` hand it
 bytes; ``records`` holds what comes out.

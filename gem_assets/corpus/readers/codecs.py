@@ -1,4 +1,4 @@
-"""Compression formats, one frame at a time: what gzip calls a member, xz and bz2 a stream.
+"""Compression formats, decoded one frame at a time (gzip calls it a member, xz and bz2 a stream).
 
 Every decoder yields the bytes of one frame in pieces of at most a few megabytes, leaves the file behind the frame and
 raises :class:`Damaged` where the frame is broken, so that a damaged frame costs no other. zstd and lz4 frames are

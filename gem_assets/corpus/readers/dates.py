@@ -1,4 +1,4 @@
-"""Dates as data sets give them: one spelling, ISO 8601, or None."""
+"""Normalise dates from data sets to ISO 8601, or to None."""
 
 import json
 import re

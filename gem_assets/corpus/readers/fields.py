@@ -1,4 +1,4 @@
-"""What a data set says of a document beside its text, as short strings."""
+"""What a data set says about a document besides its text, as short strings."""
 
 import json
 import math

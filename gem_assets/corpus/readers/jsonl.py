@@ -1,4 +1,4 @@
-"""JSON files, plain or compressed: one object a line as a rule, and the other ways in which rows are written.
+"""Read JSON files, plain or compressed: usually one object per line, and the other layouts in which rows are written.
 
 ``offset`` is the number of the line, from 0, or of the row where rows are not lines.
 """

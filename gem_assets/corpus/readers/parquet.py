@@ -1,4 +1,4 @@
-"""Parquet files: one item a row, one row group at a time.
+"""Read parquet files: one item per row, one row group at a time.
 
 Only the columns of ``config.columns`` are read, and text as bytes, so that a row that is not UTF-8 costs itself and not
 its row group. A dictionary page lets a file of a few bytes unfold into gigabytes: strings of small row groups are read

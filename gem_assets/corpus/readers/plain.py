@@ -1,4 +1,4 @@
-"""Text, Markdown and HTML files: one document a file."""
+"""Read text, Markdown and HTML files: one document per file."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath

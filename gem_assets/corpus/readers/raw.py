@@ -1,4 +1,4 @@
-"""A file of compressed bytes, read ahead and given back: what the decoders of ``codecs.py`` walk over."""
+"""A compressed file that can be read ahead and rewound, for the decoders of ``codecs.py``."""
 
 from typing import BinaryIO, Final
 

@@ -1,4 +1,4 @@
-"""One landed file to documents, damaged records and skipped records, whatever its format.
+"""Read one landed file of any format: documents, damaged records and skipped records.
 
 The first bytes decide, inside the compression if there is one; the name decides only for formats without a mark of
 their own (JSON Lines, text). Whatever goes wrong becomes a row: :func:`read_file` does not raise on bad input, and

@@ -1,4 +1,4 @@
-"""Files that engines write beside a table's rows: marks, logs, footers, checksums. They hold no document."""
+"""Files that engines write next to a table (marks, logs, footers, checksums); they hold no document."""
 
 import re
 from pathlib import PurePosixPath

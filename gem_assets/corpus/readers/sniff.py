@@ -1,4 +1,4 @@
-"""What a body is, by what its server says, what its crawler found, and its first bytes."""
+"""Decide what a response body is from its media type, the crawler's own finding, and its first bytes."""
 
 import re
 from typing import Final

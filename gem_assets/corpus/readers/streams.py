@@ -1,4 +1,4 @@
-"""Compressed files as bounded streams that end, and say why, instead of raising.
+"""Compressed files as bounded streams, which end with a reason instead of raising.
 
 A reader must get every whole record around the damage, so a broken or exploding stream looks like the end of the file,
 leaves its reason in ``damage``, and goes on at the next sound frame when it is asked to ``resume``. File offsets are

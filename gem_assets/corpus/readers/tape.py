@@ -1,4 +1,4 @@
-"""Records one behind the other, each with a declared length that may be a lie.
+"""Read records one after the other, each with a declared length that may be wrong.
 
 A length is believed where a record begins behind it, or the file ends there. Where it leads elsewhere, a record header
 inside the block is where the block really ends; else the block stands as it is, and what follows it is damage. A length

@@ -1,4 +1,4 @@
-"""Files that we do not read, by name: archives, rarer compressions, encryption."""
+"""Names of the file types that we do not read: archives, rare compressions, encryption."""
 
 import re
 from pathlib import PurePosixPath

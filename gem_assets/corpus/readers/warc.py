@@ -1,4 +1,4 @@
-"""WARC, WET and WAT files: one item a record, in bounded memory.
+"""Read WARC, WET and WAT files: one item per record, in bounded memory.
 
 ``response`` records give the page's text, ``conversion`` records (WET) are text already, ``resource`` records count
 where they hold a page. Requests, metadata (all of a WAT file), revisits, images, segments and failures of the server

@@ -1,4 +1,4 @@
-"""The document inside an archived web record, or the reason why there is none."""
+"""Extract the document from an archived web record, or the reason why there is none."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Bytes of a page to characters: what the bytes say outweighs what is declared.
+"""Decode the bytes of a page: evidence in the bytes outweighs what is declared.
 
 In this order: a byte order mark; UTF-16 and UTF-32 by their zero bytes, and ISO-2022, HZ and UTF-7 by their escapes,
 none of which is text in any other encoding; UTF-8 that is not ASCII (bytes that pass are UTF-8 in practice, whatever a

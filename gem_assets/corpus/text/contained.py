@@ -1,4 +1,4 @@
-"""The text of a page from a process that may be lost.
+"""Extract the text of a page in a helper process that may be lost.
 
 The HTML parser is compiled code that does not return to Python before it is done, and pages exist that cost it hours,
 gigabytes or a crash. So each process that reads pages keeps one helper process, which has a limit of memory and, for

@@ -1,4 +1,4 @@
-"""Formulas, ruby, summaries and the numbers of lists of a page as plain text, each once.
+"""Write formulas, ruby, summaries and list numbers of a page as plain text, each once.
 
 Pages carry a formula up to four times: as MathML, as TeX in an annotation, as glyphs that a script has drawn, and as
 the alternative text of an image. What the author wrote is kept, TeX between dollar signs where there is TeX, and the

@@ -1,4 +1,4 @@
-"""A web page to text.
+"""Turn a web page into text.
 
 Formulas and ruby become plain text (:mod:`gem_assets.corpus.text.formulas`), then the main content is taken
 (:mod:`gem_assets.corpus.text.main_content`).

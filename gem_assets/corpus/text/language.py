@@ -1,4 +1,4 @@
-"""The language of a text: its script, its function words, and resiliparse's n-gram distances between what they leave.
+"""Detect the language of a text from its script, its function words, and resiliparse's n-gram distances.
 
 The script comes first: it leaves one language or a few, and no distance may name another. Where the languages of a
 script are too close for distances (Devanagari), or the distances know one of them only, words and letters that one

@@ -1,4 +1,4 @@
-"""The main content of a page, completed by what belongs to it.
+"""Extract the main content of a page, and complete it with the parts that extraction drops.
 
 Resiliparse tells main content from navigation by the names and places of elements, and drops what it does not know:
 lists on flat pages, titles that are links, whole pages that are lists. So its result is laid beside all visible text.

@@ -1,4 +1,4 @@
-"""Quality signals of a text: numbers, not verdicts. One float a signal, for every document.
+"""Quality signals of a text: one float per signal and document, without a verdict.
 
 Cheap and old on purpose (Gopher and C4 rules, Rae et al. 2021, appendix A): each can be recomputed by hand and argued
 about. Cost is a few passes over the words; compression looks at a prefix only.

@@ -1,4 +1,4 @@
-"""Token counts: an estimate that needs no vocabulary, or any `tokenizers` file.
+"""Count tokens: by an estimate that needs no vocabulary, or with any `tokenizers` file.
 
 ``estimate-1`` follows what byte-level BPE vocabularies of 50,000 to 200,000 entries do on the average: a run of
 letters costs one token for every started 7 bytes of UTF-8, a run of digits one for every started 3, a run of other
