@@ -24,21 +24,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.entropy_term import fit_entropy
+from benchmarks.k_sweep import sweep_curves, sweep_k
 from benchmarks.labelled_corpora import CORPORA, Corpus, load_corpus
 from benchmarks.shared_data import shared_folder
 from gem_assets.proxy.bigram_drop import BigramDrop
-from gem_assets.report.cluster_plots import sweep_curves
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.labeller import StudentLabeller
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.gis import geometric_influence
 from gem_assets.teacher.baselines import STARTS, baseline
 from gem_assets.teacher.config import PAPER_RATIO, TeacherConfig
-from gem_assets.teacher.entropy import fit_entropy
 from gem_assets.teacher.gem import GemTeacher
 from gem_assets.teacher.metrics import agreement, balance, cosine_coherence
 from gem_assets.teacher.seed_fit import seed_responsibilities
-from gem_assets.teacher.sweep import sweep_k
 from gem_assets.teacher.topics import WordPresence, topic_npmi, word_presence
 
 K = 24

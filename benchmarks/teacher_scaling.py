@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import faiss
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.teacher import gemm_floor
 from benchmarks.teacher_data import synthetic_vectors
-from gem_assets.report.cluster_plots import cost_curves
+from gem_assets.report import style
 from gem_assets.teacher.ascent import Ascent, Iteration, Plan
 from gem_assets.teacher.config import BALANCE_RATIO
 from gem_assets.teacher.esteps import uniform
@@ -57,6 +58,34 @@ def seconds_per_iteration(x: NDArray[np.float32], k: int, iterations: int) -> fl
     with worker_pool(0) as pool:
         Ascent(SparseEngine(x, uniform(k), pool), plan, "scaling", note).run(theta)
     return float(np.diff(marks)[LEFT_OUT:].mean())
+
+
+def cost_curves(points: Sequence[tuple[int, int, float]]) -> bytes:
+    """Seconds an iteration against rows times clusters on two logarithmic axes, with the line of cost in proportion.
+
+    Parameters
+    ----------
+    points
+        Rows, clusters, seconds.
+    """
+    figure = style.new_figure(
+        4.4, "Cost of an iteration", "each number of rows its own line; dashed: in proportion to rows × clusters"
+    )
+    axes = figure.subplots()
+    sizes = sorted({n for n, _, _ in points})
+    for color, n in zip(style.cluster_colors(len(sizes)), sizes, strict=True):
+        mine = sorted((n * k, s) for m, k, s in points if m == n)
+        axes.plot([w for w, _ in mine], [s for _, s in mine], color=color, marker="o", markersize=4, label=f"N = {n:,}")
+    work = np.array(sorted(n * k for n, k, _ in points), np.float64)
+    if len(work):
+        rate = float(np.median([s / (n * k) for n, k, s in points]))
+        axes.plot(work, rate * work, color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    style.clean_axes(axes)
+    style.label_axes(axes, "rows × clusters", "processor seconds")
+    axes.legend(frameon=False, loc="upper left", prop={"family": style.FONT, "size": 9}, labelcolor=style.INK)
+    return style.render(figure)
 
 
 def main(arguments: list[str]) -> None:

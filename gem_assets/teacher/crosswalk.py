@@ -70,15 +70,6 @@ class Crosswalk:
         """Move amounts given per old cluster (K_old,), such as token shares, with their documents; the sum stays."""
         return np.asarray(shares, dtype=np.float64) @ self.forward()
 
-    def carry_values(self, values: NDArray[np.floating]) -> Floats:
-        """Average values given per old cluster (K_old, ...), such as losses, over the documents of each new one.
-
-        A new cluster without any shared document gets NaN.
-        """
-        total = self.mass.sum(axis=0)
-        weights = self.mass / np.where(total > 0, total, np.nan)
-        return np.tensordot(weights.T, np.asarray(values, dtype=np.float64), axes=1)
-
     def forward(self) -> Floats:
         """Where the documents of an old cluster went, rows summing to 1, shape (K_old, K_new).
 

@@ -22,11 +22,9 @@ from scipy.sparse import csr_array
 
 from gem_assets.teacher.ascent import Iteration, MonotonicityError, Progress
 from gem_assets.teacher.config import CODE_VERSION, EStepName, LamRule, TeacherConfig
-from gem_assets.teacher.engines import DenseEngine
 from gem_assets.teacher.esteps import softmax_rows, uniform
 from gem_assets.teacher.fitting import Fit, Previous
 from gem_assets.teacher.mstep import Floats, Sums, Theta
-from gem_assets.teacher.online import OnlineState, absorb, first_state
 from gem_assets.teacher.rows import Blocks, RowError, Rows, check_distinct, check_rows, worker_pool
 from gem_assets.teacher.sparse import CertificateError
 
@@ -100,7 +98,6 @@ class GemTeacher:
     labels_: NDArray[np.int32]
     responsibilities_: csr_array
     dropped_mass_: float
-    _online: OnlineState
 
     def __init__(
         self, k: int = 24, lam: LamRule | float = "auto", *, e_step: EStepName = "dual", **options: Any
@@ -173,38 +170,6 @@ class GemTeacher:
         self.responsibilities_, self.dropped_mass_ = fitted.responsibilities, fitted.dropped_mass
         return self
 
-    def partial_fit(self, x: NDArray[np.floating], *, ids: Sequence[str] | None = None) -> Self:
-        """Learn from one more shard; the first call fits to it.
-
-        No ascent is claimed: ``gap_`` is what the shard showed before it was learnt from, ``labels_`` are those of
-        the shard. Parameters and errors as in :meth:`fit`; see :mod:`gem_assets.teacher.online`.
-        """
-        state = getattr(self, "_online", None)
-        if state is None and not hasattr(self, "mu_"):
-            self.fit(x, ids=ids)
-        else:
-            check_rows(x, ids)
-        with worker_pool(self.config.threads) as pool:
-            engine = DenseEngine(x, self.target, "dual", pool)
-            theta = self.theta
-            if state is None:
-                engine.score(theta)
-                engine.sums_at(theta.b)
-                self._online = first_state(engine, theta)
-                return self
-            c = self.config
-            theta, self._online, seen = absorb(engine, theta, state, self.lam_, self.target, c.kappa_min, c.kappa_max)
-            self.mu_, self.kappa_, self.b_ = theta.mu, theta.kappa, theta.b
-            running = self._online.sums
-            self.shares_, self.mean_lengths_ = running.mass, running.scaled(float(self.n_rows_)).mean_lengths()
-            gradient = seen.pi - self.target + (theta.b / self.lam_ if self.lam_ > 0 else 0.0)
-            self.gap_ = 0.5 * self.lam_ * float(gradient @ gradient)
-            self.n_rows_ += engine.n
-            self.n_iter_ += 1
-            self.labels_ = engine.labels()
-            self.responsibilities_, self.dropped_mass_ = engine.sparse_responsibilities(c.drop_nats)
-        return self
-
     # -- using -----------------------------------------------------------------------------------------------------
 
     @property
@@ -258,8 +223,6 @@ class GemTeacher:
             place[order] = np.arange(theta.k, dtype=np.int32)
             other.labels_ = place[self.labels_]
             other.responsibilities_ = csr_array(self.responsibilities_[:, order])
-        if hasattr(self, "_online"):
-            del other._online
         if self.config.target is not None:
             other.config = self.config.model_copy(update={"target": tuple(self.config.target[i] for i in order)})
         return other

@@ -1,21 +1,13 @@
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from gem_assets.report.cluster_plots import cost_curves, method_bars, sweep_curves
+from benchmarks.k_sweep import SweepPoint, sweep_curves
+from benchmarks.teacher_scaling import cost_curves
+from gem_assets.report.cluster_plots import method_bars
 
-
-@dataclass(frozen=True)
-class Point:
-    k: int
-    objective: float
-    pairwise: float
-    stability: float
-    bigram_drop: float | None = None
-
-
-POINTS = [Point(k, 100.0 + k, 0.1 * i, 1 - 0.1 * i) for i, k in enumerate((12, 24, 48))]
+POINTS = [SweepPoint(k, 100.0 + k, 0.5, 0.1 * i, 1 - 0.1 * i, 1.0, 1.0) for i, k in enumerate((12, 24, 48))]
 
 
 def width_of(png: bytes) -> int:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gem_assets.teacher.entropy import entropy_gap, entropy_objective, entropy_step, fit_entropy
+from benchmarks.entropy_term import entropy_gap, entropy_objective, entropy_step, fit_entropy
 from gem_assets.teacher.esteps import softmax_rows
 from gem_assets.teacher.metrics import balance
 from gem_assets.teacher.mstep import Theta

@@ -2,16 +2,17 @@
 
 There is no K that the objective itself prefers (it rises with K), so the table is what a choice is made on: coherence
 and loss drop that have stopped rising, stability that has not yet fallen. Stability is that of two fits on disjoint
-halves of the rows, compared on all rows. Cost: three fits for each K. The picture is
-:func:`gem_assets.report.cluster_plots.sweep_curves`.
+halves of the rows, compared on all rows. Cost: three fits for each K.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
+from gem_assets.report import style
 from gem_assets.teacher.config import TeacherConfig
 from gem_assets.teacher.gem import GemTeacher
 from gem_assets.teacher.metrics import balance, cosine_coherence, pairwise_cosine
@@ -95,3 +96,33 @@ def sweep_k(
         if progress is not None:
             progress(point)
     return points
+
+
+def sweep_curves(points: Sequence[SweepPoint]) -> bytes:
+    """Objective, coherence, stability and, where measured, drop in bigram loss over K, one panel each."""
+    panels: list[tuple[str, list[float]]] = [
+        ("objective, nats per document", [p.objective for p in points]),
+        ("cosine inside clusters", [p.pairwise for p in points]),
+        ("stability: two halves, ARI", [p.stability for p in points]),
+    ]
+    drops = [p.bigram_drop for p in points if p.bigram_drop is not None]
+    if points and len(drops) == len(points):
+        panels.append(("drop in bigram loss, nats per token", drops))
+    figure = style.new_figure(
+        3.3, "Number of clusters", "take the K after which coherence and drop level off, before stability falls"
+    )
+    ks = [p.k for p in points]
+    for axes, (title, values) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        axes.plot(ks, values, color=style.ACCENT, linewidth=1.8, marker="o", markersize=4)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(ks))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.ticklabel_format(axis="y", useOffset=False)
+        style.clean_axes(axes)
+        axes.minorticks_off()
+        axes.tick_params(labelsize=8)
+        axes.set_title(title, size=8, color=style.INK, family=style.FONT, loc="left")
+        style.label_axes(axes, "K")
+    return style.render(figure)

@@ -1,7 +1,7 @@
 import numpy as np
 
+from benchmarks.k_sweep import SweepPoint, sweep_k
 from gem_assets.teacher.config import TeacherConfig
-from gem_assets.teacher.sweep import SweepPoint, sweep_k
 from tests.teacher.conftest import mixture
 
 
