@@ -365,7 +365,7 @@ def test_constraints_pin_every_dependency_to_a_public_version():
 def test_short_help_version_completion_and_groups(capsys: pytest.CaptureFixture[str]):
     code, out, _ = gem("-h")
     assert code == 0
-    for words in ("Start here", "See what there is", "Account for it", "Keep it in order", "--install-completion"):
+    for words in ("Start here", "Look at a data root", "Account for it", "Keep it in order", "--install-completion"):
         assert words in out
     assert re.fullmatch(r"gem-assets \d+\.\d+\.\d+\n", gem("--version")[1])
     assert gem("swarm", "import", "-h")[0] == 0

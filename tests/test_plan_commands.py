@@ -121,7 +121,7 @@ def test_a_refit_without_news_says_so(refits):
     teacher, refit_with = refits
     teacher("b", "2026-01")
     said = refit_with(lambda: None)
-    assert "was fitted on 1 snapshot (2026-01 to 2026-01) already" in said
+    assert "was already fitted on 1 snapshot (2026-01 to 2026-01)" in said
     assert "Carried over" not in said
     told = refit_with(lambda: None, "--json")["teacher"]
     assert (told["fitted"], told["clusters"], told["evidence"]) == ("stands", None, None)

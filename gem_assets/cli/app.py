@@ -19,7 +19,7 @@ from gem_assets.cli.console import (
 
 #: Headings of ``gem --help``.
 START = "Start here"
-LOOK = "See what there is"
+LOOK = "Look at a data root"
 MIXTURES = "Choose and hand over a mixture"
 EVIDENCE = "Account for it"
 UPKEEP = "Keep it in order"
@@ -48,7 +48,7 @@ def _show_version(wanted: bool) -> None:
 def options(
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_show_version),
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
     """Crawl snapshots in, a balanced and named taxonomy and audited training mixtures out."""
@@ -58,24 +58,26 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(
         "--data-root",
-        help="Folder of all data, tables, artifacts and history.",
+        help="Folder that holds all data, tables, artifacts and history.",
         show_default="$GEM_DATA_ROOT, else ./gem-data",
         file_okay=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(rich_help_panel=START)
 @friendly
 def demo(
     data_root: Annotated[
-        Path, typer.Option("--data-root", help="Folder that the demo makes and owns.", file_okay=False)
+        Path, typer.Option("--data-root", help="Folder that the demo creates and owns.", file_okay=False)
     ] = Path("gem-demo"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove an earlier demo there and start over.")] = False,
-    small: Annotated[bool, typer.Option("--small", help="A twelfth of the text: a quick look.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove an earlier demo in that folder and start over.")
+    ] = False,
+    small: Annotated[bool, typer.Option("--small", help="Use a twelfth of the text, for a quick look.")] = False,
 ) -> None:
-    """Run the whole graph on real text found on this machine; no network, no data to bring."""
+    """Run the whole graph on real text found on this machine; needs no network and no data."""
     from gem_assets.cli.demo import run_demo
 
     run_demo(data_root, fresh=fresh, small=small, out=console())
@@ -94,20 +96,22 @@ def dev(
         list[str] | None,
         typer.Option(
             "--allow-host",
-            help="A further name under which the interface may be asked, as that of a reverse proxy; can be repeated.",
+            help="Another host name to accept, such as that of a reverse proxy; can be repeated.",
         ),
     ] = None,
     pages_port: Annotated[
         int | None,
         typer.Option(
             "--pages-port",
-            help="Port of the audits and other pages of results; always on loopback.",
+            help="Port for audits and other result pages; always on loopback.",
             show_default="3001",
             min=1,
             max=65535,
         ),
     ] = None,
-    no_ui: Annotated[bool, typer.Option("--no-ui", help="The daemon alone, without a web interface or pages.")] = False,
+    no_ui: Annotated[
+        bool, typer.Option("--no-ui", help="Run only the daemon, without web interface and result pages.")
+    ] = False,
     module: Annotated[str | None, typer.Option("--module", hidden=True)] = None,
 ) -> None:
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
@@ -149,10 +153,17 @@ def land_files(
     data_root: DataRoot = None,
     copy: Annotated[bool, typer.Option("--copy", help="Copy the files (the default).")] = False,
     link: Annotated[
-        bool, typer.Option("--link", help="Make symbolic links: no space, but the sources must stay as they are.")
+        bool,
+        typer.Option(
+            "--link", help="Make symbolic links: takes no space, but the sources must stay where and as they are."
+        ),
     ] = False,
     hardlink: Annotated[
-        bool, typer.Option("--hardlink", help="Make hard links: the same, on one file system, and names may go.")
+        bool,
+        typer.Option(
+            "--hardlink",
+            help="Make hard links: takes no space; needs one file system; the source names may be deleted.",
+        ),
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a snapshot that has landed already.")] = False,
     as_json: AsJson = False,
@@ -188,7 +199,7 @@ def land_files(
 def status(
     data_root: DataRoot = None,
     timing: Annotated[
-        bool, typer.Option("--timing", help="Show instead where the time from the last landing to its mixtures went.")
+        bool, typer.Option("--timing", help="Show where the time between the last landing and its mixtures went.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -214,7 +225,7 @@ def status(
 
 @app.command(rich_help_panel=LOOK)
 def version(as_json: AsJson = False) -> None:
-    """Print the versions of this package and of what decides its results."""
+    """Print the versions of this package and of the libraries that affect its results."""
     import importlib.metadata
     import platform
 

@@ -22,14 +22,14 @@ def audit(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="NAME, NAME@IDENTITY or NAME~N.")],
     data_root: DataRoot = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to make; by default audits/RECIPE in the data root.")
+        Path | None, typer.Option("--out", help="Folder to create; by default audits/RECIPE in the data root.")
     ] = None,
     sign: Annotated[
         Path | None,
         typer.Option(
             "--sign",
             metavar="KEY",
-            help="Sign it with this Ed25519 key (PEM); made where there is none.",
+            help="Sign the pack with this Ed25519 key (PEM); the key is created if there is none.",
             dir_okay=False,
         ),
     ] = None,
@@ -65,7 +65,7 @@ def audit(
     shown.print(f"  Merkle root  {facts.report.merkle_root}")
     shown.print(f"  documents    {facts.report.documents:,}, shown {facts.report.exposures:,} times")
     if public is not None:
-        shown.print(f"  signed by    {public} (give this public key out by another way than the pack)", soft_wrap=True)
+        shown.print(f"  signed by    {public} (publish this public key separately from the pack)", soft_wrap=True)
     shown.print(f"  open         {(folder / INDEX_NAME).absolute().as_uri()}", soft_wrap=True)
     if facts.not_stated:
         shown.print(
@@ -85,11 +85,11 @@ def verify(
         str | None, typer.Option("--key", help="Public key that you trust: 64 hex digits, or a PEM file.")
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option("--data-root", help="Also compare a data root with it, artifact by artifact.")
+        Path | None, typer.Option("--data-root", help="Also compare the pack with a data root, artifact by artifact.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check an audit pack with nothing but the pack: signature, files, Merkle root, totals; exit code 1 on a fault."""
+    """Check an audit pack on its own: signature, files, Merkle root, totals. Exits with 1 on a fault."""
     from gem_assets.audit.signature import read_public_key, root_faults, verify_pack
 
     found = verify_pack(pack, read_public_key(key) if key is not None else None)
@@ -108,7 +108,7 @@ def verify(
         if not found.faults:
             out.print(f"Merkle root  {found.merkle_root}, as the documents give it; totals and files agree")
         if found.public_key is None:
-            out.print("not signed   whoever holds the pack could have made all of it anew", soft_wrap=True)
+            out.print("not signed   anyone who holds the pack could have rewritten all of it", soft_wrap=True)
         elif key is None and not found.faults:
             out.print(
                 f"signed by    {found.public_key}; compare it with the key that the provider gave you", soft_wrap=True
@@ -126,7 +126,7 @@ def prove(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="NAME, NAME@IDENTITY or NAME~N.")],
     data_root: DataRoot = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="File to write; else it is printed.", dir_okay=False)
+        Path | None, typer.Option("--out", help="File to write the proof to; it is printed by default.", dir_okay=False)
     ] = None,
 ) -> None:
     """Prove that a document is in a mixture, or that it is not; verify.py of the audit pack checks the proof."""
@@ -166,7 +166,7 @@ def prove(
 
 
 def _document_id(document: str, documents: Path, settings: "Settings") -> str:
-    """Return the id that is meant: an id as it is, or that of the one document of an address."""
+    """Return the document id: the given one, or that of the only document at an address."""
     import pyarrow.parquet as pq
 
     from gem_assets.lineage.trace import Tracer
@@ -216,6 +216,6 @@ def current_audit(
         found = audit_of(store, mixture)
     if found is None:
         raise AuditError(
-            f"{mixture.key} has no audit in {store.root}, and only the current version of a recipe can be audited anew"
+            f"{mixture.key} has no audit in {store.root}, and only the current version of a recipe can be audited again"
         )
     return found

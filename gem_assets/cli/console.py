@@ -259,7 +259,7 @@ def run_steps(log: Path, *, quiet: bool = False, every_s: float = 1.0) -> Genera
         try:
             yield report
         except KeyboardInterrupt:
-            out.print("Stopped. Finished steps are kept; the same command goes on from there.")
+            out.print("Stopped. Finished steps are kept; the same command continues from there.")
             raise
         finally:
             over.set()

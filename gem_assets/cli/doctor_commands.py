@@ -17,16 +17,20 @@ _STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
 def doctor(
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Remove what killed runs left, set torn versions aside, rewrite torn pointers."),
+        typer.Option(
+            "--repair", help="Remove what killed runs left behind, set torn versions aside, rewrite torn pointers."
+        ),
     ] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also hash every file and every row, and recompute audits and caches.")
     ] = False,
-    versions: Annotated[int, typer.Option("--versions", help="Newest versions of a table to open.", min=1)] = 5,
+    versions: Annotated[
+        int, typer.Option("--versions", help="How many of the newest versions of each table to open.", min=1)
+    ] = 5,
     data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes; exit code 1 on an error."""
+    """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes. Exits with 1 on an error."""
     from gem_assets.maintenance.doctor import examine, repair_and_examine
     from gem_assets.settings import load_existing
     from resources.store import StoreResource

@@ -30,26 +30,26 @@ def export(
     ],
     data_root: DataRoot = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to make; by default exports/RECIPE-TRAINER in the data root.")
+        Path | None, typer.Option("--out", help="Folder to create; by default exports/RECIPE-TRAINER in the data root.")
     ] = None,
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", help="`tokenizers` JSON file.", exists=True, dir_okay=False)
     ] = None,
-    sequence_length: Annotated[int, typer.Option("--sequence-length", help="Tokens of a training sequence.")] = 2048,
+    sequence_length: Annotated[int, typer.Option("--sequence-length", help="Tokens per training sequence.")] = 2048,
     batch_sequences: Annotated[
-        int, typer.Option("--batch-sequences", help="Sequences of an optimiser step; phases start at whole steps.")
+        int, typer.Option("--batch-sequences", help="Sequences per optimiser step; phases start at whole steps.")
     ] = 1,
     phase: Annotated[
-        int | None, typer.Option("--phase", help="This phase alone, for a trainer that has one mixture a run.")
+        int | None, typer.Option("--phase", help="Only this phase, for a trainer that takes one mixture per run.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Order of documents and the trainer's own seed.")] = 42,
     eos_token: Annotated[str | None, typer.Option("--eos-token", help="Token after each document.")] = None,
     tokenizer_name: Annotated[
         str | None, typer.Option("--tokenizer-name", help="Name under which the trainer loads the tokenizer.")
     ] = None,
-    root: Annotated[str, typer.Option("--root", help="Put before every data path in the configuration.")] = "",
+    root: Annotated[str, typer.Option("--root", help="Prefix for every data path in the configuration.")] = "",
     use_order: Annotated[
-        bool, typer.Option("--order/--no-order", help="Write the training order that was made, where one is read.")
+        bool, typer.Option("--order/--no-order", help="Write the existing training order, for trainers that read one.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:

@@ -16,7 +16,7 @@ def print_recipes(comparison: Comparison, out: Terminal) -> None:
 
 
 def recipe_table(comparison: Comparison) -> Table:
-    """One line a recipe; gains are losses less proportional's, nats per token, so negative is better."""
+    """One line per recipe; gains are losses less proportional's, nats per token, so negative is better."""
     table = plain_table("Recipes: gains are losses less that of proportional, nats per token; negative is better")
     table.add_column("recipe", no_wrap=True)
     for column in ("cv ρ", "predicted", "measured", "in-domain", "beats prop.", "beats unif.", "KL", "epochs"):

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 @friendly
 def plan(
     sources: Annotated[
-        list[Path] | None, typer.Argument(metavar="[SOURCE]...", help="Files or folders of a snapshot not yet landed.")
+        list[Path] | None,
+        typer.Argument(metavar="[SOURCE]...", help="Files or folders of a snapshot that has not landed."),
     ] = None,
     snapshot: Annotated[
-        str | None, typer.Option("--snapshot", help="Name that those files would land under.", show_default=False)
+        str | None, typer.Option("--snapshot", help="Name under which those files would land.", show_default=False)
     ] = None,
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what would run: documents, tokens and estimated seconds of each asset, and why it is stale."""
+    """Show what would run: documents, tokens and estimated seconds per asset, and why it is stale."""
     from gem_assets.cli.planning import make_plan, print_plan
     from gem_assets.settings import load_existing
 
@@ -45,9 +46,9 @@ def plan(
 @app.command(rich_help_panel=UPKEEP)
 @friendly
 def refit(data_root: DataRoot = None, as_json: AsJson = False) -> None:
-    """Refit the teacher on all snapshots, anchored on the last one, and everything that follows from it.
+    """Refit the teacher on all snapshots, anchored on the last one, and make everything downstream.
 
-    A refit that was stopped goes on where it was when the command is given again.
+    If a refit is stopped, the same command continues where it was.
     """
     from gem_assets.orchestration.run import TEACHER, refit_everything
     from gem_assets.settings import load_existing
@@ -147,7 +148,7 @@ def _print_refit(refit: Refit, out: "Console") -> None:
     many = f"{len(refit.snapshots)} snapshot{'s' * (len(refit.snapshots) != 1)}"
     shown = f"{many} ({refit.snapshots[0]} to {refit.snapshots[-1]})" if refit.snapshots else many
     if refit.fitted == "stands":
-        out.print(f"The teacher in force was fitted on {shown} already; what follows from it is up to date now.")
+        out.print(f"The teacher in force was already fitted on {shown}; everything downstream is up to date now.")
     else:
         out.print(f"The teacher was {'fitted' if refit.fitted == 'first' else 'refitted'} on {shown}.")
     if refit.clusters is not None:

@@ -150,7 +150,7 @@ def make_plan(
     if snapshot is not None:
         hypothetical[validate_snapshot_name(snapshot)] = _bytes_of(sources, snapshot, settings)
     elif sources:
-        raise NothingToPlanError("files are given without the snapshot that they would be: add --snapshot NAME")
+        raise NothingToPlanError("files were given without a snapshot name: add --snapshot NAME")
     with open_history(settings) as instance:
         return Survey(settings, instance).run(hypothetical, progress)
 
@@ -183,7 +183,7 @@ def print_plan(plan: Plan, out: Console) -> None:
             table.add_row(stage_name(task.asset, task.partition), *cells, seconds, _why(task))
         out.print(table)
         if any(task.seconds is None for task in plan.automatic):
-            out.print("? : never run here, so its time is not known yet", markup=False)
+            out.print("? : has never run here, so its time is unknown", markup=False)
     for name, unseen in plan.kept.items():
         out.print(f"{name} stays as it is: fitted without {unseen} of the snapshots", markup=False)
 

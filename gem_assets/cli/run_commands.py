@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 @friendly
 def run_stale(
     until: Annotated[
-        str | None, typer.Option("--until", metavar="ASSET", help="Only this asset and what it is made from.")
+        str | None, typer.Option("--until", metavar="ASSET", help="Make only this asset and everything upstream of it.")
     ] = None,
     snapshot: Annotated[
-        str | None, typer.Option("--snapshot", metavar="NAME", help="Of what is made per snapshot, only this one.")
+        str | None,
+        typer.Option("--snapshot", metavar="NAME", help="Of the assets per snapshot, make only this snapshot."),
     ] = None,
     strategy: Annotated[
         str | None,
-        typer.Option("--strategy", metavar="NAME", help="Also the recipe, training order and audit of this mixture."),
+        typer.Option(
+            "--strategy", metavar="NAME", help="Also make the recipe, training order and audit of this mixture."
+        ),
     ] = None,
     data_root: DataRoot = None,
     as_json: AsJson = False,

@@ -13,9 +13,13 @@ from gem_assets.cli.console import console, friendly, plain_table, print_json
 @friendly
 def show_settings(
     data_root: DataRoot = None,
-    changed: Annotated[bool, typer.Option("--changed", help="Only the settings that differ from the default.")] = False,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Show only settings that come from gem.toml, the environment or an argument."),
+    ] = False,
     reference: Annotated[
-        bool, typer.Option("--reference", help="Print docs/settings.md: every setting, its type, default and meaning.")
+        bool,
+        typer.Option("--reference", help="Print docs/settings.md: every setting with its type, default and meaning."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

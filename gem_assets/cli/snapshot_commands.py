@@ -14,11 +14,11 @@ def remove(
     snapshot: Annotated[str, typer.Argument(help="Name of a snapshot that is no longer in the landing folder.")],
     data_root: DataRoot = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Even if another snapshot loses texts that it left to this one.")
+        bool, typer.Option("--force", help="Remove it even if another snapshot loses texts that it left to this one.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a snapshot: its documents leave shards, vectors, labels and every mixture made from now on."""
+    """Remove a snapshot: its documents leave shards, vectors, labels and all later mixtures."""
     from gem_assets.corpus.landing import validate_snapshot_name
     from gem_assets.maintenance.snapshot_removal import RemovalError, remove_snapshot
     from gem_assets.orchestration.abandoned_runs import cancel_abandoned_runs, work_under_way

@@ -259,9 +259,9 @@ def print_stale(stale: list[StaleStatus], out: Console) -> None:
     moving = sum(one.state in MOVING for one in stale)
     by_hand = sum(one.state == "by_hand" for one in stale)
     if moving:
-        out.print(f"{moving} steps are due: `gem dev` and `gem run` make them; see `gem plan`")
+        out.print(f"{moving} steps are due: `gem dev` and `gem run` make them; `gem plan` lists them")
     if by_hand:
-        out.print(f"{by_hand} results differ from the settings or libraries of now: `gem run` makes them anew")
+        out.print(f"{by_hand} results differ from the current settings or libraries: `gem run` makes them again")
 
 
 def snapshot_table(snapshots: list[SnapshotStatus]) -> Table:

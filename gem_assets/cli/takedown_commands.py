@@ -30,7 +30,7 @@ _FOLLOWING = {
     "training_order",
     "mixture_audit",
 }
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -45,13 +45,19 @@ def takedown(
         ),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="More of them, one a line; # begins a comment.", dir_okay=False)
+        Path | None,
+        typer.Option("--file", "-f", help="File with more entries, one per line; # starts a comment.", dir_okay=False),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Kept with the request, for example its reference.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the request, such as a ticket number.")] = "",
     apply: Annotated[
-        bool, typer.Option("--apply", help="Make the stale results again now, in this process; else the daemon does.")
+        bool,
+        typer.Option(
+            "--apply", help="Make the stale results again now, in this process, instead of leaving them to the daemon."
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would concern; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the request would affect; write nothing.")
+    ] = False,
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +74,7 @@ def takedown(
     settings = load_existing(data_root)
     entries = [*map(parse_entry, items or []), *(read_entries(file) if file is not None else [])]
     if not entries:
-        raise typer.BadParameter("say what is to be taken down, or give a list with --file")
+        raise typer.BadParameter("name what to take down, or give a list with --file")
     store = StoreResource(root=str(settings.data_root))
     made = request_takedown(store.artifacts, store.tables, entries, reason=reason, dry_run=dry_run)
     if made is None:
@@ -114,7 +120,7 @@ def certificate(
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
     elif not found:
-        console().print("Nothing was asked to be taken down.")
+        console().print("There are no takedown requests.")
     else:
         for one in found:
             _show(one, settings)
@@ -127,16 +133,16 @@ def certificate(
 def purge(
     request: Annotated[str | None, typer.Argument(help="Id of a request; all of them by default.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Also what is tagged or belongs to published mixtures.")
+        bool, typer.Option("--force", help="Also delete what is tagged or belongs to published mixtures.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; delete nothing.")] = False,
     exports_only: Annotated[
-        bool, typer.Option("--exports", help="Only exports in the data root; needs no --force.")
+        bool, typer.Option("--exports", help="Delete only exports in the data root; needs no --force.")
     ] = False,
     data_root: DataRoot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete exports, older table versions and results that still hold documents which were taken down."""
+    """Delete exports, older table versions and results that still hold documents that were taken down."""
     from dataclasses import asdict
 
     from gem_assets.settings import load_existing
@@ -166,7 +172,7 @@ def purge(
     if done.exports and not dry_run:
         out.print("gem export writes an export again, without what was taken down", markup=False)
     if not (done.versions or done.results or done.exports):
-        out.print("No older version and no export holds anything that was taken down.")
+        out.print("No older version or export holds anything that was taken down.")
 
 
 def _apply(settings: "Settings", *, quiet: bool) -> None:
@@ -208,7 +214,7 @@ def _show(one: "Certificate", settings: "Settings") -> None:
     if path.is_file():
         out.print(f"  certificate    {path}", markup=False, soft_wrap=True)
     if _not_found(one) and path.is_file():
-        out.print("  What was not found is on the list all the same, and is kept out of what lands later", markup=False)
+        out.print("  Entries that found nothing stay on the list, and are kept out of later snapshots", markup=False)
     # what only exports keep pending is waited for in vain
     if any(held.in_force for held in one.held_by) or any(checked.rows for checked in one.checked):
         out.print(

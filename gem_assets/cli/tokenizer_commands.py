@@ -15,10 +15,10 @@ from gem_assets.cli.console import console, friendly, plain_table, print_json
 def tokenizer_mixture(
     tokenizer: Annotated[Path, typer.Argument(help="tokenizer.json of a byte-level BPE.", exists=True, dir_okay=False)],
     data_root: DataRoot = None,
-    merges: Annotated[int, typer.Option("--merges", help="Merges to explain, the first ones.", min=20)] = 400,
-    sample: Annotated[int, typer.Option("--sample", help="Bytes of text a cluster.", min=10_000)] = 1_000_000,
+    merges: Annotated[int, typer.Option("--merges", help="How many of the first merges to explain.", min=20)] = 400,
+    sample: Annotated[int, typer.Option("--sample", help="Bytes of text per cluster.", min=10_000)] = 1_000_000,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the answer as JSON.", dir_okay=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Infer from a tokenizer's merges which shares of the clusters it was trained on (Hayase et al. 2024)."""
     from gem_assets.mixing.inventory import read_supply
