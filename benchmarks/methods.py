@@ -24,16 +24,19 @@ from gem_assets.mixing.continual.ratio_law import CriticalRatio
 from gem_assets.mixing.domain_models import MergedProxies
 from gem_assets.mixing.laws.base import normalised_rows
 from gem_assets.mixing.laws.selection import spearman
+from gem_assets.mixing.methods.aioli import AioliHook
 from gem_assets.mixing.methods.bayes import search_pool
+from gem_assets.mixing.methods.doge import DGAHook, DoGEHook
+from gem_assets.mixing.methods.doremi import DoReMiHook
 from gem_assets.mixing.methods.meta_rater import learn_weights
 from gem_assets.mixing.methods.mixmin import mixmin
 from gem_assets.mixing.methods.quadmix import QualityCorpus, search_quadmix, token_shares
 from gem_assets.mixing.methods.quadmix import sampling_values as quadmix_values
 from gem_assets.mixing.methods.qurating import select_by_quality
-from gem_assets.mixing.methods.tikmix import propose_blended, propose_direct
-from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
-from gem_assets.mixing.online.influence import TiKMiXHook
-from gem_assets.mixing.online.trainer import OnlineHook, OnlineMethod, train_online, train_reference
+from gem_assets.mixing.methods.skillit import SkillItHook
+from gem_assets.mixing.methods.tikmix import TiKMiXHook, propose_blended, propose_direct
+from gem_assets.mixing.online.hook import OnlineHook, OnlineMethod
+from gem_assets.mixing.online.trainer import train_online, train_reference
 from gem_assets.mixing.search.fidelity import search_fidelities
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool

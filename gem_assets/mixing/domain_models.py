@@ -10,7 +10,7 @@ repeated. On a toy of three domains (``benchmarks.methods``) the rank correlatio
 a target and .41 for the mean over targets: use it to compare targets, not to choose a mixture for many at once.
 """
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.stream import AdaptiveStream
 from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.method_data import MethodData
 
 
 def average_parameters(units: Floats, shares: Floats) -> Floats:
@@ -161,3 +164,16 @@ class MergedLaw:
 def _weights(trainer: ProxyTrainer) -> np.ndarray:
     with torch.no_grad(), trainer.weights(averaged=True):
         return trainer.model.flat.numpy().copy()
+
+
+def model_rows(data: "MethodData", shares: Floats, own: Floats) -> list[dict[str, Any]]:
+    """One row per model: its cluster, share and own loss."""
+    return [
+        {"cluster": int(k), "share": float(p), "loss_of_its_model": float(loss)}
+        for k, p, loss in zip(data.active, shares, own, strict=True)
+    ]
+
+
+def training_note(units: MergedProxies, data: "MethodData") -> str:
+    """Say what the models took."""
+    return f"{data.pool.domains} models, {units.tokens_:,} tokens in all"

@@ -13,10 +13,18 @@ few steps each, in random order, on the live model; the loss drops ``G``, averag
 weights by design.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from gem_assets.mixing.online.declaration import TOY, single_run
+from gem_assets.mixing.online.hook import OnlineHook
 from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
+from gem_assets.mixing.online.single_run import TOY, single_run
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.method_data import MethodData
+    from gem_assets.mixing.online.trainer import OnlineRun
+    from gem_assets.proxy.config import ProxyConfig
 
 
 def smoothed_one_hot(count: int, mass: float) -> Floats:
@@ -98,9 +106,82 @@ def static_optimum_two(rates: Floats, biases: Floats) -> float:
     return float(np.clip((k2 + b2 - b1 + np.log(k2 / k1)) / (k1 + k2), 0.0, 1.0))
 
 
+class AioliHook(OnlineHook):
+    """Aioli (Chen et al. 2024): rounds that begin by measuring how each domain moves each target.
+
+    Parameters
+    ----------
+    count
+        Domains; all must hold text.
+    round_steps
+        Steps of a round, its probes included.
+    sweeps, play_steps
+        How often each smoothed one-hot mixture is played in a round, and for how long.
+    eta, mass, ema
+        See :class:`Aioli`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        round_steps: int = 200,
+        sweeps: int = 2,
+        play_steps: int = 10,
+        eta: float = 1.0,
+        mass: float = 0.75,
+        ema: float | None = 0.1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(uniform(count))
+        if round_steps <= sweeps * play_steps * count:
+            raise ValueError(
+                f"a round of {round_steps} steps is used up by {sweeps} sweeps of {count} mixtures for {play_steps} "
+                "steps; make rounds longer or probes fewer"
+            )
+        self.rule = Aioli(count, eta=eta, mass=mass, ema=ema)
+        self._round, self._sweeps, self._play = round_steps, sweeps, play_steps
+        self._rng = np.random.default_rng(seed)
+        self._next = 0
+
+    @property
+    def mixture(self) -> Floats:
+        """Current weights."""
+        return self.rule.weights
+
+    def begin(self, run: "OnlineRun") -> None:
+        """Measure the first round."""
+        super().begin(run)
+        self.after_step(run)
+
+    def after_step(self, run: "OnlineRun") -> None:
+        """Measure at the start of a round, where the steps left allow a full measurement."""
+        count = run.pool.domains
+        if run.step < self._next or run.left < self._sweeps * self._play * count:
+            return
+        self._next = run.step + self._round
+        drops = np.zeros((len(run.evaluation.names), count))
+        before = run.target_losses()
+        for _ in range(self._sweeps):
+            for j in self._rng.permutation(count):
+                run.train(self.rule.mixtures[j], self._play)
+                after = run.target_losses()
+                drops[:, j] += before - after
+                before = after
+        self.rule.update(drops / self._sweeps)
+
+
+def hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> AioliHook:  # noqa: ARG001
+    """Build the method with periods that fit the run: four rounds, half of each spent on measuring."""
+    count = data.pool.domains
+    period = max(config.steps // 4, count + 1)
+    return AioliHook(count, round_steps=period, sweeps=1, play_steps=max(1, period // (2 * count)), seed=config.seed)
+
+
 METHOD = single_run(
     "aioli",
     "Aioli: measures during training how each cluster moves every target, and follows that." + TOY,
+    hook=hook,
     cost="1.1 times plain training with one sweep of short probes",
     use="all targets count",
     source="Chen et al. 2024",

@@ -129,6 +129,11 @@ def proxy_settings(settings: "Settings") -> dict[str, Any]:
     return {"mixing": settings.mixing, "proxy": settings.proxy.of_the_swarm()}
 
 
+def proxy_seed(settings: "Settings") -> int:
+    """Seed of the proxies."""
+    return settings.proxy.seed
+
+
 def _mixing_seed(settings: "Settings") -> int | None:
     return settings.mixing.seed
 

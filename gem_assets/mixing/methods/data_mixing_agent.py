@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.proposal import divergence
-from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_settings
+from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_seed, proxy_settings
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 
 if TYPE_CHECKING:
@@ -156,10 +156,6 @@ def _settings(settings: "Settings") -> dict[str, Any]:
     return {**proxy_settings(settings), "continual": continual}
 
 
-def _seed(settings: "Settings") -> int:
-    return settings.proxy.seed
-
-
 METHOD = Method(
     DATA_MIXING_AGENT,
     "lab",
@@ -176,6 +172,6 @@ METHOD = Method(
     unconfirmed="is for a model that was trained before, and a confirmation starts from nothing",
     kinds=frozenset({"json", "pytorch"}),
     libraries=("torch", "scipy", "numpy"),
-    seed=_seed,
+    seed=proxy_seed,
     code_version=TRAINED_CODE_VERSION,
 )

@@ -4,10 +4,18 @@ Both ask how far a step on one domain's gradient lowers a target's loss, ``<∇L
 mirror steps. They differ in scaling, clipping and smoothing. K + 1 gradients an update: done every ten to twenty steps.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from gem_assets.mixing.online.declaration import TOY, single_run
+from gem_assets.mixing.online.hook import OnlineHook, at_least_one
 from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
+from gem_assets.mixing.online.single_run import TOY, single_run
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.method_data import MethodData
+    from gem_assets.mixing.online.trainer import OnlineRun
+    from gem_assets.proxy.config import ProxyConfig
 
 
 class DoGE:
@@ -87,10 +95,125 @@ class DGA:
         return self.weights if self.basis is None else as_weights(self.weights @ self.basis)
 
 
+class _AlignedHook(OnlineHook):
+    """What DoGE and DGA share: inner products of domain gradients with that of the weighted targets."""
+
+    def __init__(self, count: int, every: int, windows: int, targets: Floats | None) -> None:
+        super().__init__(uniform(count))
+        at_least_one(every=every, windows=windows)
+        self._every, self._windows, self._targets = every, windows, targets
+
+    def measure(self, run: "OnlineRun") -> tuple[Floats, Floats] | None:
+        """Inner products and norms of the domains' gradients, both ``(K,)``; ``None`` between updates."""
+        if run.step % self._every or run.left == 0:
+            return None
+        import torch
+
+        importance = run.importance(self._targets)
+        domains = run.domain_gradients(self._windows)
+        target = torch.from_numpy(importance.astype(np.float32)) @ run.target_gradients(importance)
+        return (domains @ target).double().numpy(), domains.norm(dim=1).double().numpy()
+
+
+class DoGEHook(_AlignedHook):
+    """DoGE (Fan et al. 2023); ``targets`` are held-out texts of the domains, or one of their own.
+
+    Parameters
+    ----------
+    every
+        Steps between updates; 1 in the paper, at K + J further gradients a step.
+    windows
+        Sequences of each domain that a gradient is taken on.
+    targets
+        Importance of the evaluation set's targets, ``(J,)``.
+    mu, clip
+        See :class:`DoGE`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        every: int = 10,
+        windows: int = 1,
+        targets: Floats | None = None,
+        mu: float = 0.01,
+        clip: float = 5.0,
+    ) -> None:
+        super().__init__(count, every, windows, targets)
+        self.rule = DoGE(count, mu=mu, clip=clip)
+
+    @property
+    def sampling(self) -> Floats:
+        """Current weights."""
+        return self.rule.weights
+
+    @property
+    def mixture(self) -> Floats:
+        """Mean of the weights over the updates."""
+        return self.rule.average
+
+    def after_step(self, run: "OnlineRun") -> None:
+        """Update every so many steps."""
+        measured = self.measure(run)
+        if measured is not None:
+            self.rule.update(*measured, run.trainer.rate)
+
+
+class DGAHook(_AlignedHook):
+    """DGA (Fan et al. 2024): alignments divided by the squared mean norm of the domains' gradients.
+
+    The paper leaves the scale of the alignments to the step size; dividing makes ``eta`` mean the same at every size.
+
+    Parameters
+    ----------
+    every, windows, targets
+        As of :class:`DoGEHook`.
+    eta, beta
+        See :class:`DGA`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        every: int = 10,
+        windows: int = 1,
+        targets: Floats | None = None,
+        eta: float = 1.0,
+        beta: float = 1.0,
+    ) -> None:
+        super().__init__(count, every, windows, targets)
+        self.rule = DGA(uniform(count), eta=eta, beta=beta)
+
+    @property
+    def mixture(self) -> Floats:
+        """Current weights."""
+        return self.rule.mixture
+
+    def after_step(self, run: "OnlineRun") -> None:
+        """Update every so many steps."""
+        measured = self.measure(run)
+        if measured is not None:
+            products, norms = measured
+            self.rule.update(products / (float(np.mean(norms)) ** 2 + 1e-12))
+
+
+def doge_hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> DoGEHook:  # noqa: ARG001
+    """Build DoGE with periods that fit the run."""
+    return DoGEHook(data.pool.domains, every=max(1, config.steps // 32), windows=2, targets=data.importance)
+
+
+def dga_hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> DGAHook:  # noqa: ARG001
+    """Build DGA with periods that fit the run."""
+    return DGAHook(data.pool.domains, every=max(1, config.steps // 32), windows=2, targets=data.importance)
+
+
 METHODS = (
     single_run(
         "doge",
         "DoGE: weight to the clusters whose gradients agree with those of the targets." + TOY,
+        hook=doge_hook,
         cost="2.5 times plain training at an update every 5 steps",
         use="there is one target",
         source="Fan et al. 2023",
@@ -98,6 +221,7 @@ METHODS = (
     single_run(
         "dga",
         "Dynamic gradient alignment: mirror steps along the agreement of gradients." + TOY,
+        hook=dga_hook,
         cost="1.6 times plain training",
         use="there are one target and many domains",
         source="Fan et al. 2024",

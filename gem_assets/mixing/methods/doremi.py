@@ -14,11 +14,20 @@ Measured on small proxies the answer moves with ``η``, the starting weights and
 points: a method for long runs, not for a laptop. Keep ``η`` times the number of steps below about 15 for a mild change.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.online.declaration import TOY, single_run
-from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax
+from gem_assets.mixing.online.hook import Batch, OnlineHook
+from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
+from gem_assets.mixing.online.single_run import TOY, single_run
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.method_data import MethodData
+    from gem_assets.mixing.online.trainer import OnlineRun
+    from gem_assets.proxy.config import ProxyConfig
+    from gem_assets.proxy.train import ProxyTrainer
 
 
 class DoReMi:
@@ -106,9 +115,67 @@ def loss_weights(weights: Floats, sampling: Floats) -> Floats:
     return as_weights(np.divide(weights, sampling, out=np.zeros(len(weights)), where=sampling > 0))
 
 
+class DoReMiHook(OnlineHook):
+    """DoReMi (Xie et al. 2023): batches are drawn evenly, the loss carries the weights.
+
+    Parameters
+    ----------
+    reference
+        Model trained on the reference weights, of the same vocabulary; see ``online.trainer``.
+    initial
+        Starting weights ``(K,)``.
+    eta, smoothing
+        See :class:`DoReMi`.
+    """
+
+    def __init__(
+        self, reference: "ProxyTrainer", initial: Floats, *, eta: float = 1.0, smoothing: float = 1e-3
+    ) -> None:
+        super().__init__(initial)
+        self._reference = reference
+        self._even = uniform(len(self._shares))
+        self.rule = DoReMi(initial, eta=eta, smoothing=smoothing)
+
+    @property
+    def sampling(self) -> Floats:
+        """Even over the domains that hold text."""
+        return self._even
+
+    @property
+    def mixture(self) -> Floats:
+        """Mean of the weights over the steps."""
+        return self.rule.average
+
+    def begin(self, run: "OnlineRun") -> None:
+        """Look which domains hold text."""
+        super().begin(run)
+        self._even = run.even()
+
+    def loss_weights(self, run: "OnlineRun", batch: Batch) -> NDArray[np.float64]:
+        """Update the weights from the excess loss of the batch, then weigh its sequences with them."""
+        proxy, reference = run.token_losses(batch), run.token_losses(batch, self._reference)
+        domains = np.repeat(batch.domains, proxy.shape[1])
+        excess, present = domain_excess(proxy.ravel(), reference.ravel(), domains, run.pool.domains)
+        weights = self.rule.update(excess, present)
+        return loss_weights(weights, self._even)[batch.domains]
+
+
+def hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> DoReMiHook:
+    """Build the method on a reference of the natural shares ``(A,)``, with a step size that fits the run."""
+    from gem_assets.mixing.online.trainer import train_reference
+
+    reference = train_reference(data.pool, natural, config, seed=config.seed + 1)
+    return DoReMiHook(reference, natural, eta=min(1.0, _DRIFT / config.steps))
+
+
+#: eta times the steps: what keeps the weights from wandering on short runs.
+_DRIFT = 15.0
+
 METHOD = single_run(
     "doremi",
     "DoReMi: weight to the clusters in which a proxy still lags a reference trained on the natural shares." + TOY,
+    hook=hook,
+    targets=False,
     cost="a reference and a run twice as dear as plain training",
     use="there is no target: level the excess loss",
     source="Xie et al. 2023",

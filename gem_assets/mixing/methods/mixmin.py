@@ -8,10 +8,16 @@ the weights that maximise it are a convex problem in ``p`` alone,
 and are taken as the mixture to train on. Solved by exponentiated gradient; one proxy per source, no proxy per mixture.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from gem_assets.mixing.online.declaration import single_run
+from gem_assets.mixing.method_data import MethodData, MethodResult
 from gem_assets.mixing.online.simplex import Floats, logarithm, softmax, uniform
+from gem_assets.mixing.online.single_run import single_run
+
+if TYPE_CHECKING:
+    from gem_assets.proxy.config import ProxyConfig
 
 
 def mixmin(
@@ -72,10 +78,24 @@ def mixmin(
     return shares
 
 
+def mixed_by_likelihood(data: MethodData, natural: Floats, caps: Floats, config: "ProxyConfig") -> MethodResult:  # noqa: ARG001
+    """MixMin: the mixture of the models' predictions that fits the windows best."""
+    from gem_assets.mixing.domain_models import MergedProxies, model_rows, training_note
+
+    units = MergedProxies(config).fit(data.pool)
+    logs = units.log_likelihoods(data.evaluation)
+    rows = data.importance[data.evaluation.target] > 0
+    lengths = np.full(int(rows.sum()), float(data.evaluation.context))
+    shares = mixmin(logs[rows], lengths)
+    own = (-logs[rows] / data.evaluation.context).mean(axis=0)
+    return MethodResult(shares, {"models": model_rows(data, shares, own)}, (training_note(units, data),))
+
+
 METHOD = single_run(
     "mixmin",
     "MixMin: one proxy per cluster; the mixture of their predictions that explains the targets best. About half a "
     "proxy's training for each cluster.",
+    run=mixed_by_likelihood,
     cost="half a proxy per cluster",
     use="text of the target is at hand",
     source="Thudi et al. 2025",

@@ -9,11 +9,19 @@ from uniform each time, so the window ``w`` is the method's memory.
 """
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gem_assets.mixing.online.declaration import TOY, single_run
-from gem_assets.mixing.online.simplex import Floats, softmax
+from gem_assets.mixing.online.hook import OnlineHook, at_least_one
+from gem_assets.mixing.online.simplex import Floats, softmax, uniform
+from gem_assets.mixing.online.single_run import TOY, single_run
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.method_data import MethodData
+    from gem_assets.mixing.online.trainer import OnlineRun
+    from gem_assets.proxy.config import ProxyConfig
+
 
 HALF = 0.5
 
@@ -77,9 +85,74 @@ class SkillIt:
         return self.weights
 
 
+class SkillItHook(OnlineHook):
+    """Skill-It (Chen et al. 2023): a graph from short branches, then weights that follow the losses.
+
+    Parameters
+    ----------
+    count
+        Domains.
+    graph_steps
+        Steps on each domain alone from which the graph is read.
+    every
+        Steps between evaluations.
+    eta, window
+        See :class:`SkillIt`.
+    graph
+        A known graph ``(K, J)``; then none is learned.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        graph_steps: int = 50,
+        every: int = 50,
+        eta: float = 0.8,
+        window: int = 3,
+        graph: Floats | None = None,
+    ) -> None:
+        super().__init__(uniform(count))
+        at_least_one(graph_steps=graph_steps, every=every)
+        self._steps, self._every, self._eta, self._window = graph_steps, every, eta, window
+        self._graph = graph
+        self.rule: SkillIt | None = None
+
+    @property
+    def mixture(self) -> Floats:
+        """Current weights."""
+        return self._shares if self.rule is None else self.rule.weights
+
+    def begin(self, run: "OnlineRun") -> None:
+        """Learn the graph, each domain from the untrained model."""
+        super().begin(run)
+        if self._graph is None:
+            before = run.target_losses()
+            after = np.tile(before, (run.pool.domains, 1))
+            for k in np.flatnonzero(run.pool.sizes):
+                with run.branch():
+                    run.train(np.eye(run.pool.domains)[k], self._steps)
+                    after[k] = run.target_losses()
+            self._graph = graph_from_losses(before, after)
+        self.rule = SkillIt(self._graph, eta=self._eta, window=self._window)
+
+    def after_step(self, run: "OnlineRun") -> None:
+        """Evaluate now and then."""
+        if self.rule is not None and run.step % self._every == 0 and run.left > 0:
+            self.rule.update(run.target_losses())
+
+
+def hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> SkillItHook:  # noqa: ARG001
+    """Build the method with periods that fit the run."""
+    return SkillItHook(
+        data.pool.domains, graph_steps=max(4, config.steps // 16), every=max(1, config.steps // 10)
+    )  # fmt: skip
+
+
 METHOD = single_run(
     "skillit",
     "Skill-It: a graph of which cluster helps which target, from short branches, and then the losses." + TOY,
+    hook=hook,
     cost="1.6 times plain training: a short run per cluster before the start",
     use="which cluster helps which is stable",
     source="Chen et al. 2023",

@@ -25,11 +25,20 @@ and definitions here.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gem_assets.mixing.online.declaration import TOY, single_run
-from gem_assets.mixing.online.simplex import Floats, as_weights, softmax
+from gem_assets.mixing.online.hook import OnlineHook, at_least_one
+from gem_assets.mixing.online.simplex import Floats, as_weights, softmax, uniform
+from gem_assets.mixing.online.single_run import TOY, single_run
+
+if TYPE_CHECKING:
+    import torch
+
+    from gem_assets.mixing.method_data import MethodData
+    from gem_assets.mixing.online.trainer import OnlineRun
+    from gem_assets.proxy.config import ProxyConfig
 
 
 class InfluenceError(ValueError):
@@ -249,10 +258,132 @@ def propose_blended(
     return best if gains.max() > float(np.asarray(blend(answer)) @ weights) else answer
 
 
+class TiKMiXHook(OnlineHook):
+    """TiKMiX-D (ByteDance 2025): at the end of every stage the mixture of largest group influence.
+
+    Gradients of few windows are noise once a target's loss is low, and a small ``entropy`` turns noise into a vertex:
+    on toys, 2 windows at 0.1 leave the target's own domain again after two stages, 6 at 0.5 stay.
+
+    Parameters
+    ----------
+    count
+        Domains.
+    stage_steps
+        Steps between re-estimates.
+    windows
+        Sequences of each domain; their gradients also make the curvature.
+    targets
+        Importance of the evaluation set's targets, ``(J,)``.
+    damping
+        Of the curvature, as a part of its mean eigenvalue.
+    entropy
+        See :func:`propose_direct`; the largest influence is scaled to 1.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        stage_steps: int = 100,
+        windows: int = 8,
+        targets: Floats | None = None,
+        damping: float = 0.1,
+        entropy: float = 0.5,
+    ) -> None:
+        super().__init__(uniform(count))
+        at_least_one(stage_steps=stage_steps, windows=windows)
+        self._stage, self._windows, self._targets = stage_steps, windows, targets
+        self._damping, self._entropy = damping, entropy
+
+    def after_step(self, run: "OnlineRun") -> None:
+        """Re-estimate at the end of a stage."""
+        if run.step % self._stage or run.left == 0:
+            return
+        import torch
+
+        importance = run.importance(self._targets)
+        samples = torch.stack([run.domain_gradients() for _ in range(self._windows)])
+        self._shares = self.propose(samples, run.target_gradients(importance).double().numpy(), run.even(), importance)
+
+    def propose(self, samples: "torch.Tensor", targets: Floats, prior: Floats, importance: Floats) -> Floats:
+        """Find the next stage's mixture ``(K,)`` from gradients of windows ``(w, K, P)`` and of targets ``(J, P)``."""
+        fisher = EmpiricalFisher(samples.flatten(0, 1).double().numpy(), self._damping)
+        influence = fisher.influence(samples.mean(0).double().numpy(), targets)
+        # one scale for all targets, so that `entropy` means the same at every step
+        influence /= float(np.abs(influence).max()) or 1.0
+        return propose_direct(influence, prior, importance=importance, entropy=self._entropy).shares
+
+
+class TiKMiXBlendHook(TiKMiXHook):
+    """TiKMiX-M: at the end of every stage the best blend that is found around D's mixture.
+
+    Its gradients are those of D; a blend is then a system of as many equations as there are windows, so hundreds of
+    blends cost less than one step of training.
+
+    Parameters
+    ----------
+    count, stage_steps, windows, targets, damping, entropy
+        As of :class:`TiKMiXHook`.
+    draws, candidates, seed
+        See :func:`propose_blended`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        stage_steps: int = 100,
+        windows: int = 8,
+        targets: Floats | None = None,
+        damping: float = 0.1,
+        entropy: float = 0.5,
+        draws: int = 128,
+        candidates: int = 20_000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            count, stage_steps=stage_steps, windows=windows, targets=targets, damping=damping, entropy=entropy
+        )
+        at_least_one(draws=draws, candidates=candidates)
+        self._draws, self._candidates, self._seed = draws, candidates, seed
+
+    def propose(self, samples: "torch.Tensor", targets: Floats, prior: Floats, importance: Floats) -> Floats:
+        """See :class:`TiKMiXHook`; a domain without text stays out."""
+        direct = super().propose(samples, targets, prior, importance)
+        active = np.flatnonzero(prior)
+        blend = BlendedInfluence(samples.double().numpy()[:, active], targets, self._damping)
+        shares = np.zeros(len(prior))
+        shares[active] = propose_blended(
+            direct[active],
+            blend,
+            importance=importance,
+            draws=self._draws,
+            candidates=self._candidates,
+            seed=self._seed,
+        )
+        return shares
+
+
+def tikmix_hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> TiKMiXHook:  # noqa: ARG001
+    """Build TiKMiX-D with periods that fit the run."""
+    return TiKMiXHook(
+        data.pool.domains, stage_steps=max(1, config.steps // 5), windows=4, targets=data.importance
+    )  # fmt: skip
+
+
+def tikmix_m_hook(data: "MethodData", natural: Floats, config: "ProxyConfig") -> TiKMiXBlendHook:  # noqa: ARG001
+    """Build TiKMiX-M with periods that fit the run."""
+    stage = max(1, config.steps // 5)
+    return TiKMiXBlendHook(
+        data.pool.domains, stage_steps=stage, windows=4, targets=data.importance, seed=config.seed
+    )  # fmt: skip
+
+
 METHODS = (
     single_run(
         "tikmix",
         "TiKMiX-D: at the end of each stage the mixture of largest group influence on the targets." + TOY,
+        hook=tikmix_hook,
         cost="1.5 times plain training",
         use="there are several targets, and none may fall",
         source="ByteDance 2025",
@@ -261,6 +392,7 @@ METHODS = (
         "tikmix_m",
         "TiKMiX-M: the same, and at the end of each stage the best of some hundred blends around that mixture, each "
         "under its own curvature." + TOY,
+        hook=tikmix_m_hook,
         cost="that of tikmix, and half a second per stage",
         use="influences do not add",
         source="ByteDance 2025",

@@ -16,51 +16,17 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gem_assets.mixing.online.hook import Batch, OnlineMethod
 from gem_assets.mixing.online.simplex import Floats, as_weights, uniform
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
 from gem_assets.proxy.stream import AdaptiveStream
 from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
-
-
-class OnlineMethod(Protocol):
-    """What the trainer asks of a method."""
-
-    @property
-    def sampling(self) -> Floats:
-        """Shares from which the next batch is drawn, ``(K,)``."""
-        ...
-
-    @property
-    def mixture(self) -> Floats:
-        """The answer so far, ``(K,)``, sum 1."""
-        ...
-
-    def begin(self, run: "OnlineRun") -> None:
-        """Look at the untrained model; called once."""
-        ...
-
-    def loss_weights(self, run: "OnlineRun", batch: "Batch") -> NDArray[np.float64] | None:
-        """Weight of each sequence's tokens in the loss of the next step, ``(B,)``; ``None`` for equal."""
-        ...
-
-    def after_step(self, run: "OnlineRun") -> None:
-        """Measure, train probes, and change the mixture."""
-        ...
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows ``(B, context + 1)`` and the domain of each ``(B,)``, both int64."""
-
-    windows: NDArray[np.int64]
-    domains: NDArray[np.int64]
 
 
 @dataclass
@@ -213,41 +179,6 @@ class OnlineRun:
         return as_weights((self.pool.sizes > 0).astype(np.float64))
 
 
-class OnlineHook:
-    """A method that does nothing: trains on fixed shares. Base of the hooks, and their baseline.
-
-    Parameters
-    ----------
-    shares
-        ``(K,)``.
-    """
-
-    def __init__(self, shares: Floats) -> None:
-        self._shares = as_weights(shares)
-
-    @property
-    def sampling(self) -> Floats:
-        """See :class:`OnlineMethod`."""
-        return self.mixture
-
-    @property
-    def mixture(self) -> Floats:
-        """See :class:`OnlineMethod`."""
-        return self._shares
-
-    def begin(self, run: OnlineRun) -> None:
-        """See :class:`OnlineMethod`."""
-        if len(self.mixture) != run.pool.domains:
-            raise PoolError(f"the method has {len(self.mixture)} weights, the pool {run.pool.domains} domains")
-
-    def loss_weights(self, run: OnlineRun, batch: Batch) -> NDArray[np.float64] | None:  # noqa: ARG002
-        """See :class:`OnlineMethod`."""
-        return None
-
-    def after_step(self, run: OnlineRun) -> None:
-        """See :class:`OnlineMethod`."""
-
-
 def train_online(
     pool: TokenPool,
     evaluation: EvaluationSet,
@@ -264,7 +195,7 @@ def train_online(
     pool, evaluation
         Training streams and windows.
     method
-        A hook of ``hooks``; it is used up: its state is that of this run.
+        A hook; it is used up: its state is that of this run.
     config
         Model, optimiser and tokens in all.
     seed
@@ -327,13 +258,6 @@ def train_reference(pool: TokenPool, shares: Floats, config: ProxyConfig, *, see
         for _ in range(trainer.steps):
             trainer.step(torch.from_numpy(stream.take(shares, config.training.batch)[0]))
     return trainer
-
-
-def at_least_one(**settings: int) -> None:
-    """Refuse settings of a method that count something and are below 1, all in one message."""
-    if min(settings.values()) < 1:
-        names, values = " and ".join(settings), " and ".join(map(str, settings.values()))
-        raise ValueError(f"{names} must be at least 1, not {values}")
 
 
 def _token_weights(weights: NDArray[np.float64] | None, context: int) -> torch.Tensor | None:

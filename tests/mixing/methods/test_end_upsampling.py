@@ -14,7 +14,7 @@ from gem_assets.mixing.methods.end_upsampling import (
 )
 from gem_assets.mixing.recipe import RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
-from tests.mixing.online.test_recipes import TOKENS, frame
+from tests.mixing.online.test_single_run import TOKENS, frame
 
 
 def supply(tokens=(600, 300, 100)):

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from gem_assets.mixing.online.hooks import AioliHook, DGAHook, DoGEHook, DoReMiHook, SkillItHook
-from gem_assets.mixing.online.influence import TiKMiXHook
+from gem_assets.mixing.methods.aioli import AioliHook
+from gem_assets.mixing.methods.doge import DGAHook, DoGEHook
+from gem_assets.mixing.methods.doremi import DoReMiHook
+from gem_assets.mixing.methods.skillit import SkillItHook
+from gem_assets.mixing.methods.tikmix import TiKMiXHook
 from gem_assets.mixing.online.trainer import train_online, train_reference
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gem_assets.mixing.online.hooks import DoReMiHook
-from gem_assets.mixing.online.trainer import OnlineHook, OnlineRun, train_online, train_reference
+from gem_assets.mixing.methods.doremi import DoReMiHook
+from gem_assets.mixing.online.hook import OnlineHook
+from gem_assets.mixing.online.trainer import OnlineRun, train_online, train_reference
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import PoolError, TokenPool
 from gem_assets.proxy.stream import AdaptiveStream

@@ -5,11 +5,8 @@ import pytest
 
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.method_data import MethodData
-from gem_assets.mixing.online.recipes import (
-    METHOD_STRATEGIES,
-    make_hook,
-    publish_method_recipe,
-)
+from gem_assets.mixing.methods.registry import methods
+from gem_assets.mixing.online.single_run import SingleRun
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
@@ -23,6 +20,7 @@ CONFIG = ProxyConfig(
     training=TrainingConfig(tokens=64 * 64, batch=4, precision="fp32"),
 )
 AIM = "domain-2"
+RUNS = {name: method.make for name, method in methods().items() if isinstance(method.make, SingleRun)}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +40,9 @@ def frame(tokens=TOKENS, **changes):
     return MixtureFrame(supply, names, "v1", "bytes", MixingConfig(**changes))
 
 
-@pytest.mark.parametrize("strategy", METHOD_STRATEGIES)
+@pytest.mark.parametrize("strategy", RUNS)
 def test_every_method_makes_a_recipe_within_the_caps(prepared, tmp_path, strategy):
-    recipe = publish_method_recipe(strategy, prepared, {AIM: 1.0}, frame(repetition_cap=2.0), CONFIG, tmp_path)
+    recipe = RUNS[strategy].publish(prepared, {AIM: 1.0}, frame(repetition_cap=2.0), CONFIG, tmp_path)
     assert Recipe.read(tmp_path / "recipe.json") == recipe
     assert recipe.shares[3] == 0
     if strategy in ("doge", "dga", "tikmix", "tikmix_m", "mixmin", "merging"):
@@ -62,12 +60,12 @@ def test_every_method_makes_a_recipe_within_the_caps(prepared, tmp_path, strateg
 
 def test_a_cluster_whose_text_has_gone_gets_nothing(prepared, tmp_path):
     gone = frame(np.array([5000, 0, 4000, 500]))
-    recipe = publish_method_recipe("dga", prepared, {AIM: 1.0}, gone, CONFIG, tmp_path)
+    recipe = RUNS["dga"].publish(prepared, {AIM: 1.0}, gone, CONFIG, tmp_path)
     assert recipe.shares[1] == 0
 
 
 def test_merging_predicts_its_answer_best_and_says_how_little_that_is_worth(prepared, tmp_path):
-    recipe = publish_method_recipe("merging", prepared, {AIM: 1.0}, frame(repetition_cap=50), CONFIG, tmp_path)
+    recipe = RUNS["merging"].publish(prepared, {AIM: 1.0}, frame(repetition_cap=50), CONFIG, tmp_path)
     evidence = recipe.evidence
     assert evidence.predicted_loss < min(evidence.predicted_loss_proportional, evidence.predicted_loss_uniform)
     assert ".41" in evidence.verdict
@@ -80,16 +78,14 @@ def test_periods_fit_short_runs(prepared):
     data = MethodData.load(prepared, {AIM: 1.0}, 16)
     assert data.active.tolist() == [0, 1, 2]
     for name in ("aioli", "skillit", "doge", "dga", "tikmix", "tikmix_m"):
-        assert make_hook(name, data, np.full(3, 1 / 3), short).mixture == pytest.approx(np.full(3, 1 / 3))
-    with pytest.raises(ValueError, match="no online method 'sgd'"):
-        make_hook("sgd", data, np.full(3, 1 / 3), short)
+        assert RUNS[name].hook(data, np.full(3, 1 / 3), short).mixture == pytest.approx(np.full(3, 1 / 3))
 
 
 def test_what_does_not_fit_is_refused(prepared, tmp_path):
     with pytest.raises(PoolError, match="of 3 clusters, the inventory of fewer"):
-        publish_method_recipe("dga", prepared, {AIM: 1.0}, frame(TOKENS[:2]), CONFIG, tmp_path)
+        RUNS["dga"].publish(prepared, {AIM: 1.0}, frame(TOKENS[:2]), CONFIG, tmp_path)
     empty = frame(np.array([0, 0, 0, 500]))
     with pytest.raises(PoolError, match="has text left"):
-        publish_method_recipe("dga", prepared, {AIM: 1.0}, empty, CONFIG, tmp_path)
+        RUNS["dga"].publish(prepared, {AIM: 1.0}, empty, CONFIG, tmp_path)
     with pytest.raises(PoolError, match="0 clusters hold a window"):
         MethodData.load(prepared, {AIM: 1.0}, 10_000)
