@@ -14,27 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from gem_assets.corpus.candidate_rows import CANDIDATE_SCHEMA, CandidateReader
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.dedup.minhash import signature
 from gem_assets.corpus.landed import open_regular
-from gem_assets.corpus.readers.dates import has_open_day, iso_date
 from gem_assets.corpus.readers.fields import folder_fields
 from gem_assets.corpus.readers.records import Quarantined, RawDocument, Skipped, is_fault
 from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.readers.sidecars import is_sidecar
-from gem_assets.corpus.schema import DOCUMENT_SCHEMA, FILTERED_SCHEMA, QUARANTINE_SCHEMA
-from gem_assets.corpus.text.cleaning import clean_text, content_digest, document_id, file_source, host_source
-from gem_assets.corpus.text.language import detect_language
-from gem_assets.corpus.text.language_codes import NO_LANGUAGE, language_code
-from gem_assets.corpus.text.quality import refusal, signals
-from gem_assets.corpus.text.tokens import token_counter
-from gem_assets.corpus.text.words import find_words, ngram_hashes
+from gem_assets.corpus.schema import FILTERED_SCHEMA, QUARANTINE_SCHEMA
 
-CANDIDATE_SCHEMA: Final = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in ("snapshot", "dup_count")])
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])
 
 HUNG: Final = "hung"
@@ -42,6 +32,9 @@ DIED: Final = "reader_died"
 _GIVEN_UP: Final = {HUNG: "the reader was stopped each time", DIED: "the reader ended twice, the second time alone"}
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20
+# what is described at once stays in the caches of a core
+_AT_ONCE_ROWS: Final = 512
+_AT_ONCE_BYTES: Final = 2 << 20
 _COPY_BLOCK: Final = 1 << 20
 
 
@@ -217,18 +210,19 @@ def _with_folders(document: RawDocument, folders: dict[str, str | None]) -> RawD
 
 
 class _Fragment:
-    """Collects the rows of one file and writes them batch by batch."""
+    """Collects the items of one file, and writes their rows batch by batch in the order of the file."""
 
     def __init__(self, scratch: Path, index: int, config: CorpusConfig) -> None:
-        self._config = config
-        self._count_tokens = token_counter(config.tokenizer)[1]
-        self._documents = _RowFile(fragment_path(scratch, index, "documents"), CANDIDATE_SCHEMA)
+        self._reader = CandidateReader(config)
+        self._documents = _ArrowFile(fragment_path(scratch, index, "documents"), CANDIDATE_SCHEMA)
         self._filtered = _RowFile(fragment_path(scratch, index, "filtered"), FILTERED_SCHEMA)
         self._quarantine = _RowFile(fragment_path(scratch, index, "quarantine"), QUARANTINE_ROW_SCHEMA)
         self._signatures = fragment_path(scratch, index, "signatures")
         self._stack = ExitStack()
-        self._waiting: list[NDArray[np.uint32]] = []
+        self._waiting: list[tuple[RawDocument, bytes] | Quarantined] = []
         self._waiting_bytes = 0
+        self._kept: list[pa.RecordBatch] = []
+        self._kept_rows = self._kept_bytes = 0
         self.candidates = 0
         self.filtered: Counter[str] = Counter()
         self.quarantined: Counter[str] = Counter()
@@ -243,137 +237,139 @@ class _Fragment:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._flush()
-        self._stack.close()
+        try:
+            if error is None:
+                self._settle()
+                self._flush()
+        finally:
+            self._stack.close()
 
     def quarantine(self, item: Quarantined) -> None:
-        self.quarantined[item.reason] += 1
-        self._quarantine.add((item.file, item.offset, item.reason, item.detail, item.url, item.n_bytes))
+        self._wait(item, 0)
 
     def add(self, document: RawDocument) -> None:
         try:
-            self._add(document)
-        except UnicodeEncodeError:
-            self.quarantine(_refused(document, "invalid_unicode", "lone surrogates"))
+            text = document.text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            self.quarantine(_refused(document, error))
+        else:
+            self._wait((document, text), len(text))
+
+    def _wait(self, item: tuple[RawDocument, bytes] | Quarantined, n_bytes: int) -> None:
+        self._waiting.append(item)
+        self._waiting_bytes += n_bytes
+        if len(self._waiting) >= _AT_ONCE_ROWS or self._waiting_bytes >= _AT_ONCE_BYTES:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write the rows of what waits."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        documents: list[tuple[RawDocument, bytes]] = []
+        for item in waiting:
+            if isinstance(item, Quarantined):
+                self._read(documents)
+                documents = []
+                self._quarantined(item)
+            else:
+                documents.append(item)
+        self._read(documents)
+
+    def _quarantined(self, item: Quarantined) -> None:
+        self.quarantined[item.reason] += 1
+        self._quarantine.add((item.file, item.offset, item.reason, item.detail, item.url, item.n_bytes))
+
+    def _read(self, documents: list[tuple[RawDocument, bytes]]) -> None:
+        """Write the rows of some documents; where that fails, of each by itself, so that one costs no other."""
+        if not documents:
+            return
+        try:
+            batch = self._reader.read([document for document, _ in documents], [text for _, text in documents])
         except BaseException as error:
             if not is_fault(error):
                 raise
-            self.quarantine(_refused(document, "reader_error", type(error).__name__))
-
-    def _add(self, document: RawDocument) -> None:
-        config = self._config
-        text, reason = _sized(clean_text(document.text), config)
-        raw = text.encode("utf-8")
-        digest = content_digest(text)
-        source = document.source or host_source(document.url) or file_source(document.file)
-        # an id tells the rows of one data set apart; only an address is a page that others know too
-        locator = document.url or document.id or f"{document.file}#{document.offset}"
-        doc_id = document_id(source, locator, text, digest=digest)
-        row: tuple[Any, ...] = ()
-        sketch: NDArray[np.uint32] | None = None
-        if reason is None:
-            words = find_words(text)
-            ngrams = ngram_hashes(words, config.near.ngram)
-            given = language_code(document.lang)
-            lang, confidence = (given, 1.0) if given is not None else detect_language(text, words)
-            found = signals(text, raw, words, ngrams, lang, confidence)
-            reason = _excluded(lang, config) or refusal(text, found, lang, config.filters)
-            if reason is None:
-                sketch = signature(ngrams, config.near) if config.near.enabled else None
-                written = iso_date(document.date)
-                self.unread["date"] += document.date is not None and written is None
-                self.unread["day and month"] += document.date is not None and has_open_day(document.date)
-                named = (document.lang or "und").strip().lower()
-                self.unread["lang"] += given is None and named not in NO_LANGUAGE
-                row = (
-                    doc_id,
-                    source,
-                    document.url,
-                    written,
-                    lang,
-                    text,
-                    len(raw),
-                    max(self._count_tokens(text), 1),
-                    digest,
-                    document.file,
-                    document.offset,
-                    document.label,
-                    document.license,
-                    *found,
-                )
-        if reason is not None:
-            self.filtered[reason] += 1
-            self._filtered.add((doc_id, document.url, document.file, document.offset, reason, len(raw)))
+            if len(documents) == 1:
+                self._quarantined(_refused(documents[0][0], error))
+                return
+            for document in documents:
+                self._read([document])
             return
-        self.candidates += 1
-        self._documents.add(row)
-        if sketch is not None:
-            self._waiting.append(sketch)
-        self._waiting_bytes += len(raw)
-        if len(self._documents) >= _BATCH_ROWS or self._waiting_bytes >= _BATCH_BYTES:
-            self._flush()
+        for row in batch.filtered:
+            self.filtered[row[4]] += 1
+            self._filtered.add(row)
+        self.unread.update(batch.unread)
+        self.candidates += batch.documents.num_rows
+        self._signature_file.write(batch.signatures.tobytes())
+        self._keep(batch.documents)
+
+    def _keep(self, batch: pa.RecordBatch) -> None:
+        first = 0
+        for row, n_bytes in enumerate(batch.column("n_bytes").to_pylist(), 1):
+            self._kept_rows += 1
+            self._kept_bytes += n_bytes
+            if self._kept_rows >= _BATCH_ROWS or self._kept_bytes >= _BATCH_BYTES:
+                self._kept.append(batch.slice(first, row - first))
+                self._flush()
+                first = row
+        if first < batch.num_rows:
+            self._kept.append(batch.slice(first))
 
     def _flush(self) -> None:
-        self._documents.flush()
-        if self._waiting:
-            self._signature_file.write(np.stack(self._waiting).tobytes())
-        self._waiting, self._waiting_bytes = [], 0
+        if self._kept:
+            (whole,) = pa.Table.from_batches(self._kept).combine_chunks().to_batches()
+            self._kept = []
+            self._documents.write(whole)
+        self._kept_rows = self._kept_bytes = 0
 
 
-def _refused(document: RawDocument, reason: str, detail: str) -> Quarantined:
+def _refused(document: RawDocument, error: BaseException) -> Quarantined:
+    surrogates = isinstance(error, UnicodeEncodeError)
+    reason, detail = ("invalid_unicode", "lone surrogates") if surrogates else ("reader_error", type(error).__name__)
     return Quarantined(document.file, document.offset, reason, detail, document.n_bytes, document.url)
 
 
-def _sized(text: str, config: CorpusConfig) -> tuple[str, str | None]:
-    """Return the text, cut where that is asked for, and the reason why its length refuses it."""
-    if len(text) > config.max_text_chars:
-        if config.overlong == "filter":
-            return text, "too_long"
-        cut = text[: config.max_text_chars]
-        # half a word at the end is worse than a few characters less, unless there are no blanks to cut at
-        text = cut.rsplit(None, 1)[0] if any(map(str.isspace, cut[-1000:])) else cut
-    # a text without characters is never a document, whatever the minimum
-    return text, "too_short" if len(text) < max(config.min_text_chars, 1) else None
-
-
-def _excluded(lang: str, config: CorpusConfig) -> str | None:
-    return "language" if config.languages is not None and lang not in config.languages else None
-
-
-class _RowFile:
-    """Rows as tuples into an Arrow file, which is created with the first row."""
+class _ArrowFile:
+    """An Arrow file, which is created with the first batch."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._path = path
         self._schema = schema
-        self._rows: list[tuple[Any, ...]] = []
         self._writer: pa.ipc.RecordBatchFileWriter | None = None
         self._path.unlink(missing_ok=True)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, row: tuple[Any, ...]) -> None:
-        self._rows.append(row)
-        # documents are flushed by their bytes; rows without text need no such care
-        if len(self._rows) >= _BATCH_ROWS * 4:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self._rows:
-            return
+    def write(self, batch: pa.RecordBatch) -> None:
         if self._writer is None:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
             self._writer = pa.ipc.new_file(os.fspath(self._path), self._schema, options=options)
+        self._writer.write_batch(batch)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _RowFile:
+    """Rows as tuples into an Arrow file; they hold no text, so their number alone says when to write."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = _ArrowFile(path, schema)
+        self._schema = schema
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _BATCH_ROWS * 4:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
         columns = [
             pa.array(values, field.type)
             for values, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
         ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._file.write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._rows = []
 
     def close(self) -> None:
-        self.flush()
-        if self._writer is not None:
-            self._writer.close()
+        self._flush()
+        self._file.close()

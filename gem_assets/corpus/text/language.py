@@ -13,12 +13,12 @@ from typing import Final, cast
 
 from resiliparse.parse.lang import detect_fast
 
-from gem_assets.corpus.text.scripts import SCRIPT_LANGUAGES, scripts_of
-from gem_assets.corpus.text.stopwords import ENGLISH_ALONE, MARKER_ENDINGS, MARKER_LETTERS, MARKERS, STOPWORDS
+from gem_assets.corpus.text.described import ALONE_IN_ENGLISH, LANG_CHARS, TextFacts, ending_list, marker_list
+from gem_assets.corpus.text.scripts import SCRIPT_LANGUAGES
+from gem_assets.corpus.text.stopwords import MARKER_ENDINGS, MARKER_LETTERS, MARKERS
 
 UNKNOWN: Final = "und"
 CODE: Final = "code"
-LANG_CHARS: Final = 4_000
 
 _FAR: Final = 1200
 _FLOOR: Final = 0.3
@@ -33,7 +33,6 @@ _EVIDENCE: Final = 0.04
 _FEW_WORDS: Final = 12
 _FEWEST: Final = 2
 _PROSE: Final = 0.27
-_CODE_SIGNS: Final = "{}()[];=<>_"
 _CODE_SIGN_SHARE: Final = 0.04
 _CODE_LINE_SHARE: Final = 0.4
 _CODE_LINE: Final = re.compile(
@@ -55,36 +54,36 @@ _CODE_LINE: Final = re.compile(
 )
 
 
-def detect_language(text: str, words: list[str]) -> tuple[str, float]:
+def detect_language(text: str, facts: TextFacts) -> tuple[str, float]:
     """Return a language code and a confidence from 0 to 1; ``und`` and 0 where nothing fits, ``code`` for source code.
 
     Parameters
     ----------
     text
         Clean text, of which the first ``LANG_CHARS`` characters count.
-    words
-        Its words.
+    facts
+        What the kernel found in it.
     """
     text = text[:LANG_CHARS]
     # a list of clauses looks like code, but for its function words
-    if (share := _code_share(text)) >= _CODE_LINE_SHARE and _evidence(words, "en") < _PROSE:
+    if (share := _code_share(text, facts)) >= _CODE_LINE_SHARE and _evidence(facts, "en") < _PROSE:
         return CODE, share
-    scripts = scripts_of(text)
+    scripts = facts.scripts
     letters = sum(scripts.values())
     if not letters:
         return UNKNOWN, 0.0
     for script, least in _SETTLES:
-        if scripts[script] >= least * letters:
-            return SCRIPT_LANGUAGES[script][0], (scripts[script] + scripts["Han"]) / letters
+        if (own := scripts.get(script, 0)) >= least * letters:
+            return SCRIPT_LANGUAGES[script][0], (own + scripts.get("Han", 0)) / letters
     script, found = max(scripts.items(), key=lambda item: item[1])
     if found < _MAIN * letters:
         return UNKNOWN, 0.0
     if script == "Latin":
-        return _latin_language(text, words)
+        return _latin_language(text, facts)
     languages = SCRIPT_LANGUAGES.get(script, ())
     if len(languages) == 1:
         return languages[0], found / letters
-    if (marked := _marked_language(script, text, words)) is not None:
+    if (marked := _marked_language(script, text, facts)) is not None:
         return marked
     if script in MARKERS or not languages:
         return UNKNOWN, 0.0
@@ -95,40 +94,40 @@ def detect_language(text: str, words: list[str]) -> tuple[str, float]:
     return _confident(*nearest[0]) if nearest else (UNKNOWN, 0.0)
 
 
-def _code_share(text: str) -> float:
+def _code_share(text: str, facts: TextFacts) -> float:
     """Return the share of lines that look like source code, 0 where too few of its signs are used."""
-    if sum(map(text.count, _CODE_SIGNS)) <= _CODE_SIGN_SHARE * len(text):
+    if facts.code_marks <= _CODE_SIGN_SHARE * facts.n_chars:
         return 0.0
     lines = len([line for line in text.split("\n") if line.strip()])
     return len(_CODE_LINE.findall(text)) / lines if lines > 1 else 0.0
 
 
-def _latin_language(text: str, words: list[str]) -> tuple[str, float]:
+def _latin_language(text: str, facts: TextFacts) -> tuple[str, float]:
     nearest = _nearest(text, _LATIN)
     best = nearest[0] if nearest else (UNKNOWN, _FAR)
     other = next((code for code, _ in nearest if code != "en"), UNKNOWN)
-    if _is_english(words, other) and (best[0] != "en" or _confidence(best[1]) < _FLOOR):
+    if _is_english(facts, other) and (best[0] != "en" or _confidence(best[1]) < _FLOOR):
         return "en", max(_confidence(best[1]), 0.5)
     for code, distance in nearest:
         if distance > best[1] + _NEAR:
             break
-        if code == "en" or _evidence(words, code) >= _EVIDENCE:
+        if code == "en" or _evidence(facts, code) >= _EVIDENCE:
             return _confident(code, distance)
     return UNKNOWN, 0.0
 
 
-def _marked_language(script: str, text: str, words: list[str]) -> tuple[str, float] | None:
+def _marked_language(script: str, text: str, facts: TextFacts) -> tuple[str, float] | None:
     """Decide by what one language of a script has and its neighbours have not; None where that settles nothing."""
     votes: Counter[str] = Counter()
     for code, letters in MARKER_LETTERS.get(script, {}).items():
         votes[code] += sum(map(text.count, letters))
     if script in MARKERS:
-        for code, markers in MARKERS[script].items():
-            votes[code] += sum(map(markers.__contains__, words))
-        for code, endings in MARKER_ENDINGS.get(script, {}).items():
-            votes[code] += sum(word.endswith(endings) and word not in endings for word in words)
+        for code in MARKERS[script]:
+            votes[code] += facts.found(marker_list(code))
+        for code in MARKER_ENDINGS.get(script, {}):
+            votes[code] += facts.found(ending_list(code))
     (first, most), (_, second) = [*votes.most_common(2), (UNKNOWN, 0), (UNKNOWN, 0)][:2]
-    if most < 2 * second or most < max(1, 0.02 * len(words)):
+    if most < 2 * second or most < max(1, 0.02 * facts.n_words):
         return None
     return first, most / (most + second + 1)
 
@@ -147,15 +146,12 @@ def _confident(code: str, distance: int) -> tuple[str, float]:
     return (code, confidence) if confidence >= _FLOOR else (UNKNOWN, 0.0)
 
 
-def _evidence(words: list[str], code: str) -> float:
+def _evidence(facts: TextFacts, code: str) -> float:
     """Return the share of words that are function words of a language; one word alone is an accident in a long text."""
-    stops = STOPWORDS.get(code, frozenset())
-    found = [word for word in words if word in stops]
-    few = min(len(words) // _FEW_WORDS, _FEWEST)
-    return len(found) / len(words) if len(set(found)) > few else 0.0
+    few = min(facts.n_words // _FEW_WORDS, _FEWEST)
+    return facts.found(code) / facts.n_words if facts.distinct(code) > few else 0.0
 
 
-def _is_english(words: list[str], other: str) -> bool:
-    ours, theirs = _evidence(words, "en"), _evidence(words, other)
-    alone = sum(map(ENGLISH_ALONE.__contains__, words))
-    return ours > theirs and (alone >= 0.02 * len(words) or ours >= 0.15)
+def _is_english(facts: TextFacts, other: str) -> bool:
+    ours, theirs = _evidence(facts, "en"), _evidence(facts, other)
+    return ours > theirs and (facts.found(ALONE_IN_ENGLISH) >= 0.02 * facts.n_words or ours >= 0.15)

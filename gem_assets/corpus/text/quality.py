@@ -1,25 +1,28 @@
 """Quality signals of a text: one float per signal and document, without a verdict.
 
 Cheap and old on purpose (Gopher and C4 rules, Rae et al. 2021, appendix A): each can be recomputed by hand and argued
-about. Cost is a few passes over the words; compression looks at a prefix only.
+about. All but compression, which looks at a prefix only, are ratios of what the kernel counts.
 """
 
 import zlib
-from collections import Counter
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.corpus.config import QualityFilters
+from gem_assets.corpus.text import kernel
+from gem_assets.corpus.text.described import Described, list_numbers
 from gem_assets.corpus.text.stopwords import STOPWORDS
-from gem_assets.corpus.text.words import DIGIT, SPACE, byte_classes
+from gem_assets.embedding.features import TextBuffers
 
 COMPRESSED_BYTES: Final = 16_384
+Floats = NDArray[np.float64]
 
 
 class Signals(NamedTuple):
-    """The signals of one text, named as the columns without their ``q_``.
+    """The signals of some texts, named as the columns without their ``q_``; float64 (n,) each.
 
     Attributes
     ----------
@@ -41,63 +44,72 @@ class Signals(NamedTuple):
         From :mod:`gem_assets.corpus.text.language`; 1 where the data gave the language.
     """
 
-    chars: float
-    mean_word_length: float
-    symbol_ratio: float
-    digit_ratio: float
-    dup_line_share: float
-    dup_ngram_share: float
-    stopword_share: float
-    compression_ratio: float
-    lang_confidence: float
+    chars: Floats
+    mean_word_length: Floats
+    symbol_ratio: Floats
+    digit_ratio: Floats
+    dup_line_share: Floats
+    dup_ngram_share: Floats
+    stopword_share: Floats
+    compression_ratio: Floats
+    lang_confidence: Floats
 
 
-def signals(
-    text: str, raw: bytes, words: list[str], ngrams: NDArray[np.uint64], lang: str, confidence: float
-) -> Signals:
-    """Return the signals of one text.
+def signals(described: Described, languages: Sequence[str], confidences: Sequence[float]) -> Signals:
+    """Return the signals of some texts.
 
     Parameters
     ----------
-    text, raw
-        Clean text, and the same in UTF-8.
-    words, ngrams
-        From :mod:`gem_assets.corpus.text.words`.
-    lang, confidence
-        Its language.
+    described
+        What the kernel found in them.
+    languages, confidences
+        Their languages.
     """
-    classes = np.bincount(byte_classes(raw), minlength=SPACE + 2).tolist()
-    visible = max(len(text) - sum(classes[SPACE:]), 1)
-    in_words = len("".join(words))
-    stops = STOPWORDS.get(lang)
-    prefix = raw[:COMPRESSED_BYTES]
+    count = described.count
+    visible = np.maximum(count(kernel.CHARS) - count(kernel.BLANKS), 1)
+    words, in_words = np.maximum(count(kernel.WORDS), 1), count(kernel.WORD_CHARS)
+    repeated, in_lines = count(kernel.REPEATED_LINE_CHARS), count(kernel.LINE_CHARS)
+    ngrams, different = count(kernel.NGRAMS), count(kernel.DISTINCT_NGRAMS)
+    stops = [
+        described.columns.found[row, list_numbers()[lang]] if lang in STOPWORDS else 0
+        for row, lang in enumerate(languages)
+    ]
     return Signals(
-        chars=len(text),
-        mean_word_length=in_words / max(len(words), 1),
-        symbol_ratio=max(visible - in_words, 0) / visible,
-        digit_ratio=classes[DIGIT] / visible,
-        dup_line_share=_repeated_lines(text),
-        dup_ngram_share=1.0 - len(np.unique(ngrams)) / len(ngrams) if len(ngrams) else 0.0,
-        stopword_share=sum(map(stops.__contains__, words)) / max(len(words), 1) if stops else 0.0,
-        compression_ratio=len(prefix) / len(zlib.compress(prefix, 1)) if prefix else 0.0,
-        lang_confidence=confidence,
+        chars=count(kernel.CHARS).astype(np.float64),
+        mean_word_length=in_words / words,
+        symbol_ratio=np.maximum(visible - in_words, 0) / visible,
+        digit_ratio=count(kernel.DIGITS) / visible,
+        dup_line_share=repeated / np.maximum(in_lines, 1),
+        dup_ngram_share=np.where(ngrams > 0, 1.0 - different / np.maximum(ngrams, 1), 0.0),
+        stopword_share=np.array(stops, np.int64) / words,
+        compression_ratio=_compression(described.texts),
+        lang_confidence=np.array(confidences, np.float64),
     )
 
 
-def _repeated_lines(text: str) -> float:
-    if "\n" not in text:
-        return 0.0
-    lines = [line for line in map(str.strip, text.split("\n")) if line]
-    total = sum(map(len, lines))
-    repeated = sum(len(line) * (count - 1) for line, count in Counter(lines).items() if count > 1)
-    return repeated / total if total else 0.0
+def _compression(texts: TextBuffers) -> Floats:
+    ratios = np.zeros(len(texts))
+    bounds = texts.offsets.tolist()
+    for row in range(len(texts)):
+        prefix = texts.data[bounds[row] : min(bounds[row + 1], bounds[row] + COMPRESSED_BYTES)]
+        if len(prefix):
+            ratios[row] = len(prefix) / len(zlib.compress(prefix.data, 1))
+    return ratios
 
 
-def refusal(text: str, found: Signals, lang: str, filters: QualityFilters) -> str | None:
-    """Return the reason for which the filters refuse a text, a key of ``FILTER_REASONS``, or None."""
-    most = filters.max_replacement_share
-    if most is not None and text.count("\ufffd") > most * len(text):
-        return "garbled"
+def refusals(
+    described: Described, found: Signals, languages: Sequence[str], filters: QualityFilters
+) -> list[str | None]:
+    """Return for each text the reason for which the filters refuse it, a key of ``FILTER_REASONS``, or None."""
+    reasons = np.full(len(languages), None, np.object_)
+
+    def refuse(where: NDArray[np.bool_], reason: str) -> None:
+        # the first reason counts
+        reasons[where & (reasons == None)] = reason  # noqa: E711
+
+    if filters.max_replacement_share is not None:
+        allowed = filters.max_replacement_share * found.chars
+        refuse(described.count(kernel.REPLACEMENTS) > allowed, "garbled")
     for name in (
         "mean_word_length",
         "symbol_ratio",
@@ -107,14 +119,11 @@ def refusal(text: str, found: Signals, lang: str, filters: QualityFilters) -> st
         "compression_ratio",
     ):
         bound: float | None = getattr(filters, f"max_{name}")
-        if bound is not None and getattr(found, name) > bound:
-            return name
-    if (
-        filters.min_stopword_share is not None
-        and lang in STOPWORDS
-        and found.stopword_share < filters.min_stopword_share
-    ):
-        return "stopword_share"
-    if filters.min_lang_confidence is not None and found.lang_confidence < filters.min_lang_confidence:
-        return "lang_confidence"
-    return None
+        if bound is not None:
+            refuse(getattr(found, name) > bound, name)
+    if filters.min_stopword_share is not None:
+        listed = np.array([lang in STOPWORDS for lang in languages], np.bool_)
+        refuse(listed & (found.stopword_share < filters.min_stopword_share), "stopword_share")
+    if filters.min_lang_confidence is not None:
+        refuse(found.lang_confidence < filters.min_lang_confidence, "lang_confidence")
+    return reasons.tolist()

@@ -3,10 +3,10 @@
 Ranges are those of Unicode's blocks, for letters and the marks that belong to them.
 """
 
-from collections import Counter
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 _RANGES: Final[dict[str, list[tuple[int, int]]]] = {
     "Latin": [(0x41, 0x5A), (0x61, 0x7A), (0xAA, 0xAA), (0xBA, 0xBA), (0xC0, 0xD6), (0xD8, 0xF6), (0xF8, 0x2AF),
@@ -104,20 +104,16 @@ SCRIPT_LANGUAGES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Languages of each script that can be told apart, codes as ISO 639-1 or, where there is none, ISO 639-3."""
 
-_NAMES: Final = sorted(_RANGES)
-_BOUNDS: Final = sorted((first, last, name) for name, ranges in _RANGES.items() for first, last in ranges)
-_FIRST: Final = np.array([first for first, _, _ in _BOUNDS], np.uint32)
-_LAST: Final = np.array([last for _, last, _ in _BOUNDS], np.uint32)
-_SCRIPT: Final = np.array([_NAMES.index(name) for _, _, name in _BOUNDS])
+SCRIPT_NAMES: Final = sorted(_RANGES)
 
 
-def scripts_of(text: str) -> Counter[str]:
-    """Return how many characters of each script a text has; signs, digits and blanks are of none."""
-    if text.isascii():
-        letters = sum(map(str.isalpha, text))
-        return Counter({"Latin": letters} if letters else {})
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    place = np.searchsorted(_FIRST, points, side="right") - 1
-    inside = (place >= 0) & (points <= _LAST[place])
-    counts = np.bincount(_SCRIPT[place[inside]], minlength=len(_NAMES)).tolist()
-    return Counter({name: count for name, count in zip(_NAMES, counts, strict=True) if count})
+def script_table(size: int) -> NDArray[np.uint8]:
+    """Return the place of each code point's script in ``SCRIPT_NAMES``, one above, uint8 (size,).
+
+    Signs, digits and blanks are of no script: 0.
+    """
+    table = np.zeros(size, np.uint8)
+    for place, name in enumerate(SCRIPT_NAMES, 1):
+        for first, last in _RANGES[name]:
+            table[first : last + 1] = place
+    return table

@@ -12,16 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from gem_assets.corpus.text.words import CUT, NOTHING, SPACE, UNSPACED, WIDE_SIGN, byte_classes
+from gem_assets.corpus.text import kernel
+from gem_assets.corpus.text.described import TextReader
 
 ESTIMATE: Final = "estimate"
 ESTIMATE_NAME: Final = "estimate-1"
-
-# all blanks are one kind of run; then bytes a token in a run of letters, digits, signs, blanks, nothing
-_KINDS: Final = np.array([0, 1, 2, 3, 3, 4], np.uint8)
-_RUN_BYTES: Final = np.array([7, 3, 2, 1 << 40, 1 << 40], np.int64)
 
 TokenCounter = Callable[[str], int]
 
@@ -32,20 +27,7 @@ class TokenizerError(ValueError):
 
 def estimate_tokens(text: str) -> int:
     """Return the estimated number of tokens, by the rule above."""
-    unspaced = 0
-    if not text.isascii():
-        text = WIDE_SIGN.sub("!", text)
-        text, unspaced = UNSPACED.subn(CUT, text)
-    classes = byte_classes(text.encode("utf-8"))
-    if not len(classes):
-        return unspaced
-    kinds = _KINDS[classes]
-    starts = np.concatenate([[0], np.flatnonzero(kinds[1:] != kinds[:-1]) + 1])
-    lengths = np.diff(starts, append=len(kinds))
-    tokens = -(-lengths // _RUN_BYTES[kinds[starts]])
-    # one space belongs to the word behind it
-    free = ((lengths == 1) & (classes[starts] == SPACE)) | (classes[starts] == NOTHING)
-    return unspaced + int(tokens[~free].sum())
+    return int(TextReader.of(text).count(kernel.TOKENS)[0])
 
 
 @lru_cache(maxsize=4)

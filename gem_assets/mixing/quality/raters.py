@@ -16,9 +16,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.described import TextReader, buffers_of
 from gem_assets.corpus.text.language import detect_language
 from gem_assets.corpus.text.quality import signals
-from gem_assets.corpus.text.words import find_words
 from gem_assets.proxy.tokens import END, EncodedDocuments
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,8 @@ def rate(texts: Iterable[str], documents: EncodedDocuments) -> Floats:
     texts, documents
         The same documents as text and as tokens, in the same order.
     """
-    rows = np.array([_of_text(text) for text in texts], np.float64).reshape(-1, 4)
+    reader = TextReader()
+    rows = np.array([_of_text(reader, text) for text in texts], np.float64).reshape(-1, 4)
     rows[:, 1] = -np.abs(rows[:, 1] - (rows[:, 1].mean() if len(rows) else 0.0))
     return np.column_stack([rows, likelihood(documents)])
 
@@ -66,8 +67,13 @@ def _elsewhere(codes: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.in
     return total[number] - inside[own]
 
 
-def _of_text(text: str) -> tuple[float, float, float, float]:
-    words = find_words(text)
-    language, confidence = detect_language(text, words)
-    found = signals(text, text.encode(), words, np.zeros(0, np.uint64), language, confidence)
-    return found.stopword_share, found.mean_word_length, 1.0 - found.dup_line_share, -found.compression_ratio
+def _of_text(reader: TextReader, text: str) -> tuple[float, float, float, float]:
+    described = reader.describe(buffers_of([text.encode()]))
+    language, confidence = detect_language(text, described.facts(0))
+    found = signals(described, [language], [confidence])
+    return (
+        float(found.stopword_share[0]),
+        float(found.mean_word_length[0]),
+        1.0 - float(found.dup_line_share[0]),
+        -float(found.compression_ratio[0]),
+    )

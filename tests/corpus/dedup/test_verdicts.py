@@ -5,12 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gem_assets.corpus.config import NearDuplicates
-from gem_assets.corpus.dedup.minhash import SCHEME, band_keys, band_layout, signature
+from gem_assets.corpus.dedup.minhash import EMPTY, SCHEME, band_keys, band_layout, permutations
 from gem_assets.corpus.dedup.verdicts import EXACT_ACROSS, EXACT_WITHIN, KEPT, NEAR_WITHIN, find_equals
 from gem_assets.corpus.dedup.verdicts import decide as decide_on
-from gem_assets.corpus.text.words import ngram_hashes
+from gem_assets.corpus.text.kernel import sketch
 from gem_assets.storage import spill as spilling
 from gem_assets.storage.spill import Spill
+from tests.corpus.text.oracle import ngram_hashes
 
 NEAR = NearDuplicates(num_perm=64)
 
@@ -23,6 +24,12 @@ def decide(digests, owned, signatures, near, left_out=None, spill=None):
     """Decide in memory, unless told where."""
     spill = spill or Spill()
     return decide_on(find_equals(digests, spill, left_out), owned, signatures, near, spill, left_out)
+
+
+def signature(hashes, near):
+    found = np.full(near.num_perm, EMPTY, np.uint32)
+    sketch(hashes, *permutations(near.num_perm, near.seed), found)
+    return found
 
 
 def similar(sets):

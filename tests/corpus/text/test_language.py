@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gem_assets.corpus.text.described import TextReader
 from gem_assets.corpus.text.language import detect_language
-from gem_assets.corpus.text.words import find_words
 
 
 def of(text):
-    return detect_language(text, find_words(text))
+    return detect_language(text, TextReader.of(text).facts(0))
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,24 @@ from hypothesis import strategies as st
 
 from gem_assets.corpus.config import QualityFilters
 from gem_assets.corpus.schema import FILTER_REASONS, QUALITY_COLUMNS
-from gem_assets.corpus.text import words as words_module
-from gem_assets.corpus.text.quality import Signals, refusal, signals
-from gem_assets.corpus.text.words import find_words, ngram_hashes
+from gem_assets.corpus.text.described import Described, TextReader
+from gem_assets.corpus.text.quality import Signals, refusals, signals
+from tests.corpus.text.oracle import find_words, ngram_hashes
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
 
-def of(text, lang="en"):
-    words = find_words(text)
-    return signals(text, text.encode(), words, ngram_hashes(words, 5), lang, 0.5)
+def described(text, lang="en") -> tuple[Described, Signals]:
+    found = TextReader.of(text)
+    return found, signals(found, [lang], [0.5])
+
+
+def of(text, lang="en") -> Signals:
+    return Signals(*(float(signal[0]) for signal in described(text, lang)[1]))
+
+
+def refusal(text, lang, filters):
+    return refusals(*described(text, lang), [lang], filters)[0]
 
 
 def test_signals_are_the_columns():
@@ -46,8 +54,8 @@ def test_repetition_shows():
 def test_no_list_of_stop_words_is_no_verdict():
     assert of("the and of", "xx").stopword_share == 0
     filters = QualityFilters(min_stopword_share=0.5)
-    assert refusal("x", of("stone stone", "xx"), "xx", filters) is None
-    assert refusal("x", of("stone stone", "en"), "en", filters) == "stopword_share"
+    assert refusal("stone stone", "xx", filters) is None
+    assert refusal("stone stone", "en", filters) == "stopword_share"
 
 
 @given(TEXTS)
@@ -72,15 +80,15 @@ def test_signals_are_finite_and_in_range(text):
     ],
 )
 def test_each_bound_refuses(bound, value, text, reason):
-    assert refusal(text, of(text), "en", QualityFilters(**{bound: value})) == reason
+    assert refusal(text, "en", QualityFilters(**{bound: value})) == reason
     assert reason in FILTER_REASONS
     lenient = QualityFilters(max_replacement_share=None)
-    assert refusal(text, of(text), "en", lenient) is None
+    assert refusal(text, "en", lenient) is None
 
 
 def test_defaults_refuse_only_garble():
     for text in ("a", "!!!!!", "1234567890", "x" * 10_000):
-        assert refusal(text, of(text), "en", QualityFilters()) is None
+        assert refusal(text, "en", QualityFilters()) is None
 
 
 class TestWords:
@@ -117,11 +125,3 @@ class TestWords:
     def test_hashes_do_not_change_between_processes(self):
         # they decide which documents are near duplicates, so they are part of the result
         assert ngram_hashes(["harbour", "lantern"], 2).tolist() == [665990340209277943]
-
-    def test_many_words_do_not_pile_up(self, monkeypatch):
-        known = words_module._Hashes()
-        monkeypatch.setattr(words_module, "_hashes", known)
-        monkeypatch.setattr(words_module, "_MOST_KNOWN", 100)
-        words = [f"w{i}" for i in range(1000)]
-        assert ngram_hashes(words, 1).tolist() == ngram_hashes(words, 1).tolist()
-        assert len(known) <= 100
