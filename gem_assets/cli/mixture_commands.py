@@ -34,6 +34,10 @@ class MixtureArgumentError(ValueError):
 @app.command("recipes", rich_help_panel=MIXTURES)
 @friendly
 def recipes(
+    what: Annotated[
+        Literal["made", "available"],
+        typer.Argument(help="The recipes that were made, or the methods that are available."),
+    ] = "made",
     data_root: DataRoot = None,
     as_json: AsJson = False,
     html: Annotated[
@@ -41,6 +45,9 @@ def recipes(
     ] = None,
 ) -> None:
     """Compare the recipes of a data root: laws, predictions, confirmations, and which one to use."""
+    if what == "available":
+        _print_methods(as_json)
+        return
     from gem_assets.cli.mixture_tables import print_recipes
     from gem_assets.mixing.current_recipes import gather_recipes
     from gem_assets.settings import load_existing
@@ -66,6 +73,17 @@ def recipes(
         out.print(f"{name} is of another taxonomy and left out; materialize it again")
     if html is not None:
         out.print(f"Page  {html}", soft_wrap=True)
+
+
+def _print_methods(as_json: bool) -> None:
+    from gem_assets.cli.mixture_tables import method_table
+    from gem_assets.mixing.methods.reference import rows
+    from gem_assets.mixing.methods.registry import methods
+
+    if as_json:
+        print_json([{**row, "summary": methods()[row["method"]].summary} for row in rows()])
+        return
+    console().print(method_table(rows()))
 
 
 @app.command("confirm", rich_help_panel=MIXTURES)

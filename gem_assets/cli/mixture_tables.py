@@ -1,5 +1,6 @@
 """The recipes side by side, as a terminal shows them."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -13,6 +14,18 @@ def print_recipes(comparison: Comparison, out: Terminal) -> None:
     out.print(recipe_table(comparison))
     out.print(f"Use {comparison.recommended}", style="bold", end="")
     out.print(f": {comparison.reason}.")
+
+
+def method_table(rows: Sequence[Mapping[str, str]]) -> Table:
+    """One line per method of the registry."""
+    table = plain_table("Mixture methods")
+    for column in ("method", "family"):
+        table.add_column(column, no_wrap=True)
+    for column in ("needs", "costs", "use when"):
+        table.add_column(column, ratio=1)
+    for row in rows:
+        table.add_row(*(row[column] for column in ("method", "family", "needs", "costs", "use when")))
+    return table
 
 
 def recipe_table(comparison: Comparison) -> Table:
