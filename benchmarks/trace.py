@@ -40,13 +40,14 @@ from benchmarks.trace_root import HandMadeRoot, shard_rows, short_digest
 from gem_assets.export.config import TRAINERS, ExportConfig
 from gem_assets.export.registry import export
 from gem_assets.lineage.mixtures import every_mixture, orders_of
-from gem_assets.lineage.trace import Tracer, trace_index_folder
-from gem_assets.lineage.trace_answer import TracedDocument
-from gem_assets.lineage.trace_index import TraceIndex
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.ordering.config import CurveConfig, OrderingConfig
 from gem_assets.storage.artifacts import Artifact
+from gem_assets.storage.store import trace_index_folder
+from gem_assets.tracing.answer import TracedDocument
+from gem_assets.tracing.index import TraceIndex
+from gem_assets.tracing.trace import Tracer
 
 SNAPSHOTS = {"2026-01": 0.4, "2026-02": 0.35, "2026-03": 0.25}
 ASKED = 100

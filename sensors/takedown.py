@@ -31,16 +31,17 @@ def labels_follow(root: str) -> bool:
 )
 def takedown_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
     """Report a longer list; look at the requests that are not certified yet once no snapshot is stale."""
-    from gem_assets.takedown.blocklist import entries_version
+    from gem_assets.takedown.blocklist import blocklist_of, entries_version
     from gem_assets.takedown.certificate import issue, read_certificate
     from gem_assets.takedown.request import stale_snapshots
 
-    if store.blocklist is None:
+    blocklist = blocklist_of(store.root)
+    if blocklist is None:
         return dg.SkipReason("the blocklist is kept on a local data root; this one is on object storage")
-    requests = store.blocklist.requests()
+    requests = blocklist.requests()
     if not requests:
         return dg.SkipReason("nothing was asked to be taken down")
-    version = entries_version(entry.id for entry in store.blocklist.entries())
+    version = entries_version(entry.id for entry in blocklist.entries())
     stale = stale_snapshots(store.root)
     issued: list[str] = []
     if not stale and labels_follow(store.root):
@@ -59,9 +60,9 @@ def takedown_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -
         description="Requests to take documents down",
         metadata={
             "requests": len(requests),
-            "documents": len(store.blocklist.documents()),
+            "documents": len(blocklist.documents()),
             "snapshots_to_be_made_again": ", ".join(sorted(stale)) or "none",
-            "path": dg.MetadataValue.path(str(store.blocklist.path)),
+            "path": dg.MetadataValue.path(str(blocklist.path)),
         },
         tags={"dagster/data_version": version},
     )

@@ -4,7 +4,8 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh
 from gem_assets.mixing.config import CODE_VERSION
-from resources import Stage, StoreResource
+from gem_assets.orchestration.stage import Stage
+from resources import StoreResource
 
 
 @dg.asset(

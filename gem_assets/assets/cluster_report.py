@@ -3,8 +3,9 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.orchestration.stage import Stage
 from gem_assets.teacher.report_config import CODE_VERSION
-from resources import SettingsResource, Stage, StoreResource
+from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
@@ -34,9 +35,9 @@ def cluster_report(
         seed=conf.seed,
     )
     if stage.done is None:
-        from gem_assets.taxonomy.seed import seed_documents
         from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
         from gem_assets.teacher.publish_report import publish_report
+        from gem_assets.teacher.seed_documents import seed_documents
 
         names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
         seed = seed_documents(store.artifact(teacher).path, store.shards(shards))

@@ -5,7 +5,8 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
 from gem_assets.drift.config import CODE_VERSION
-from resources import SettingsResource, Stage, StoreResource
+from gem_assets.orchestration.stage import Stage
+from resources import SettingsResource, StoreResource
 
 
 @dg.asset(

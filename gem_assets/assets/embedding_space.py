@@ -6,9 +6,10 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
 from gem_assets.embedding.config import CODE_VERSION
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.manifest import InputRef
-from resources import SettingsResource, Stage, StoreResource
-from resources.store import MissingInputError
+from gem_assets.storage.store import MissingInputError
+from resources import SettingsResource, StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.embedding.config import EmbeddingConfig

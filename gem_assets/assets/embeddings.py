@@ -5,7 +5,8 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
 from gem_assets.embedding.config import CODE_VERSION, LEFT_OUT_NAME
-from resources import EngineResource, SettingsResource, Stage, StoreResource
+from gem_assets.orchestration.stage import Stage
+from resources import EngineResource, SettingsResource, StoreResource
 
 
 @dg.asset(

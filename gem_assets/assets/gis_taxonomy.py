@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.orchestration.stage import Stage
 from gem_assets.taxonomy.config import CODE_VERSION
-from resources import SettingsResource, Stage, StoreResource
+from resources import SettingsResource, StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.taxonomy.hierarchy import Hierarchy
@@ -50,7 +51,7 @@ def gis_taxonomy(
     if stage.done is None:
         from gem_assets.assets.refitting import TEACHER, input_of
         from gem_assets.taxonomy.publish import namer_of, publish_taxonomy, refitted
-        from gem_assets.taxonomy.seed import seed_documents
+        from gem_assets.teacher.seed_documents import seed_documents
 
         fitted = store.artifact(teacher)
         seed = seed_documents(fitted.path, store.shards(shards), exclude=blocked)

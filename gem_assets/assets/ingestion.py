@@ -24,15 +24,16 @@ from gem_assets.corpus.landed import (
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.orchestration.plan import Reason
+from gem_assets.orchestration.stage import Stage
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import FileRef, InputRef
-from gem_assets.takedown.blocklist import BlockEntry, Matcher
+from gem_assets.storage.store import shard_files
+from gem_assets.takedown.blocklist import BlockEntry, Matcher, blocklist_of
 from gem_assets.takedown.certificate import checked_requests
 from gem_assets.takedown.request import BLOCKED_BY, applied_entries, blocklist_input, unapplied
-from resources import EngineResource, Stage, StoreResource
-from resources.store import shard_files
+from resources import EngineResource, StoreResource
 
 LIBRARIES = ("pyarrow", "zstandard", "brotli", "resiliparse", "datasketch")
 SHA256_DIGITS = 64
@@ -126,11 +127,12 @@ def blocked_entries(store: StoreResource) -> list[BlockEntry]:
     BlocklistError
         When the list lacks something that was on it; see :func:`gem_assets.takedown.certificate.checked_requests`.
     """
-    if store.blocklist is None:
+    blocklist = blocklist_of(store.root)
+    if blocklist is None:
         return []
     checked_requests(store.artifacts)
-    store.blocklist.adopt()
-    return store.blocklist.entries()
+    blocklist.adopt()
+    return blocklist.entries()
 
 
 def landed_input(settings: Settings, snapshot: str) -> InputRef:

@@ -4,7 +4,8 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, every_snapshot, refresh, table
 from gem_assets.corpus.recrawls import CODE_VERSION
-from resources import SettingsResource, Stage, StoreResource
+from gem_assets.orchestration.stage import Stage
+from resources import SettingsResource, StoreResource
 
 
 @dg.asset(

@@ -7,10 +7,11 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
+from gem_assets.orchestration.stage import Stage
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
-from resources import EngineResource, SettingsResource, Stage, StoreResource
+from resources import EngineResource, SettingsResource, StoreResource
 
 SWARM_FOLDER = "proxy_swarm"
 # metric of the prepared tokens
@@ -43,9 +44,9 @@ def proxy_tokens(
     from gem_assets.proxy.pool import PoolError
     from gem_assets.proxy.prepare import load_texts
     from gem_assets.storage.identity import digest
+    from gem_assets.storage.store import MissingInputError
     from gem_assets.takedown.certificate import taken_down
     from gem_assets.takedown.request import TAKEN_DOWN, blocked_tokens, blocklist_input
-    from resources.store import MissingInputError
 
     conf = settings.load().proxy
     teacher, model, pages = store.input("teacher_clusters"), store.input("student_model"), store.input("page_history")
@@ -214,8 +215,8 @@ def proxy_swarm(
     from gem_assets.mixing.swarm.groups import GroupError, cluster_groups
     from gem_assets.mixing.swarm.growth import drawn_mixtures
     from gem_assets.report.mixture_pages import SWARM_PAGE
+    from gem_assets.storage.store import MissingInputError
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
-    from resources.store import MissingInputError
 
     loaded = settings.load()
     conf, mixing = loaded.proxy, loaded.mixing
@@ -299,7 +300,7 @@ def check_same_labels(store: StoreResource, tokens: InputRef, inventory: InputRe
     MissingInputError
         When they were; a cluster's number would mean one thing in the evidence and another in the recipe.
     """
-    from resources.store import MissingInputError
+    from gem_assets.storage.store import MissingInputError
 
     tables = [
         {ref.lance_table for ref in store.artifact(made).manifest.inputs if ref.asset == "student_labels"}
@@ -353,7 +354,7 @@ def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
     MissingInputError
         When there is none.
     """
-    from resources.store import MissingInputError
+    from gem_assets.storage.store import MissingInputError
 
     found, counting = store.inputs("cluster_counts"), counting_of(store, tokens)
     current = [

@@ -4,8 +4,9 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, picture, refresh, table
 from gem_assets.assets.proxies import SWARM_FOLDER, check_same_labels
+from gem_assets.orchestration.stage import Stage
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
-from resources import EngineResource, SettingsResource, Stage, StoreResource
+from resources import EngineResource, SettingsResource, StoreResource
 
 
 def build_confirmation(strategy: str) -> dg.AssetsDefinition:

@@ -5,7 +5,8 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, page_link, refresh, table
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from gem_assets.mixing.methods.registry import confirmable, strategies
-from resources import Stage, StoreResource
+from gem_assets.orchestration.stage import Stage
+from resources import StoreResource
 
 
 @dg.asset(

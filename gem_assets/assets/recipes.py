@@ -20,9 +20,10 @@ from gem_assets.mixing.methods.base import (
     MissingSettingError,
 )
 from gem_assets.mixing.methods.registry import methods
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.artifacts import Draft
 from gem_assets.storage.manifest import InputRef
-from resources import EngineResource, SettingsResource, Stage, StoreResource
+from resources import EngineResource, SettingsResource, StoreResource
 
 if TYPE_CHECKING:  # the library's mixture modules are loaded where an asset runs
     from gem_assets.mixing.recipe import Recipe
@@ -49,7 +50,7 @@ def build_recipe(method: Method) -> dg.AssetsDefinition:
     def recipe(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
     ) -> dg.MaterializeResult:
-        from resources.store import MissingInputError
+        from gem_assets.storage.store import MissingInputError
 
         loaded = settings.load()
         bases = {strategy: store.input(f"recipes/{strategy}") for strategy in method.recipes}

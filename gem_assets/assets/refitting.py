@@ -7,9 +7,10 @@ result that stands, whatever it was refitted from; so the results in the store a
 
 from collections.abc import Callable
 
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
-from resources import Stage, StoreResource
+from resources import StoreResource
 
 TEACHER, TAXONOMY = "teacher_clusters", "gis_taxonomy"
 

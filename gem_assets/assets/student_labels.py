@@ -4,8 +4,9 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
+from gem_assets.orchestration.stage import Stage
 from gem_assets.student.config import CODE_VERSION
-from resources import EngineResource, SettingsResource, Stage, StoreResource
+from resources import EngineResource, SettingsResource, StoreResource
 
 
 @dg.asset(

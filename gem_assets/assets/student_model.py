@@ -3,8 +3,9 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.orchestration.stage import Stage
 from gem_assets.student.config import CODE_VERSION
-from resources import SettingsResource, Stage, StoreResource
+from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
@@ -34,14 +35,15 @@ def student_model(
     )
     if stage.done is None:
         from gem_assets.student.distil import distil
-        from gem_assets.taxonomy.seed import seed_documents
+        from gem_assets.taxonomy.gis import seed_influence
+        from gem_assets.teacher.seed_documents import seed_documents
 
         seed = seed_documents(store.artifact(teacher).path, store.shards(shards))
         with stage.write() as draft:
             report = distil(
                 seed.table,
                 seed.responsibilities(),
-                seed.influence(conf.taxonomy),
+                seed_influence(seed.vectors, seed.table, conf.taxonomy),
                 conf.student,
                 draft.path,
                 progress=stage.progress(context),

@@ -3,9 +3,10 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.manifest import InputRef
 from gem_assets.teacher.config import CODE_VERSION
-from resources import SettingsResource, Stage, StoreResource
+from resources import SettingsResource, StoreResource
 
 
 @dg.asset(

@@ -10,9 +10,10 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.mixing.methods.registry import strategies
+from gem_assets.orchestration.stage import Stage
 from gem_assets.ordering.config import CODE_VERSION
 from gem_assets.storage.manifest import InputRef
-from resources import SettingsResource, Stage, StoreResource
+from resources import SettingsResource, StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.export.records import ExportRecord
@@ -118,8 +119,8 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
         When a snapshot, or the model that labelled it, came after the recipe: its shares say nothing of those. An order
         that shows what was taken down is made again without the snapshots that its recipe does not know.
     """
+    from gem_assets.storage.store import MissingInputError
     from gem_assets.takedown.certificate import shows_blocked
-    from resources.store import MissingInputError
 
     inventory = store.artifact(store.ancestor(recipe, "domain_inventory")).manifest
     tables = {ref.partition: ref.lance_table for ref in inventory.inputs if ref.asset == "student_labels"}

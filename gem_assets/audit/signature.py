@@ -24,7 +24,7 @@ from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.durable import write_atomic
 from gem_assets.storage.identity import canonical_json, file_digest
 from gem_assets.storage.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest
-from gem_assets.takedown.purged import Purges
+from gem_assets.storage.purged import Purges
 
 SIGNATURE_NAME = "signature.json"
 _DOMAIN = b"gem-assets/audit-signature/1\n"

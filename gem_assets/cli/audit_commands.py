@@ -169,8 +169,8 @@ def _document_id(document: str, documents: Path, settings: "Settings") -> str:
     """Return the document id: the given one, or that of the only document at an address."""
     import pyarrow.parquet as pq
 
-    from gem_assets.lineage.trace import Tracer
     from gem_assets.storage.artifacts import ArtifactStore
+    from gem_assets.tracing.trace import Tracer
 
     named = document.strip()
     if len(named) == 32 and set(named.lower()) <= set("0123456789abcdef"):

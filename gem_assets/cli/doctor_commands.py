@@ -33,10 +33,10 @@ def doctor(
     """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes. Exits with 1 on an error."""
     from gem_assets.maintenance.doctor import examine, repair_and_examine
     from gem_assets.settings import load_existing
-    from resources.store import StoreResource
+    from gem_assets.storage.store import Store
 
     settings = load_existing(data_root)
-    store = StoreResource(root=str(settings.data_root))
+    store = Store(root=str(settings.data_root))
     look = partial(examine, deep=deep, versions=versions, fingerprint=_fingerprint)
     done, found = repair_and_examine(store, look, deep=deep) if repair else ([], look(store))
     if as_json:

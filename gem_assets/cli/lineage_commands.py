@@ -10,8 +10,8 @@ from gem_assets.cli.console import console, friendly, print_json, progress_repor
 
 if TYPE_CHECKING:
     from gem_assets.cli.console import Report
-    from gem_assets.lineage.trace_index import TraceIndex
     from gem_assets.settings import Settings
+    from gem_assets.tracing.index import TraceIndex
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 AsHtml = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained page.", dir_okay=False)]
@@ -28,9 +28,9 @@ def trace(
 ) -> None:
     """Say where a document came from, its labels, and every mixture that shows it, how often and where."""
     from gem_assets.cli.lineage_print import print_trace
-    from gem_assets.lineage.trace import Tracer
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
+    from gem_assets.tracing.trace import Tracer
 
     settings = load_existing(data_root)
     if not query.strip():
@@ -60,11 +60,11 @@ def diff(
 ) -> None:
     """Compare two mixtures: shares, documents that entered and left, and why."""
     from gem_assets.cli.lineage_print import print_diff
-    from gem_assets.lineage.diff import diff_mixtures
     from gem_assets.lineage.mixtures import find_mixture
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
     from gem_assets.takedown.blocklist import Blocklist
+    from gem_assets.tracing.diff import diff_mixtures
 
     settings = load_existing(data_root)
     store = ArtifactStore(settings.data_root)
@@ -100,7 +100,7 @@ def lineage(
     from gem_assets.cli.lineage_print import print_lineage
     from gem_assets.cli.tables import open_tables
     from gem_assets.lineage.mixtures import lineage_of
-    from gem_assets.lineage.walk import verify as verify_lineage
+    from gem_assets.maintenance.verify import verify as verify_lineage
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
@@ -138,7 +138,7 @@ def lineage(
 def trace_index(settings: "Settings", report: "Report | None" = None) -> "TraceIndex":
     """Return the sorted files of a data root; the table store is opened only when labels are indexed."""
     from gem_assets.cli.tables import label_scan
-    from gem_assets.lineage.trace import trace_index_folder
-    from gem_assets.lineage.trace_index import TraceIndex
+    from gem_assets.storage.store import trace_index_folder
+    from gem_assets.tracing.index import TraceIndex
 
     return TraceIndex(trace_index_folder(settings.data_root), label_scan(settings), report)

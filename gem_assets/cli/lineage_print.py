@@ -9,9 +9,9 @@ from gem_assets.cli.console import Terminal, plain_table
 from gem_assets.report.tables import compact, percent, positions_text
 
 if TYPE_CHECKING:
-    from gem_assets.lineage.diff import MixtureDiff, Movement
-    from gem_assets.lineage.trace_answer import Trace, TracedDocument, TracedDomain
     from gem_assets.lineage.walk import Fault, Lineage
+    from gem_assets.tracing.answer import Trace, TracedDocument, TracedDomain
+    from gem_assets.tracing.diff import MixtureDiff, Movement
 
 _MOST_CLUSTERS = 12
 

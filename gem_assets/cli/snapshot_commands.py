@@ -25,7 +25,7 @@ def remove(
     from gem_assets.orchestration.dagster_home import prepare_home, running_server
     from gem_assets.orchestration.run import open_instance
     from gem_assets.settings import load_existing
-    from resources import StoreResource
+    from gem_assets.storage.store import Store
 
     settings = load_existing(data_root)
     validate_snapshot_name(snapshot)
@@ -37,7 +37,7 @@ def remove(
             raise RemovalError(
                 f"{busy} is under way and may read {snapshot}: wait for it to end, or stop it, then remove the snapshot"
             )
-        done = remove_snapshot(StoreResource(root=str(settings.data_root)), snapshot, instance=instance, force=force)
+        done = remove_snapshot(Store(root=str(settings.data_root)), snapshot, instance=instance, force=force)
     if as_json:
         print_json({"snapshot": snapshot, "documents": done.documents, "rows": done.rows, "read_again": done.borrowers})
         return

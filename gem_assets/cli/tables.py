@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gem_assets.lineage.trace_index import LabelScan
+from gem_assets.lineage.mixtures import LabelScan
 from gem_assets.settings import Settings
 
 if TYPE_CHECKING:

@@ -66,16 +66,16 @@ def takedown(
     The exit code is 1 if anything asked for was not found, or with --apply is still in force.
     """
     from gem_assets.settings import load_existing
+    from gem_assets.storage.store import Store
     from gem_assets.takedown.blocklist import Blocklist
     from gem_assets.takedown.certificate import issue, request_takedown
     from gem_assets.takedown.entries import parse_entry, read_entries
-    from resources.store import StoreResource
 
     settings = load_existing(data_root)
     entries = [*map(parse_entry, items or []), *(read_entries(file) if file is not None else [])]
     if not entries:
         raise typer.BadParameter("name what to take down, or give a list with --file")
-    store = StoreResource(root=str(settings.data_root))
+    store = Store(root=str(settings.data_root))
     made = request_takedown(store.artifacts, store.tables, entries, reason=reason, dry_run=dry_run)
     if made is None:
         error_console().print("All of it is on the blocklist already.")
@@ -111,11 +111,11 @@ def certificate(
     The exit code is 1 while something is still there, or if something asked for was never found.
     """
     from gem_assets.settings import load_existing
+    from gem_assets.storage.store import Store
     from gem_assets.takedown.certificate import certify
-    from resources.store import StoreResource
 
     settings = load_existing(data_root)
-    store = StoreResource(root=str(settings.data_root))
+    store = Store(root=str(settings.data_root))
     found = certify(store.artifacts, store.tables, request)
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
@@ -146,13 +146,13 @@ def purge(
     from dataclasses import asdict
 
     from gem_assets.settings import load_existing
+    from gem_assets.storage.store import Store
     from gem_assets.takedown.blocklist import BlocklistError
     from gem_assets.takedown.certificate import checked_requests
     from gem_assets.takedown.purge import purge as purge_versions
-    from resources.store import StoreResource
 
     settings = load_existing(data_root)
-    store = StoreResource(root=str(settings.data_root))
+    store = Store(root=str(settings.data_root))
     known = checked_requests(store.artifacts)
     chosen = [one for one in known if request in (None, one.id)]
     if request is not None and not chosen:

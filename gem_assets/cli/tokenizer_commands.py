@@ -25,11 +25,11 @@ def tokenizer_mixture(
     from gem_assets.mixing.tokenizer.inference import infer_tokenizer_mixture
     from gem_assets.settings import load_existing
     from gem_assets.storage.identity import file_digest
+    from gem_assets.storage.store import Store
     from gem_assets.taxonomy.publish import TAXONOMY_NAME
     from gem_assets.taxonomy.taxonomy import Taxonomy
-    from resources import StoreResource
 
-    store = StoreResource(root=str(load_existing(data_root).data_root))
+    store = Store(root=str(load_existing(data_root).data_root))
     tokens, named, held = (
         store.artifact(store.input(name)) for name in ("proxy_tokens", "gis_taxonomy", "domain_inventory")
     )

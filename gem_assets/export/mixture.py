@@ -20,8 +20,7 @@ from gem_assets.export.config import ExportConfig, Trainer
 from gem_assets.export.records import ExportRecord, register
 from gem_assets.export.registry import exporter
 from gem_assets.export.report import ExportError, ExportReport
-from gem_assets.lineage.mixtures import Mixture, labelled_snapshots, orders_of, part_files
-from gem_assets.lineage.trace_index import LabelScan
+from gem_assets.lineage.mixtures import LabelScan, Mixture, labelled_snapshots, orders_of, part_files
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.ordering.plan import EntryLike, PhaseLike, RecipeLike, RunPlan, plan_run
 from gem_assets.storage.artifacts import Artifact, ArtifactStore

@@ -8,21 +8,32 @@ identity) or ``NAME~N`` (N commits before the current one).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
 
 from gem_assets.lineage.walk import Lineage, walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import InputRef, check_asset
-from gem_assets.takedown.purged import Purges
+from gem_assets.storage.purged import Purges
 
 RECIPES = "recipes/"
 ORDERS = "training_order/"
 INVENTORY, LABELS, SHARDS = "domain_inventory", "student_labels", "raw_shards"
 
 _SPEC = re.compile(r"(?:recipes/)?(?P<name>[a-z0-9_-]+)(?:@(?P<hex>[0-9a-f]{4,64})|~(?P<back>[0-9]{1,6}))?")
+
+
+class LabelScan(Protocol):
+    """Reads the labels that an artifact committed; the library itself opens no table store."""
+
+    def __call__(self, labels: Artifact, columns: Sequence[str], /) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of one ``student_labels`` artifact at the table version that its manifest names."""
+        ...
 
 
 class MixtureError(LookupError):

@@ -6,7 +6,7 @@ deleted. What a repair cannot mend says which asset to materialize; a stage then
 again, identical by construction.
 
 What ``gem lineage --verify`` checks of one mixture is checked here of everything in force, by the same code
-(``lineage.walk.verify``).
+(``maintenance.verify``).
 
 Cost: quick, one pass over the key and vector columns of each table and the sizes of files; ``deep`` also hashes every
 file, landed ones too, and every row of the pinned and the newest versions (about 1 GB/s and 0.3 million rows per second
@@ -28,20 +28,20 @@ from pydantic import BaseModel, ConfigDict
 
 from gem_assets.embedding.config import LEFT_OUT_NAME
 from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places, unregistered
-from gem_assets.lineage.trace import trace_index_folder
-from gem_assets.lineage.trace_index import TraceIndex
-from gem_assets.lineage.walk import everything, verify
+from gem_assets.lineage.walk import everything
+from gem_assets.maintenance.verify import verify
 from gem_assets.storage.artifacts import Artifact, Entry
 from gem_assets.storage.durable import is_abandoned
 from gem_assets.storage.lance import LanceTables
 from gem_assets.storage.lance_files import manifests, orphan_files, torn_version
 from gem_assets.storage.lance_source import SPOOL_PREFIX, key_column, own_columns
 from gem_assets.storage.manifest import stage_name
+from gem_assets.storage.purged import PURGES_NAME, PurgedError, Purges
 from gem_assets.storage.rows import RowDigest
-from gem_assets.takedown.blocklist import BLOCKLIST_NAME, BlocklistError
+from gem_assets.storage.store import RAW_SHARDS, SCRATCH_PREFIX, Store, trace_index_folder
+from gem_assets.takedown.blocklist import BLOCKLIST_NAME, BlocklistError, blocklist_of
 from gem_assets.takedown.certificate import checked_requests, read_certificate
-from gem_assets.takedown.purged import PURGES_NAME, PurgedError, Purges
-from resources.store import RAW_SHARDS, SCRATCH_PREFIX, StoreResource
+from gem_assets.tracing.index import TraceIndex
 
 # pyright: reportAttributeAccessIssue=false
 
@@ -76,7 +76,7 @@ class Finding(BaseModel):
 
 
 def examine(
-    store: StoreResource,
+    store: Store,
     *,
     deep: bool = False,
     versions: int = 5,
@@ -111,7 +111,7 @@ def examine(
     return sorted(found, key=lambda f: (order.index(f.severity), f.kind, f.where))
 
 
-def repair(store: StoreResource, *, older_than_s: float = 600.0, deep: bool = False) -> list[str]:
+def repair(store: Store, *, older_than_s: float = 600.0, deep: bool = False) -> list[str]:
     """Remove what killed writers left, set torn table versions aside, rewrite torn pointers.
 
     Parameters
@@ -158,14 +158,14 @@ def repair(store: StoreResource, *, older_than_s: float = 600.0, deep: bool = Fa
 
 
 def repair_and_examine(
-    store: StoreResource, look: Callable[[StoreResource], list[Finding]], *, deep: bool = False
+    store: Store, look: Callable[[Store], list[Finding]], *, deep: bool = False
 ) -> tuple[list[str], list[Finding]]:
     """Repair, then look; returns what was done and what is still to be said."""
     done = repair(store, deep=deep)
     return done, look(store)
 
 
-def _verified(store: StoreResource, tables: LanceTables, said: Sequence[Finding], *, deep: bool) -> Iterator[Finding]:
+def _verified(store: Store, tables: LanceTables, said: Sequence[Finding], *, deep: bool) -> Iterator[Finding]:
     """Everything that verification finds and nothing above has said of the same artifact."""
     local = deep and "://" not in store.root and store.landing.is_dir()
     faults = verify(
@@ -184,7 +184,8 @@ def _verified(store: StoreResource, tables: LanceTables, said: Sequence[Finding]
             remedy=_REMEDIES.get(fault.kind, "Materialize {where} again").format(where=where), repairable=pointer,
         )  # fmt: skip
     try:
-        lines, requests = Purges(store.root).lines, store.blocklist.requests() if store.blocklist is not None else []
+        blocklist = blocklist_of(store.root)
+        lines, requests = Purges(store.root).lines, blocklist.requests() if blocklist is not None else []
     except BlocklistError:
         return  # said with the takedowns
     except PurgedError as error:
@@ -217,7 +218,7 @@ _REMEDIES = {
 }
 
 
-def _caches(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+def _caches(store: Store, tables: LanceTables) -> Iterator[Finding]:
     """Build every index of ``gem trace`` again and compare; an index that answers otherwise hides or invents."""
     if "://" in store.root:
         return
@@ -235,7 +236,7 @@ def _caches(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _artifacts(store: StoreResource) -> Iterator[Finding]:
+def _artifacts(store: Store) -> Iterator[Finding]:
     artifacts = store.artifacts
     for asset, partition in _places(store):
         name = stage_name(asset, partition)
@@ -264,7 +265,7 @@ def _artifacts(store: StoreResource) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _torn_tables(store: StoreResource) -> Iterator[Finding]:
+def _torn_tables(store: Store) -> Iterator[Finding]:
     for folder in _table_folders(store):
         newest = next(iter(manifests(folder)), None)
         if newest is not None and (why := torn_version(folder, newest)):
@@ -340,7 +341,7 @@ def _bad_vectors(tables: LanceTables, table: str, snapshot: str, column: str) ->
     return bad, off
 
 
-def _rows_and_manifests(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+def _rows_and_manifests(store: Store, tables: LanceTables) -> Iterator[Finding]:
     standing: set[tuple[str, str]] = set()
     named: set[str] = set()
     for name, artifact in _current(store):
@@ -380,7 +381,7 @@ def _rows_and_manifests(store: StoreResource, tables: LanceTables) -> Iterator[F
                 )  # fmt: skip
 
 
-def _coverage(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
+def _coverage(store: Store, tables: LanceTables) -> Iterator[Finding]:
     artifacts = store.artifacts
     for snapshot in artifacts.partitions(RAW_SHARDS):
         shards = artifacts.current(RAW_SHARDS, snapshot)
@@ -422,7 +423,7 @@ def _coverage(store: StoreResource, tables: LanceTables) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def _documents(store: StoreResource, shards: Artifact) -> tuple[int, str]:
+def _documents(store: Store, shards: Artifact) -> tuple[int, str]:
     running = RowDigest(["doc_id"])
     for path in store.shards([shards.ref()])[shards.manifest.partition or ""]:
         for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(columns=["doc_id"]):
@@ -430,7 +431,7 @@ def _documents(store: StoreResource, shards: Artifact) -> tuple[int, str]:
     return running.rows, running.hexdigest()
 
 
-def _landing(store: StoreResource, fingerprint: Callable[[Path], str] | None) -> Iterator[Finding]:
+def _landing(store: Store, fingerprint: Callable[[Path], str] | None) -> Iterator[Finding]:
     if "://" in store.root or not store.landing.is_dir():
         return
     ingested = set(store.artifacts.partitions(RAW_SHARDS))
@@ -458,7 +459,7 @@ def _landing(store: StoreResource, fingerprint: Callable[[Path], str] | None) ->
                 )  # fmt: skip
 
 
-def _left_behind(store: StoreResource) -> Iterator[Finding]:
+def _left_behind(store: Store) -> Iterator[Finding]:
     orphans = store.artifacts.collect_orphans(dry_run=True)
     names = [f"artifacts/{key}" for key in orphans]
     names += [str(path) for path in [*_abandoned_folders(store), *_abandoned_files(store)]]
@@ -469,8 +470,8 @@ def _left_behind(store: StoreResource) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _takedowns(store: StoreResource) -> Iterator[Finding]:
-    if store.blocklist is None:
+def _takedowns(store: Store) -> Iterator[Finding]:
+    if "://" in store.root:
         return
     try:
         requests = checked_requests(store.artifacts)
@@ -490,7 +491,7 @@ def _takedowns(store: StoreResource) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _exports(store: StoreResource) -> Iterator[Finding]:
+def _exports(store: Store) -> Iterator[Finding]:
     if "://" in store.root:
         return
     try:
@@ -509,25 +510,25 @@ def _exports(store: StoreResource) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _places(store: StoreResource) -> Iterator[tuple[str, str | None]]:
+def _places(store: Store) -> Iterator[tuple[str, str | None]]:
     artifacts = store.artifacts
     for asset in artifacts.assets():
         for partition in artifacts.places(asset):
             yield asset, partition
 
 
-def _current(store: StoreResource) -> Iterator[tuple[str, Artifact]]:
+def _current(store: Store) -> Iterator[tuple[str, Artifact]]:
     for asset, partition in _places(store):
         artifact = store.artifacts.current(asset, partition)
         if artifact is not None:
             yield stage_name(asset, partition), artifact
 
 
-def _pointer_is_whole(store: StoreResource, asset: str, partition: str | None) -> bool:
+def _pointer_is_whole(store: Store, asset: str, partition: str | None) -> bool:
     return store.artifacts.pointer(asset, partition, strict=True) is not None
 
 
-def _pointer_is_behind(store: StoreResource, entry: Entry, artifact: Artifact) -> bool:
+def _pointer_is_behind(store: Store, entry: Entry, artifact: Artifact) -> bool:
     """Tell whether a result has another manifest than CURRENT says, and one that was written down all the same."""
     if entry.identity != artifact.identity or entry.manifest in (None, artifact.manifest_sha256):
         return False
@@ -536,12 +537,12 @@ def _pointer_is_behind(store: StoreResource, entry: Entry, artifact: Artifact) -
     return artifact.manifest_sha256 in known
 
 
-def _table_folders(store: StoreResource) -> list[Path]:
+def _table_folders(store: Store) -> list[Path]:
     root = store.tables.folder
     return [] if root is None else sorted(p for p in root.glob("*.lance") if p.is_dir())
 
 
-def _abandoned_folders(store: StoreResource) -> list[Path]:
+def _abandoned_folders(store: Store) -> list[Path]:
     """Folders of work under way whose process is dead, also beside exports that were written elsewhere."""
     root = store.tables.folder
     if root is None:
@@ -555,7 +556,7 @@ def _abandoned_folders(store: StoreResource) -> list[Path]:
     return sorted(path for path in found if path.is_dir() and is_abandoned(path))
 
 
-def _abandoned_files(store: StoreResource, older_than_s: float = 600.0) -> list[Path]:
+def _abandoned_files(store: Store, older_than_s: float = 600.0) -> list[Path]:
     """Files of writes that were cut off before they got their name."""
     if store.tables.folder is None:
         return []

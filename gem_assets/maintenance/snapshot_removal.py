@@ -15,7 +15,7 @@ from gem_assets.corpus.landed import landing_lock
 from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.storage.durable import LockTimeoutError
 from gem_assets.storage.manifest import check_partition
-from resources.store import StoreResource
+from gem_assets.storage.store import Store
 
 SNAPSHOT_ASSETS = ("drift_statistics", "cluster_counts", "student_labels", "embeddings", "raw_shards")
 
@@ -45,7 +45,7 @@ class Removal:
 
 
 def remove_snapshot(
-    store: StoreResource, snapshot: str, *, instance: dg.DagsterInstance | None = None, force: bool = False
+    store: Store, snapshot: str, *, instance: dg.DagsterInstance | None = None, force: bool = False
 ) -> Removal:
     """Remove one snapshot from artifacts, tables and, where an instance is given, from the partitions.
 
@@ -72,7 +72,7 @@ def remove_snapshot(
         raise RemovalError(f"{snapshot} is being landed right now: wait for it to end, then decide") from error
 
 
-def _remove(store: StoreResource, snapshot: str, instance: dg.DagsterInstance | None, *, force: bool) -> Removal:
+def _remove(store: Store, snapshot: str, instance: dg.DagsterInstance | None, *, force: bool) -> Removal:
     artifacts = store.artifacts
     if snapshot not in artifacts.places("raw_shards"):
         raise RemovalError(f"snapshot {snapshot} was never ingested in {store.root}; see gem status")
@@ -102,7 +102,7 @@ def _remove(store: StoreResource, snapshot: str, instance: dg.DagsterInstance | 
     return Removal(snapshot, documents, rows, borrowers)
 
 
-def borrowers_of(store: StoreResource, snapshot: str) -> dict[str, int]:
+def borrowers_of(store: Store, snapshot: str) -> dict[str, int]:
     """Count the texts that other snapshots left to this one, by snapshot."""
     found: dict[str, int] = {}
     for name in store.artifacts.partitions("raw_shards"):

@@ -11,16 +11,14 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import dagster as dg
 
 from gem_assets.orchestration.plan import Reason
 from gem_assets.orchestration.stage import Stage
-from gem_assets.settings import Settings
-from resources.engine import EngineResource
-from resources.settings import SettingsResource
-from resources.store import MissingInputError, StoreResource
+from gem_assets.settings import Settings, load_settings
+from gem_assets.storage.store import MissingInputError, Store
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +29,7 @@ class _Asked(Exception):  # noqa: N818  it is not an error: it carries the answe
         self.stage, self.why = stage, why
 
 
-class ProbeStore(StoreResource):
+class ProbeStore(Store):
     """A store that ends the run of an asset where it would begin to compute, and writes nothing."""
 
     only_asks: ClassVar[bool] = True
@@ -40,15 +38,24 @@ class ProbeStore(StoreResource):
         """Carry the stage out."""
         raise _Asked(stage if isinstance(stage, Stage) else None)
 
-    def must_read(self, stage: object, why: Reason) -> None:
+    def must_read(self, stage: object, why: object) -> None:
         """Carry out what is known before reading, and why it has to be read."""
-        raise _Asked(stage if isinstance(stage, Stage) else None, why)
+        raise _Asked(stage if isinstance(stage, Stage) else None, why if isinstance(why, Reason) else None)
 
     @contextlib.contextmanager
     def scratch(self) -> Generator[Path]:
         """Refuse: an asset that asks for scratch space before its result is known has to read everything again."""
         raise _Asked(None)
         yield Path()
+
+
+class _ProbeEngine:
+    """Shard work of an asset that is only asked: an asset that begins with it has to do everything again."""
+
+    def map(self, *_: object, **__: object) -> NoReturn:
+        raise _Asked(None)
+
+    shard_map = map
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,9 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
     root = str(settings.data_root)
     given: dict[str, Any] = {
         "context": SimpleNamespace(partition_key=partition, log=logger),
-        "settings": SettingsResource(data_root=root),
+        "settings": SimpleNamespace(load=lambda: load_settings(root), data_root=root),
         "store": ProbeStore(root=root),
-        "engine": EngineResource(data_root=root),
+        "engine": _ProbeEngine(),
     }
     function: Any = asset.op.compute_fn.decorated_fn  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
     wanted = inspect.signature(function).parameters
@@ -97,4 +104,4 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
         return Probe(asked.stage, why=asked.why)
     except (MissingInputError, dg.Failure) as error:
         return Probe(None, str(error.description if isinstance(error, dg.Failure) else error))
-    raise TypeError(f"{asset.key.to_user_string()} never looked for its result; it has to use resources.Stage")
+    raise TypeError(f"{asset.key.to_user_string()} never looked for its result; it has to use a Stage")

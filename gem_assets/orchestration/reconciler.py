@@ -34,7 +34,7 @@ from gem_assets.settings import SETTINGS_FILE, Settings, load_settings
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import stage_name
-from resources.store import RAW_SHARDS, StoreResource, shard_files
+from gem_assets.storage.store import RAW_SHARDS, Store, shard_files
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Reconciler:
         self._policies = {node.asset: node for node in self.nodes}
         self.history = History(instance, graph, notes=notes) if instance is not None else None
         self.instance = instance
-        self._store = StoreResource(root=root)
+        self._store = Store(root=root)
         self._local = "://" not in root
         self._looks: dict[Place, tuple[Any, Look]] = {}
         self._tables: dict[str, bool] = {}
@@ -287,13 +287,14 @@ class Reconciler:
         """Say what is known of a snapshot whose crawl files are not there."""
         from gem_assets.corpus.dedup.ownership import dangling_texts
         from gem_assets.corpus.shards import DUPLICATES_FILE
+        from gem_assets.takedown.blocklist import blocklist_of
         from gem_assets.takedown.request import unapplied
 
         folder = self.settings.landing / snapshot
         way_out = f"{folder} has no {SUCCESS}: land the snapshot again (gem land … --snapshot {snapshot})"
         if current is None:
             return Look(False, (Reason(kind="missing", text="never made"),), way_out, digest(way_out))
-        blocklist = self._store.blocklist
+        blocklist = blocklist_of(self.root)
         if blocklist is not None and unapplied(current, blocklist.entries()):
             why = Reason(kind="takedown", text="a request to take documents down concerns it")
             return Look(True, (why,), way_out, digest(way_out))

@@ -10,6 +10,7 @@ return stage.result({"clusters": k})
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,7 @@ from gem_assets.orchestration.progress import reporter, run_logger
 from gem_assets.storage.artifacts import Artifact, Draft
 from gem_assets.storage.identity import identity, library_versions
 from gem_assets.storage.manifest import InputRef, LanceRef, input_versions, stage_name
-from resources.store import StoreResource
+from gem_assets.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Stage:
 
     def __init__(
         self,
-        store: StoreResource,
+        store: Store,
         asset: str,
         *,
         partition: str | None = None,
@@ -156,8 +157,21 @@ class Stage:
             raise
 
     def result(self, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
-        """Return what the asset reports."""
-        return self.store.result(self.artifact, fresh=self.fresh, metadata=metadata)
+        """Return what the asset reports: the data version, where the manifest lies, and the metadata given."""
+        manifest = self.artifact.manifest
+        tables = {f"lance/{ref.table}": ref.version for ref in manifest.lance}
+        rows = {"dagster/row_count": manifest.lance[0].rows} if len(manifest.lance) == 1 else {}
+        return dg.MaterializeResult(
+            metadata={
+                **rows,
+                **{name: _shown(value) for name, value in dict(metadata or {}).items()},
+                **tables,
+                "identity": manifest.identity,
+                "manifest": dg.MetadataValue.path(str(self.artifact.path / "manifest.json")),
+                "computed": self.fresh,
+            },
+            data_version=dg.DataVersion(manifest.data_version),
+        )
 
     def progress(self, context: Any = None) -> Callable[..., None]:
         """Return a callback for library code that logs to the run, at most every two seconds."""
@@ -186,3 +200,12 @@ class Stage:
             return self.store.tables.count(ref.table, version=ref.version, snapshot=self.partition) == ref.rows
         except (ValueError, OSError):
             return False
+
+
+def _shown(value: Any) -> Any:
+    """Cut a figure to four significant digits, as the tables of the pages do; the artifact keeps the rest."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # as a number it is no JSON, and the interface could not show the page
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")

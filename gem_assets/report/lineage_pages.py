@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from gem_assets.lineage.diff import MixtureDiff, Movement, Side
-from gem_assets.lineage.trace_answer import Exposure, Trace, TracedDocument, TracedDomain
 from gem_assets.lineage.walk import Fault, Lineage
 from gem_assets.report.pages import escape, figure_row, html_table, link, page
 from gem_assets.report.tables import compact, percent, positions_text
+from gem_assets.tracing.answer import Exposure, Trace, TracedDocument, TracedDomain
+from gem_assets.tracing.diff import MixtureDiff, Movement, Side
 
 
 def trace_page(trace: Trace) -> str:

@@ -64,7 +64,7 @@ from gem_assets.storage.lance_source import (
     rows_of,
 )
 from gem_assets.storage.manifest import check_partition
-from gem_assets.takedown.purged import PurgedError, Purges
+from gem_assets.storage.purged import PurgedError, Purges
 
 logger = logging.getLogger(__name__)
 

@@ -289,3 +289,8 @@ def _first(error: Exception) -> str:
         first = error.errors()[0]
         return ": ".join(filter(None, [".".join(str(part) for part in first["loc"]), first["msg"]]))
     return f"{error}"
+
+
+def blocklist_of(root: str) -> Blocklist | None:
+    """Return what a data root must not keep, ``<root>/blocklist.jsonl``; None on object storage."""
+    return None if "://" in root else Blocklist(root)

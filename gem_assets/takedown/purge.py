@@ -25,17 +25,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gem_assets.export.records import ExportHolding, find_in_exports, purge_export, sweep
-from gem_assets.lineage.trace import trace_index_folder
 from gem_assets.lineage.walk import walk
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.durable import fsync_dir
 from gem_assets.storage.lance import LanceTables
 from gem_assets.storage.lance_files import manifests
+from gem_assets.storage.purged import Moved, Purge, Purges, Result, Version
+from gem_assets.storage.store import Store, trace_index_folder
 from gem_assets.takedown.blocklist import BlockRequest
 from gem_assets.takedown.certificate import issue
 from gem_assets.takedown.in_force import OldVersion, old_versions
-from gem_assets.takedown.purged import Moved, Purge, Purges, Result, Version
-from resources.store import StoreResource
 
 PUBLISHED = ("recipes/", "training_order/", "mixture_audit/")
 # orders and audits hold ids and addresses and are the evidence of what was shown; they stay
@@ -59,7 +58,7 @@ class Purged:
 
 
 def purge(
-    store: StoreResource,
+    store: Store,
     requests: Sequence[BlockRequest],
     *,
     force: bool = False,
@@ -146,7 +145,7 @@ def _exports(root: Path, requests: Sequence[BlockRequest]) -> dict[str, tuple[Ex
 
 
 def _record(
-    store: StoreResource,
+    store: Store,
     requests: Sequence[BlockRequest],
     versions: Sequence[OldVersion],
     results: Sequence[OldVersion],
@@ -172,7 +171,7 @@ def _record(
     return len(moved)
 
 
-def _moves(store: StoreResource, purges: Purges, gone: set[Version]) -> set[Moved]:
+def _moves(store: Store, purges: Purges, gone: set[Version]) -> set[Moved]:
     """Return where the rows stand that any manifest, or an earlier move, names at a version that goes."""
     named = {
         (ref.table, ref.version, artifact.manifest.partition, ref.digest)

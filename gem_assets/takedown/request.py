@@ -30,6 +30,7 @@ from gem_assets.proxy.contents import held_documents
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import InputRef
+from gem_assets.storage.purged import PurgedError
 from gem_assets.takedown.blocklist import (
     BlockEntry,
     Blocklist,
@@ -39,7 +40,6 @@ from gem_assets.takedown.blocklist import (
     entries_version,
 )
 from gem_assets.takedown.near import NearMisses
-from gem_assets.takedown.purged import PurgedError
 
 RAW_SHARDS, LABELS, TEACHER = "raw_shards", "student_labels", "teacher_clusters"
 PROXY_TOKENS, CLUSTER_COUNTS = "proxy_tokens", "cluster_counts"

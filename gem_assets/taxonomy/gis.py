@@ -16,14 +16,26 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.terms import tokenize
 from gem_assets.taxonomy.config import TaxonomyConfig
-from gem_assets.taxonomy.tokens import tokenize
 
 DENSITY_FLOOR = 1e-6
 _BLOCK = 2048
 _COMPARED_CHARS = 2000
+
+
+def seed_influence(vectors: NDArray[np.float32], table: pa.Table, config: TaxonomyConfig) -> NDArray[np.float64]:
+    """Score every document of a seed table within its cluster, ``(n,)``; see :func:`geometric_influence`."""
+    return geometric_influence(
+        vectors,
+        table.column("label").to_numpy(),
+        table.column("log_responsibility").to_numpy(),
+        table.column("log_density").to_numpy(),
+        config,
+    )
 
 
 def geometric_influence(

@@ -22,8 +22,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.terms import is_unspaced, tokenize
 from gem_assets.taxonomy.config import TaxonomyConfig
-from gem_assets.taxonomy.tokens import is_unspaced, tokenize
 
 COMMON_SHARE = 0.10
 COMMON_CLUSTERS = 0.5

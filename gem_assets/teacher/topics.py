@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
-from gem_assets.taxonomy.tokens import tokenize
+from gem_assets.corpus.text.terms import tokenize
 
 TOP_WORDS = 10
 

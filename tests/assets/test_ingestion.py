@@ -14,8 +14,9 @@ from gem_assets.assets.ingestion import NothingKeptError, ingest_once
 from gem_assets.corpus.ingest import LandedFileChangedError
 from gem_assets.corpus.landing import LandingError
 from gem_assets.corpus.text.cleaning import content_digest
-from gem_assets.lineage.walk import verify, walk
+from gem_assets.lineage.walk import walk
 from gem_assets.maintenance.doctor import examine
+from gem_assets.maintenance.verify import verify
 from gem_assets.settings import load_settings
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.takedown.blocklist import BlocklistError, parse_entry

@@ -2,8 +2,8 @@
 
 import pytest
 
+from gem_assets.storage.store import MissingInputError
 from resources import StoreResource
-from resources.store import MissingInputError
 from tests.direct import CORE, run_graph, run_step, write_small_settings
 from tests.tiny import land_parquet, passages
 

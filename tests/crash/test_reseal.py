@@ -14,7 +14,8 @@ import pytest
 
 from gem_assets.audit.folder import copy_audit
 from gem_assets.audit.signature import root_faults, sign_pack, verify_pack
-from gem_assets.lineage.walk import verify, walk
+from gem_assets.lineage.walk import walk
+from gem_assets.maintenance.verify import verify
 from gem_assets.storage.artifacts import Artifact, ArtifactStore, hash_files
 from gem_assets.storage.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
 from resources import StoreResource

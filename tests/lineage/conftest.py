@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.trace_root import LANDED, HandMadeRoot, document_batch, landed_lines
-from gem_assets.lineage.trace import Tracer, trace_index_folder
-from gem_assets.lineage.trace_index import TraceIndex
 from gem_assets.ordering.config import CurveConfig, OrderingConfig
+from gem_assets.storage.store import trace_index_folder
+from gem_assets.tracing.index import TraceIndex
+from gem_assets.tracing.trace import Tracer
 
 ORDERING = OrderingConfig(curve=CurveConfig(strategy="saw"), score="q_chars", memory_mb=128, threads=1)
 

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.maintenance.doctor import examine, repair
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.durable import locked_folder
 from gem_assets.storage.lance_files import manifests
-from resources import Stage, StoreResource
+from resources import StoreResource
 from tests.resources.tables import DIM, rows
 
 

@@ -7,9 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.lance_files import manifests
 from gem_assets.storage.manifest import InputRef
-from resources import MissingInputError, Stage, StoreResource
+from gem_assets.storage.store import MissingInputError
+from resources import StoreResource
 from tests.resources.tables import rows
 
 

@@ -11,7 +11,8 @@ import pytest
 from gem_assets.orchestration.progress import Progress, reporter
 from gem_assets.parallel import machine, pool
 from gem_assets.parallel.machine import MB, MemoryShare
-from resources import EngineResource, ShardError, ShardTimeoutError, WorkerKilledError
+from gem_assets.parallel.pool import ShardError, ShardTimeoutError, WorkerKilledError
+from resources import EngineResource
 from tests.resources import shards
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.manifest import InputRef
-from resources import SettingsResource, Stage, StoreResource
+from resources import SettingsResource, StoreResource
 from sensors.conditions import with_policy
 
 NOWHERE = "/nonexistent/gem-assets"

@@ -6,10 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.corpus.schema import DUPLICATE_SCHEMA
+from gem_assets.orchestration.stage import Stage
 from gem_assets.takedown.blocklist import parse_entry
 from gem_assets.takedown.certificate import read_certificate, request_takedown
 from gem_assets.takedown.request import BLOCKED_BY, blocklist_input, stale_snapshots
-from resources import Stage, StoreResource
+from resources import StoreResource
 from sensors.takedown import takedown_sensor
 
 

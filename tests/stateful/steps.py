@@ -16,8 +16,9 @@ from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.methods.rules import make_recipe
 from gem_assets.mixing.publish import RECIPE_NAME
 from gem_assets.mixing.supply import ClusterSupply, build_inventory
+from gem_assets.orchestration.stage import Stage
 from gem_assets.settings import load_settings
-from resources import EngineResource, Stage, StoreResource
+from resources import EngineResource, StoreResource
 
 CLUSTERS = 3
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}

@@ -6,8 +6,8 @@ import pytest
 from gem_assets.taxonomy.config import NamerConfig, TaxonomyConfig
 from gem_assets.taxonomy.llm_namer import PARENT_PROMPT, PROMPT_VERSION
 from gem_assets.taxonomy.publish import PAGE_NAME, TAXONOMY_NAME, TREE_NAME, namer_of, publish_taxonomy
-from gem_assets.taxonomy.seed import SeedDocuments
 from gem_assets.taxonomy.taxonomy import Taxonomy
+from gem_assets.teacher.seed_documents import SeedDocuments
 from tests.taxonomy.test_llm_namer import Endpoint
 from tests.taxonomy.test_taxonomy import world
 

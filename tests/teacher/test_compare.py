@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from gem_assets.taxonomy.seed import SeedDocuments
 from gem_assets.teacher.compare import TEACHER, ClusterReport, cluster_report
 from gem_assets.teacher.gem import GemTeacher
 from gem_assets.teacher.publish_report import PAGE_NAME, publish_report, read_report
 from gem_assets.teacher.report_config import ClusterReportConfig
+from gem_assets.teacher.seed_documents import SeedDocuments
 from tests.report.test_pages import check_is_inert
 from tests.teacher.conftest import mixture
 

@@ -20,7 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,11 +29,11 @@ import pyarrow.parquet as pq
 from gem_assets.corpus.addresses import add_sql_functions, canonical_host
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE
 from gem_assets.lineage.mixtures import LABELS as LABELS_ASSET
-from gem_assets.lineage.mixtures import ORDERS, SHARDS, part_files
+from gem_assets.lineage.mixtures import ORDERS, SHARDS, LabelScan, part_files
 from gem_assets.storage.artifacts import UNPARTITIONED, Artifact, ArtifactStore
 from gem_assets.storage.durable import locked_folder, make_dirs
 from gem_assets.storage.identity import file_digest
-from gem_assets.takedown.purged import PurgedError
+from gem_assets.storage.purged import PurgedError
 
 if TYPE_CHECKING:
     import duckdb
@@ -50,14 +50,6 @@ MEMORY_MB = 1024
 
 #: Not a document: what could not be read has a place and no id.
 UNREADABLE = "quarantine:"
-
-
-class LabelScan(Protocol):
-    """Reads the labels that an artifact committed; the library itself opens no table store."""
-
-    def __call__(self, labels: Artifact, columns: Sequence[str], /) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of one ``student_labels`` artifact at the table version that its manifest names."""
-        ...
 
 
 Progress = Callable[[str, int, int], None]

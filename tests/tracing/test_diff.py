@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gem_assets.lineage.diff import MixtureDiff, diff_mixtures
 from gem_assets.lineage.mixtures import MixtureError, find_mixture
+from gem_assets.tracing.diff import MixtureDiff, diff_mixtures
 from tests.lineage.conftest import ORDERING, World, pages
 
 

@@ -23,8 +23,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.lineage.mixtures import Labelled, Mixture, labelled_snapshots, orders_of
-from gem_assets.lineage.trace_index import MEMORY_MB, TraceIndex
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.tracing.index import MEMORY_MB, TraceIndex
 
 REASONS = (
     "takedown", "new snapshot", "snapshot removed", "snapshot changed", "label change", "weight change", "draw",

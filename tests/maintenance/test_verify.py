@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gem_assets.lineage.walk import everything, verify, walk
+from gem_assets.lineage.walk import everything, walk
+from gem_assets.maintenance.verify import verify
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.identity import file_digest, identity
 from gem_assets.storage.manifest import FileRef, InputRef, LanceRef, input_versions, stage_name

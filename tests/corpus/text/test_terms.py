@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.taxonomy.tokens import tokenize
+from gem_assets.corpus.text.terms import tokenize
 
 
 @pytest.mark.parametrize(

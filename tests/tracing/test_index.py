@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gem_assets.lineage.trace_index import DIGEST, SortedFile, TraceIndex, host_key
 from gem_assets.storage.identity import file_digest
+from gem_assets.tracing.index import DIGEST, SortedFile, TraceIndex, host_key
 from tests.lineage.conftest import World
 
 # the fourth is too long for the bounds in a footer

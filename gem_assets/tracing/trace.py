@@ -26,7 +26,16 @@ import pyarrow.compute as pc
 
 from gem_assets.corpus.addresses import canonical_host, canonical_page, canonical_url, host_of
 from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
-from gem_assets.lineage.trace_answer import (
+from gem_assets.ordering.config import OrderingConfig
+from gem_assets.storage.artifacts import Artifact, ArtifactStore
+from gem_assets.storage.purged import Purges
+from gem_assets.takedown.blocklist import Blocklist
+from gem_assets.takedown.certificate import CERTIFICATES, read_certificate
+from gem_assets.takedown.certificate import Place as CertifiedPlace
+from gem_assets.takedown.entries import BlockEntry, BlocklistError, Kind, parse_entry
+from gem_assets.takedown.near import MOST_NEAR, Near
+from gem_assets.takedown.request import near_misses
+from gem_assets.tracing.answer import (
     Exposure,
     GroupExposure,
     LabelVersion,
@@ -36,17 +45,7 @@ from gem_assets.lineage.trace_answer import (
     TracedDocument,
     TracedDomain,
 )
-from gem_assets.lineage.trace_index import UNREADABLE, TraceIndex, host_key, source_key
-from gem_assets.ordering.config import OrderingConfig
-from gem_assets.storage.artifacts import Artifact, ArtifactStore
-from gem_assets.storage.durable import local_folder
-from gem_assets.takedown.blocklist import Blocklist
-from gem_assets.takedown.certificate import CERTIFICATES, read_certificate
-from gem_assets.takedown.certificate import Place as CertifiedPlace
-from gem_assets.takedown.entries import BlockEntry, BlocklistError, Kind, parse_entry
-from gem_assets.takedown.near import MOST_NEAR, Near
-from gem_assets.takedown.purged import Purges
-from gem_assets.takedown.request import near_misses
+from gem_assets.tracing.index import UNREADABLE, TraceIndex, host_key, source_key
 
 MOST_DOCUMENTS = 20
 MOST_POSITIONS = 1000
@@ -442,8 +441,3 @@ def _weight(order: Artifact, dup_count: int) -> float:
     if rehydrate is None:
         return 1.0
     return rehydrate[max(threshold for threshold in rehydrate if threshold <= max(dup_count, 1))]
-
-
-def trace_index_folder(data_root: Path) -> Path:
-    """Return where the sorted files of a data root are kept."""
-    return local_folder(data_root, "cache", "trace")

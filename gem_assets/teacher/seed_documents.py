@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from gem_assets.corpus.sampling import select_documents
-from gem_assets.taxonomy.config import TaxonomyConfig
-from gem_assets.taxonomy.gis import geometric_influence
 from gem_assets.teacher.gem import GemTeacher
 from gem_assets.teacher.seed_fit import load_seed, seed_responsibilities
 
@@ -48,16 +46,6 @@ class SeedDocuments:
     def responsibilities(self) -> csr_array:
         """The teacher's responsibilities, sparse ``(n, K)``."""
         return seed_responsibilities(self.teacher, self.vectors)
-
-    def influence(self, config: TaxonomyConfig) -> NDArray[np.float64]:
-        """Geometric Influence Score of every document within its cluster, ``(n,)``."""
-        return geometric_influence(
-            self.vectors,
-            self.table.column("label").to_numpy(),
-            self.table.column("log_responsibility").to_numpy(),
-            self.table.column("log_density").to_numpy(),
-            config,
-        )
 
 
 def seed_documents(
