@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.export.config import TRAINERS
-from gem_assets.lineage.walk import verify, walk
+from gem_assets.lineage.walk import walk
 from gem_assets.maintenance.doctor import examine
+from gem_assets.maintenance.verify import verify
 from gem_assets.storage.artifacts import ArtifactStore
 from resources import StoreResource
 from tests.bytescan import holders
