@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from benchmarks.shared_data import shared_folder
 from gem_assets.drift.config import DriftConfig, Threshold
 from gem_assets.drift.report import METRICS, Sums, compare
+from gem_assets.embedding.base import Embedder
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import Embedder, fit_embedder
+from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.labeller import StudentLabeller
 from gem_assets.student.report import held_out_mask

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gem_assets.embedding.embedder import Embedder, has_direction, load_embedder
+from gem_assets.embedding.base import Embedder, has_direction
+from gem_assets.embedding.embedder import load_embedder
 from gem_assets.parallel.shard_map import ShardMap, serial_map
 
 BATCH_ROWS = 4_096

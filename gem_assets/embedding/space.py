@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.corpus.sampling import sample_documents
+from gem_assets.embedding.base import has_direction
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import fit_embedder, has_direction
+from gem_assets.embedding.embedder import fit_embedder
 
 REPORT_NAME = "report.json"
 PROBE_ROWS = 2_000

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gem_assets.embedding.embedder import Embedder, has_direction
+from gem_assets.embedding.base import Embedder, has_direction
 from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.student.labeller import StudentPrediction
 

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gem_assets.corpus.schema import QUALITY_COLUMNS
-from gem_assets.embedding.embedder import Embedder, load_embedder
+from gem_assets.embedding.base import Embedder
+from gem_assets.embedding.embedder import load_embedder
 from gem_assets.parallel.shard_map import ShardMap, serial_map
 from gem_assets.storage.scratch import read_scratch
 from gem_assets.student.config import LabelConfig

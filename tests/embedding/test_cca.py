@@ -5,9 +5,10 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
+from gem_assets.embedding.base import Embedder
 from gem_assets.embedding.cca import CcaEmbedder
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import Embedder, fit_embedder, load_embedder
+from gem_assets.embedding.embedder import fit_embedder, load_embedder
 from gem_assets.embedding.lsa import LsaEmbedder
 
 CONFIG = EmbeddingConfig(dimension=64, base_dimension=128, max_features=20_000)

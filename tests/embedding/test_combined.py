@@ -4,9 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from gem_assets.embedding.base import Embedder
 from gem_assets.embedding.combined import CombinedEmbedder
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import Embedder, fit_embedder, load_embedder
+from gem_assets.embedding.embedder import fit_embedder, load_embedder
 
 CONFIG = EmbeddingConfig(method="cca+lsa", dimension=32, lsa_dimension=16, lsa_weight=0.5, base_dimension=48)
 

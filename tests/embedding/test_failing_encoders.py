@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from gem_assets.embedding.base import has_direction
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import fit_embedder, has_direction
+from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.embedding.encode import EncoderFailsError, encode_shards, left_out_documents
 from gem_assets.embedding.encoder_files import encoder_version
 from gem_assets.embedding.space import fit_space

@@ -4,8 +4,9 @@ import sys
 import numpy as np
 import pytest
 
+from gem_assets.embedding.base import Embedder
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.embedder import Embedder, fit_embedder, load_embedder
+from gem_assets.embedding.embedder import fit_embedder, load_embedder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "ship", "oil", "grain", "code", "##s", "the", "rises", "falls"]
 
