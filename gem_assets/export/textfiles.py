@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +15,6 @@ from gem_assets.export.documents import Part
 
 PARQUET = pa.schema([("doc_id", pa.string()), ("text", pa.large_string()), ("n_tokens", pa.int64())])
 _GROUP_BYTES = 1 << 26
-
-
-@dataclass
-class Lengths:
-    """Token counts of one cluster's documents in the order of its files, end-of-document token included."""
-
-    parts: list[npt.NDArray[np.int64]] = field(default_factory=list[npt.NDArray[np.int64]])
-
-    def all(self) -> npt.NDArray[np.int64]:
-        """(n,) counts."""
-        return np.concatenate(self.parts) if self.parts else np.zeros(0, dtype=np.int64)
 
 
 def write_jsonl(folder: Path, parts: Iterator[Part], shard_bytes: int, *, compress: bool) -> list[str]:

@@ -18,11 +18,9 @@ node per level (log2 n), :class:`MerkleTree` keeps all of them to give proofs.
 # pyright: reportUnknownParameterType=false
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from gem_assets.lineage import proof_check
@@ -212,28 +210,6 @@ def verify(proof: Proof, root: str) -> bool:
 def verify_absent(proof: AbsenceProof, root: str) -> bool:
     """Tell whether ``proof`` shows that no leaf of ``root`` has its doc_id."""
     return proof_check.absent(proof.model_dump(), root)
-
-
-def leaves_of(table: pa.Table, *, multiplicity: str | None = "multiplicity") -> Iterator[Leaf]:
-    """Yield the leaves of a table with columns doc_id, content_digest and maybe text_digest, sorted by doc_id.
-
-    Parameters
-    ----------
-    table
-        Each document in one row.
-    multiplicity
-        Column with how often the document is shown; None counts each once.
-    """
-    names = ["doc_id", "content_digest", *([multiplicity] if multiplicity else [])]
-    names += ["text_digest"] if "text_digest" in table.schema.names else []
-    # sort_indices orders strings by their UTF-8 bytes, as Python orders them by code point: the same order
-    ordered = table.select(names).take(pc.sort_indices(table, sort_keys=[("doc_id", "ascending")]))
-    for batch in ordered.to_batches(max_chunksize=65_536):
-        columns: list[Sequence[object]] = [batch.column(i).to_pylist() for i in range(batch.num_columns)]
-        for row in zip(*columns, strict=True):
-            values = dict(zip(names, row, strict=True))
-            shown = int(str(values[multiplicity])) if multiplicity else 1
-            yield Leaf(str(row[0]), str(row[1]), shown, str(values.get("text_digest") or ""))
 
 
 def _span(leaf: Leaf) -> Span:

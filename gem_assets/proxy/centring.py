@@ -81,18 +81,6 @@ def logit_statistics(hidden: Tensor, embedding: Tensor) -> LogitStatistics:
         )
 
 
-def bound_ratio(embedding: Tensor) -> float:
-    """Return max_j |e*_j · mu| / max_j |e_j · mu|, e* the centred rows: how much centring tightens logits along mu.
-
-    At most 1 in all published baselines. It says nothing about other directions: centring can raise the largest
-    logit of an h that is orthogonal to mu.
-    """
-    with torch.no_grad():
-        along = embedding @ embedding.mean(0)
-        centred = along - along.mean()
-        return float(centred.abs().max() / along.abs().max())
-
-
 def lr_sensitivity(losses: Sequence[float], first: float) -> float:
     """Return how much a bad learning rate costs: mean excess over the best loss, each loss cut at the initial one.
 

@@ -32,9 +32,6 @@ LABEL = "lexical proxy"
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Values of tau that :func:`choose_tau` tries.
-TAUS = (1e3, 2e3, 3e3, 5e3, 1e4, 2e4)
-
 
 @dataclass(frozen=True)
 class _Order:
@@ -156,12 +153,6 @@ class LexicalProxy:
                 pull = self.beta[n - 1] * numerator
         return losses, jacobian
 
-    def value_and_gradient(self, shares: Floats, target_weights: Floats | None = None) -> tuple[float, Floats]:
-        """Return the weighted mean loss of the targets and its gradient in the shares; equal weights by default."""
-        losses, jacobian = self.losses_and_jacobian(shares)
-        weights = np.full(len(losses), 1 / len(losses)) if target_weights is None else np.asarray(target_weights)
-        return float(weights @ losses), weights @ jacobian
-
     def _probabilities(self, p: Floats) -> list[tuple[Floats, Floats]]:
         """Probability and denominator of the n-grams of each order, both (r, M), for shares (K, M)."""
         levels: list[tuple[Floats, Floats]] = []
@@ -186,31 +177,6 @@ class LexicalProxy:
         if not np.isfinite(p).all() or p.min(initial=0.0) < 0:
             raise ValueError("shares must be finite and not negative")
         return p
-
-
-def choose_tau(
-    proxy: LexicalProxy, mixtures: Floats, losses: Floats, taus: Sequence[float] = TAUS
-) -> tuple[float, dict[float, float]]:
-    """Choose tau by how well it ranks mixtures of which trained proxies' losses are known.
-
-    Parameters
-    ----------
-    proxy
-        Any tau; its tables are used.
-    mixtures, losses
-        (n, K) shares and (n, J) losses of trained proxies, targets in the order of ``proxy.targets``.
-    taus
-        Candidates.
-
-    Returns
-    -------
-    tuple
-        The best tau (the smallest of equals) and the mean Spearman correlation over targets of each candidate.
-    """
-    if len(mixtures) < 3:
-        raise ValueError(f"a rank correlation of {len(mixtures)} mixtures says nothing; at least 3 are needed")
-    scores = {tau: mean_spearman(proxy.with_tau(tau).losses(mixtures), losses) for tau in sorted(taus)}
-    return max(scores, key=lambda tau: scores[tau]), scores
 
 
 def mean_spearman(predicted: Floats, observed: Floats) -> float:

@@ -99,36 +99,6 @@ def escalate(
     return Escalated(StudentPrediction(cluster, confidence, margins, prediction.n_features), mask, changed)
 
 
-def margin_for_agreement(prediction: StudentPrediction, labels: NDArray[Any], agreement: float) -> float:
-    """Smallest margin such that the documents at or above it agree with the teacher in the wanted share.
-
-    Parameters
-    ----------
-    prediction : StudentPrediction
-        The student's labels of held-out documents.
-    labels : int array, shape (n,)
-        The teacher's labels of them.
-    agreement : float
-        Wanted share of agreement among the documents that are not escalated.
-
-    Returns
-    -------
-    float
-        In [0, 1]; infinite where not even the surest documents reach it, so that everything is escalated.
-    """
-    if not 0 <= agreement <= 1:
-        raise ValueError(f"agreement is {agreement}, expected a share between 0 and 1")
-    if len(prediction) != len(labels):
-        raise ValueError(f"{len(prediction)} predictions and {len(labels)} labels")
-    order = np.argsort(-prediction.margin, kind="stable")
-    margins = prediction.margin[order]
-    right = np.cumsum(prediction.cluster[order] == np.asarray(labels)[order])
-    # documents of equal margin stand or fall together: only the last of each run is a place to cut
-    last = np.append(margins[1:] != margins[:-1], True)
-    good = np.flatnonzero(last & (right >= agreement * np.arange(1, len(right) + 1)))
-    return float(margins[good[-1]]) if len(good) else float("inf")
-
-
 def escalation_table(
     prediction: StudentPrediction, labels: NDArray[Any], margins: Sequence[float] = MARGINS
 ) -> pa.Table:

@@ -42,10 +42,6 @@ class CertificateError(RuntimeError):
     """The last E-step could not be solved to the gap asked for."""
 
 
-#: Responsibilities, columns and counts of a lane's blocks, and the mass left out.
-_Entries = tuple[list[NDArray[np.float32]], list[NDArray[np.int32]], list[NDArray[np.int64]], float]
-
-
 class SparseEngine:
     """Lists of the clusters that matter.
 

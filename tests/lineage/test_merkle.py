@@ -3,7 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +16,6 @@ from gem_assets.lineage.merkle import (
     Proof,
     Sibling,
     leaf_hash,
-    leaves_of,
     verify,
     verify_absent,
 )
@@ -258,12 +256,3 @@ def test_order_and_uniqueness_are_demanded(second, what):
 def test_absent_documents_have_no_leaf():
     with pytest.raises(ValueError, match="multiplicity 0"):
         leaf_hash(Leaf("a", "1", 0))
-
-
-def test_table_rows_in_any_order_give_one_root():
-    table = pa.table({"doc_id": ["b", "a", "c"], "content_digest": ["2", "1", "3"], "multiplicity": [1, 4, 2]})
-    expected = MerkleTree([Leaf("a", "1", 4), Leaf("b", "2", 1), Leaf("c", "3", 2)]).root
-    assert MerkleRoot().update(leaves_of(table)).hexroot() == expected
-    assert MerkleRoot().update(leaves_of(table.take([2, 1, 0]))).hexroot() == expected
-    once = MerkleTree([Leaf("a", "1"), Leaf("b", "2"), Leaf("c", "3")]).root
-    assert MerkleRoot().update(leaves_of(table, multiplicity=None)).hexroot() == once

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gem_assets.proxy.config import CountConfig
 from gem_assets.proxy.counts import CountsError, count_documents
-from gem_assets.proxy.lexical import LABEL, LexicalProxy, choose_tau, mean_spearman
+from gem_assets.proxy.lexical import LABEL, LexicalProxy, mean_spearman
 from gem_assets.proxy.pool import EvaluationSet
 from tests.proxy.worlds import documents
 
@@ -107,17 +107,6 @@ def test_many_mixtures_at_once_equal_one_at_a_time():
     np.testing.assert_allclose(proxy.losses(many), [proxy.losses(p) for p in many], rtol=1e-13)
 
 
-def test_value_and_gradient_weigh_the_targets():
-    *_, evaluation, counts = world()
-    proxy = LexicalProxy.of(counts, evaluation, CountConfig(), 1e3)
-    p = np.full(DOMAINS, 0.25)
-    losses, jacobian = proxy.losses_and_jacobian(p)
-    value, gradient = proxy.value_and_gradient(p, np.array([0.25, 0.75]))
-    assert value == pytest.approx(losses @ [0.25, 0.75])
-    np.testing.assert_allclose(gradient, [0.25, 0.75] @ jacobian)
-    assert proxy.value_and_gradient(p)[0] == pytest.approx(losses.mean())
-
-
 def test_distributions_sum_to_one():
     # windows that end in every possible id after the same history: the probabilities of one history
     *_, counts = world()
@@ -157,18 +146,6 @@ def test_a_domain_without_tokens_contributes_nothing():
     np.testing.assert_allclose(
         proxy.losses([0.25, 0.25, 0.25, 0.25]), proxy.losses([0.25, 0.25, 0.25, 0.0]), rtol=1e-14
     )
-
-
-def test_tau_is_chosen_by_rank_correlation():
-    *_, evaluation, counts = world()
-    proxy = LexicalProxy.of(counts, evaluation, CountConfig(), 1e3)
-    mixtures = np.random.default_rng(0).dirichlet(np.ones(DOMAINS), 40)
-    truth = proxy.with_tau(30.0).losses(mixtures)
-    best, scores = choose_tau(proxy, mixtures, truth, taus=(0.1, 30.0, 1e6))
-    assert best == 30.0
-    assert scores[30.0] == pytest.approx(1.0)
-    with pytest.raises(ValueError, match="at least 3"):
-        choose_tau(proxy, mixtures[:2], truth[:2])
 
 
 def test_the_rule_for_tau():

@@ -1,13 +1,11 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder
 from gem_assets.student.config import StudentConfig
-from gem_assets.student.escalation import escalate, escalation_table, margin_for_agreement
+from gem_assets.student.escalation import escalate, escalation_table
 from gem_assets.student.labeller import StudentLabeller, StudentPrediction
 
 
@@ -51,24 +49,6 @@ def test_share_limits_the_bill_lowest_margins_first():
     assert nobody.prediction.cluster.tolist() == [3]
     with pytest.raises(ValueError, match="1 texts and 2"):
         escalate(["a"], prediction([1, 2], [0, 0]), Lengths(), teacher, margin=1)
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.4, 0.5, 0.9])), min_size=1, max_size=30),
-    st.sampled_from([0.0, 0.5, 0.8, 1.0]),
-)
-def test_margin_is_the_smallest_that_reaches_the_agreement(rows, wanted):
-    labels = np.array([int(right) for right, _ in rows])
-    found = prediction([1] * len(rows), [m for _, m in rows])
-    margin = margin_for_agreement(found, labels, wanted)
-    reached = {m: labels[found.margin >= m].mean() for m in sorted(set(found.margin.tolist()))}
-    enough = [m for m, share in reached.items() if share >= wanted]
-    assert margin == (min(enough) if enough else float("inf"))
-
-
-def test_bad_agreement_is_named():
-    with pytest.raises(ValueError, match=r"1\.2"):
-        margin_for_agreement(prediction([1], [0.5]), np.array([1]), 1.2)
 
 
 def test_escalation_lifts_agreement_with_a_real_teacher(shared_corpora):
