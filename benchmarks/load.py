@@ -99,7 +99,9 @@ def run_stage(root: str, asset: str, snapshots: list[str | None], answer: Any) -
     with dg.DagsterInstance.ephemeral() as instance:
         started = time.perf_counter()
         for snapshot in snapshots:
-            definition(dg.build_asset_context(partition_key=snapshot, instance=instance), **wanted)
+            result = definition(dg.build_asset_context(partition_key=snapshot, instance=instance), **wanted)
+            if not isinstance(result, dg.MaterializeResult):
+                list(result)
         seconds = time.perf_counter() - started
     answer.send({"seconds": round(seconds, 2), "mb": peak_mb("self"), "worker_mb": watch.peak_mb})
 
@@ -187,8 +189,11 @@ def tick_seconds(root: Path, snapshots: list[str]) -> dict[str, float]:
 def _report(instance: Any, asset: str, partition: str | None, version: str) -> None:
     import dagster as dg
 
+    from gem_assets.orchestration.places import shown
+
     tags = {"dagster/data_version": version}
-    event = dg.AssetMaterialization(dg.AssetKey(asset.split("/")), partition=partition, tags=tags)
+    key, partition = shown((asset, partition))
+    event = dg.AssetMaterialization(key, partition=partition, tags=tags)
     instance.report_runless_asset_event(event)
 
 

@@ -15,6 +15,7 @@ for _category in (dg.BetaWarning, dg.PreviewWarning):
 
 from gem_assets.assets import ALL_ASSETS  # noqa: E402
 from gem_assets.checks import ALL_CHECKS  # noqa: E402
+from gem_assets.orchestration.jobs import JOBS  # noqa: E402
 from gem_assets.secrets import clean_environment, hide_in_logs, redact  # noqa: E402
 from gem_assets.settings import resolve_data_root  # noqa: E402
 from resources import EngineResource, SettingsResource, StoreResource  # noqa: E402
@@ -27,6 +28,7 @@ def code_location(data_root: str | Path | None = None) -> dg.Definitions:
     return dg.Definitions(
         assets=ALL_ASSETS,
         asset_checks=ALL_CHECKS,
+        jobs=JOBS,
         sensors=[landing_sensor, drift_sensor, takedown_sensor, held_sensor, automation],
         resources={
             "settings": _fixed(SettingsResource(data_root=root)),

@@ -1,6 +1,7 @@
 """The automation of the graph: one condition for every asset, which asks the reconciler.
 
-An asset's policy is its tag ``gem/refresh``; :data:`gem_assets.orchestration.plan.AUTOMATIC` says what each acts on.
+An asset's policy is its tag ``gem/refresh`` (``gem/refresh.<strategy>`` for one strategy);
+:data:`gem_assets.orchestration.plan.AUTOMATIC` says what each acts on.
 
 ``content``
     A snapshot-wise asset: made again when anything it reads has other content.
@@ -23,11 +24,12 @@ import dagster as dg
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.instigation_logger import InstigationLogger
 
-from gem_assets.orchestration.plan import AUTOMATIC
-from gem_assets.orchestration.reconciler import POLICY_TAG, Reconciler
+from gem_assets.orchestration.places import shown
+from gem_assets.orchestration.plan import AUTOMATIC, POLICY_TAG
+from gem_assets.orchestration.reconciler import Reconciler
 
 _reconcilers: "weakref.WeakKeyDictionary[Any, dict[str, Reconciler]]" = weakref.WeakKeyDictionary()
-_ticks: "weakref.WeakKeyDictionary[Any, dict[str, dict[str, set[str | None]]]]" = weakref.WeakKeyDictionary()
+_ticks: "weakref.WeakKeyDictionary[Any, dict[str, dict[dg.AssetKey, set[str | None]]]]" = weakref.WeakKeyDictionary()
 
 
 class Stale(dg.AutomationCondition):
@@ -54,8 +56,8 @@ class Stale(dg.AutomationCondition):
 
     def evaluate(self, context: Any) -> Any:
         """Ask once per tick, and answer for one asset."""
-        wanted = _launched(self._root, context.asset_graph_view).get(context.key.to_user_string(), set())
-        stale = {AssetKeyPartitionKey(context.key, snapshot) for snapshot in wanted}
+        wanted = _launched(self._root, context.asset_graph_view).get(context.key, set())
+        stale = {AssetKeyPartitionKey(context.key, partition) for partition in wanted}
         subset = context.asset_graph_view.get_asset_subset_from_asset_partitions(context.key, stale)
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection(subset))
 
@@ -69,14 +71,15 @@ def reconciler_of(root: str, graph: Any, instance: dg.DagsterInstance) -> Reconc
     return reconciler
 
 
-def _launched(root: str, view: Any) -> dict[str, set[str | None]]:
-    """Return the snapshots to launch by asset, worked out once for each tick."""
+def _launched(root: str, view: Any) -> dict[dg.AssetKey, set[str | None]]:
+    """Return the partitions to launch by asset, worked out once for each tick."""
     answers = _ticks.setdefault(view, {})
     if root not in answers:
         reconciler = reconciler_of(root, view.asset_graph, view.instance)
-        found: dict[str, set[str | None]] = {}
+        found: dict[dg.AssetKey, set[str | None]] = {}
         for item in reconciler.launch():
-            found.setdefault(item.asset, set()).add(item.partition)
+            key, partition = shown(item.place)
+            found.setdefault(key, set()).add(partition)
         answers[root] = found
     return answers[root]
 
@@ -96,11 +99,12 @@ def with_policy(spec: dg.AssetSpec, root: str) -> dg.AssetSpec:
     ValueError
         When the tag names no known policy.
     """
-    policy = spec.tags.get(POLICY_TAG)
-    if policy is None:
+    policies = {name: value for name, value in spec.tags.items() if name.partition(".")[0] == POLICY_TAG}
+    if not policies:
         return spec
-    if policy not in AUTOMATIC:
-        raise ValueError(f"{spec.key.to_user_string()}: unknown {POLICY_TAG} {policy!r}")
+    for name, policy in policies.items():
+        if policy not in AUTOMATIC:
+            raise ValueError(f"{spec.key.to_user_string()}: unknown {name} {policy!r}")
     return spec.replace_attributes(automation_condition=Stale(root))
 
 

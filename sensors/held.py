@@ -8,6 +8,7 @@ import json
 
 import dagster as dg
 
+from gem_assets.orchestration.places import shown
 from gem_assets.orchestration.reconcile import Item, holds_up
 from gem_assets.storage.identity import digest
 from resources.settings import SettingsResource
@@ -49,9 +50,10 @@ def _observation(item: Item, waiting: list[str]) -> dg.AssetObservation:
         metadata["way_out"] = dg.MetadataValue.text(item.way_out)
     if item.again_at is not None:
         metadata["tried_again"] = dg.MetadataValue.timestamp(item.again_at)
+    key, partition = shown(item.place)
     return dg.AssetObservation(
-        dg.AssetKey(item.asset.split("/")),
-        partition=item.partition,
+        key,
+        partition=partition,
         description=f"{item.name} is held: {item.because}",
         metadata=metadata,
     )

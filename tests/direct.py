@@ -12,7 +12,9 @@ from typing import Any
 import dagster as dg
 
 from gem_assets.assets import ALL_ASSETS
+from gem_assets.assets.partitions import snapshots as snapshots_def
 from gem_assets.corpus.landing import list_snapshots
+from gem_assets.orchestration.places import shown
 from resources import EngineResource, SettingsResource, StoreResource
 
 CORE = (
@@ -54,7 +56,7 @@ epochs = 2
 exemplars = 2
 """
 
-BY_KEY = {a.key.to_user_string(): a for a in ALL_ASSETS if isinstance(a, dg.AssetsDefinition)}
+BY_KEY = {a.key: a for a in ALL_ASSETS if isinstance(a, dg.AssetsDefinition)}
 
 
 def write_small_settings(root: Path) -> None:
@@ -68,7 +70,7 @@ def steps(root: Path, assets: Sequence[str] = CORE) -> list[tuple[str, str | Non
     snapshots = [s.name for s in list_snapshots(root / "landing") if s.complete]
     found: list[tuple[str, str | None]] = []
     for name in assets:
-        partitioned = BY_KEY[name].partitions_def is not None
+        partitioned = BY_KEY[shown((name, None))[0]].partitions_def is snapshots_def
         found.extend((name, snapshot) for snapshot in (snapshots if partitioned else [None]))
     return found
 
@@ -80,9 +82,11 @@ def run_step(root: Path, asset: str, snapshot: str | None) -> dg.MaterializeResu
         "store": StoreResource(root=str(root)),
         "engine": EngineResource(data_root=str(root)),
     }
-    definition = BY_KEY[asset]
+    key, partition = shown((asset, snapshot))
+    definition = BY_KEY[key]
     wanted = {name: value for name, value in resources.items() if name in definition.required_resource_keys}
-    return definition(dg.build_asset_context(partition_key=snapshot), **wanted)
+    result = definition(dg.build_asset_context(partition_key=partition), **wanted)
+    return result if isinstance(result, dg.MaterializeResult) else next(result)
 
 
 def run_graph(root: Path, assets: Sequence[str] = CORE) -> list[tuple[str, str | None]]:

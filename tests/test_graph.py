@@ -4,6 +4,9 @@ import dagster as dg
 import pytest
 
 from gem_assets.definitions import code_location
+from gem_assets.mixing.methods.registry import strategies
+from gem_assets.orchestration.places import place_of, shown
+from gem_assets.orchestration.reconciler import nodes_of
 
 
 @pytest.fixture(scope="module")
@@ -17,23 +20,56 @@ def test_definitions_load(defs):
 
 def test_asset_graph(defs, snapshot):
     graph = defs.resolve_asset_graph()
-    shape = {}
-    for key in sorted(graph.get_all_asset_keys()):
-        node = graph.get(key)
-        shape[key.to_user_string()] = {
-            "deps": sorted(k.to_user_string() for k in node.parent_keys),
-            "group": node.group_name,
-            "kinds": sorted(node.kinds),
-            "owners": sorted(node.owners),
-            "partitions": node.partitions_def.name if node.partitions_def else None,
-            "policy": node.tags.get("gem/refresh"),
-            "checks": sorted(
-                f"{check.name}{' (blocking)' if graph.get_check_spec(check).blocking else ''}"
-                for check in node.check_keys
-            ),
-            "pool": sorted(node.pools) if node.is_materializable else [],
-        }
-    assert shape == snapshot
+    assert "\n".join(_line(graph, graph.get(key)) for key in sorted(graph.get_all_asset_keys())) == snapshot
+
+
+def _line(graph, node):
+    """Key, group, partitions, dependencies, policy (and where a strategy has another one), checks and pool."""
+    partitions, checks = "", ""
+    if node.partitions_def is not None:
+        strategies = isinstance(node.partitions_def, dg.StaticPartitionsDefinition)
+        partitions = f"{len(node.partitions_def.get_partition_keys())} strategies" if strategies else "snapshot"
+    for check in sorted(node.check_keys):
+        checks += f" {check.name}{'!' if graph.get_check_spec(check).blocking else ''}"
+    tags = {name: tag for name, tag in sorted(node.tags.items()) if name.startswith("gem/refresh")}
+    policies = [f"{name.removeprefix('gem/refresh').strip('.')} {tag}".strip() for name, tag in tags.items()]
+    deps = ", ".join(sorted(key.to_user_string() for key in node.parent_keys))
+    pool = ", ".join(sorted(node.pools)) if node.is_materializable else ""
+    return (
+        f"{node.key.to_user_string()} ({node.group_name}) [{partitions}] <- {deps or 'nothing'} | "
+        f"{', '.join(policies) or 'reported'} | checks:{checks or ' none'} | pool: {pool or 'none'}"
+    )
+
+
+def test_the_graph_fits_on_one_screen(defs):
+    graph = defs.resolve_asset_graph()
+    assert len(graph.materializable_asset_keys) <= 24
+    assert len(graph.get_all_asset_keys() - graph.materializable_asset_keys) <= 2
+    last = [key.path[-1] for key in graph.get_all_asset_keys()]
+    assert len(last) == len(set(last))
+    groups = {node.group_name for node in graph.asset_nodes}
+    assert groups == {"corpus", "clusters", "labels", "mixtures", "evidence", "training"}
+
+
+def test_every_strategy_has_one_place_and_dagster_shows_it_once(defs):
+    graph = defs.resolve_asset_graph()
+    places = [node.asset for node in nodes_of(graph)]
+    assert len(places) == len(set(places))
+    assert {name.removeprefix("recipes/") for name in places if name.startswith("recipes/")} == set(strategies())
+    for place in places:
+        key, partition = shown((place, None))
+        assert graph.has(key), place
+        assert place_of(key, partition) == (place, None)
+
+
+def test_an_order_depends_on_the_recipe_of_its_own_strategy_alone(defs):
+    nodes = {node.asset: node for node in nodes_of(defs.resolve_asset_graph())}
+    for strategy in strategies():
+        order, audit = nodes[f"training_order/{strategy}"], nodes[f"mixture_audit/{strategy}"]
+        assert [name for name in order.parents if name.startswith("recipes/")] == [f"recipes/{strategy}"]
+        assert [name for name in audit.parents if "/" in name] == [f"training_order/{strategy}"]
+        assert order.policy == audit.policy == ("fan_in" if strategy == "balanced" else "by_hand")
+    assert {"recipes/proportional", "recipes/lexical"} <= set(nodes["recipes/end_upsampling"].parents)
 
 
 def test_every_asset_says_what_it_is(defs):
@@ -76,6 +112,9 @@ import sys
 from pathlib import Path
 from gem_assets.corpus.landing import land
 from gem_assets.definitions import code_location
+from gem_assets.mixing.methods.registry import strategies
+from gem_assets.orchestration.places import place_of, shown
+from gem_assets.orchestration.reconciler import nodes_of
 from gem_assets.settings import load_settings
 from gem_assets.orchestration.reconciler import Reconciler
 settings = load_settings(Path({str(tmp_path)!r}) / "data")

@@ -10,12 +10,13 @@ from gem_assets.assets.gis_taxonomy import gis_taxonomy
 from gem_assets.assets.page_history import page_history
 from gem_assets.assets.proxies import cluster_counts, proxy_swarm, proxy_tokens
 from gem_assets.assets.raw_shards import blocklist, landing, raw_shards
+from gem_assets.assets.recipe_confirmation import recipe_confirmation
 from gem_assets.assets.recipe_report import recipe_report
-from gem_assets.assets.recipes import recipe_confirmations, recipes
+from gem_assets.assets.recipes import recipe_nodes
 from gem_assets.assets.student_labels import student_labels
 from gem_assets.assets.student_model import student_model
 from gem_assets.assets.teacher_clusters import teacher_clusters
-from gem_assets.assets.training_order import mixture_audits, training_orders
+from gem_assets.assets.training_order import mixture_audit, training_order
 
 ALL_ASSETS = [
     landing,
@@ -36,9 +37,9 @@ ALL_ASSETS = [
     proxy_tokens,
     cluster_counts,
     proxy_swarm,
-    *recipes,
-    *recipe_confirmations,
+    *recipe_nodes,
+    recipe_confirmation,
     recipe_report,
-    *training_orders,
-    *mixture_audits,
+    training_order,
+    mixture_audit,
 ]

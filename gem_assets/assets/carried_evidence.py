@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, refresh
+from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, refresh
 from gem_assets.mixing.config import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
 from resources import StoreResource
@@ -10,7 +10,7 @@ from resources import StoreResource
 
 @dg.asset(
     deps=["gis_taxonomy", "domain_inventory", "teacher_clusters"],
-    group_name=GROUP_MIXTURES,
+    group_name=GROUP_EVIDENCE,
     kinds={"json", "parquet"},
     owners=OWNERS,
     tags=refresh("fan_in"),

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.teacher.report_config import CODE_VERSION
 from resources import SettingsResource, StoreResource
@@ -15,10 +16,12 @@ from resources import SettingsResource, StoreResource
     owners=OWNERS,
     tags=refresh("fitted"),
     code_version=CODE_VERSION,
+    output_required=False,
     description="The clusters beside k-means, the same mixture without balance, a random partition and the source "
     "column: shares, coherence by vectors and by words, drop in bigram loss, stability under another seed and another "
     "half of the documents, and anisotropy of the vectors before and after.",
 )
+@expensive(first=True, refits=True)
 def cluster_report(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:

@@ -7,9 +7,12 @@ from typing import Any
 
 import dagster as dg
 
+from gem_assets.orchestration.places import AUDITS, FAMILIES, NODE_OF, ORDERS, shown
+from gem_assets.orchestration.plan import POLICY_TAG
+
 OWNERS = ["team:data"]
-GROUP_CORPUS, GROUP_CLUSTERS, GROUP_LABELS, GROUP_MIXTURES = "corpus", "clusters", "labels", "mixtures"
-GROUP_PROXIES = "proxies"
+GROUP_CORPUS, GROUP_CLUSTERS, GROUP_LABELS = "corpus", "clusters", "labels"
+GROUP_MIXTURES, GROUP_EVIDENCE, GROUP_TRAINING = "mixtures", "evidence", "training"
 
 
 def every_snapshot(asset: str) -> dg.AssetDep:
@@ -17,9 +20,37 @@ def every_snapshot(asset: str) -> dg.AssetDep:
     return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
 
 
-def refresh(policy: str) -> dict[str, str]:
-    """Tag that names the automation policy; ``sensors/conditions.py`` gives it its meaning."""
-    return {"gem/refresh": policy}
+def each_recipe(strategies: Sequence[str]) -> list[dg.AssetDep]:
+    """Depend on the recipe of the same strategy, which is a partition of the node of its family."""
+    return [
+        dg.AssetDep(node, partition_mapping=dg.StaticPartitionMapping({name: name for name in members}))
+        for node, family in FAMILIES.items()
+        if (members := [name for name in family if name in strategies])
+    ]
+
+
+def recipe_of(strategies: Mapping[str, Sequence[str]]) -> list[dg.AssetDep]:
+    """Depend, as the strategies that are named, on the recipes that each is made from."""
+    by_node: dict[str, dict[str, list[str]]] = {}
+    for strategy, recipes in strategies.items():
+        for recipe in recipes:
+            by_node.setdefault(NODE_OF[recipe], {}).setdefault(recipe, []).append(strategy)
+    return [
+        dg.AssetDep(node, partition_mapping=dg.StaticPartitionMapping(mapping)) for node, mapping in by_node.items()
+    ]
+
+
+def every_strategy(node: str) -> dg.AssetDep:
+    """Depend on all strategies of a node that have been made."""
+    return dg.AssetDep(node, partition_mapping=dg.AllPartitionMapping())
+
+
+def refresh(policy: str, **of_strategy: str) -> dict[str, str]:
+    """Tags that name the automation policy, and that of single strategies where it differs.
+
+    :data:`gem_assets.orchestration.plan.AUTOMATIC` gives policies their meaning.
+    """
+    return {POLICY_TAG: policy, **{f"{POLICY_TAG}.{name}": other for name, other in of_strategy.items()}}
 
 
 def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
@@ -44,10 +75,10 @@ def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     """
     from gem_assets.orchestration.page_server import LINKS, current_url
 
-    asset = f"mixture_audit/{strategy}"
+    asset, node = f"{AUDITS}/{strategy}", shown((f"{ORDERS}/{strategy}", None))[0]
     forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}
     return {
-        "order": dg.MetadataValue.asset(dg.AssetKey(["training_order", strategy])),
+        "order": dg.MetadataValue.asset(node),
         **{name: dg.MetadataValue.url(current_url(LINKS, asset, file)) for name, file in forms.items()},
         "order_and_audit_made_by": dg.MetadataValue.text(f"gem audit {strategy}"),
     }

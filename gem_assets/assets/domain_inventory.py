@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.mixing.config import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
 from resources import StoreResource
@@ -10,7 +10,7 @@ from resources import StoreResource
 
 @dg.asset(
     deps=["gis_taxonomy", "page_history", every_snapshot("student_labels")],
-    group_name=GROUP_MIXTURES,
+    group_name=GROUP_LABELS,
     kinds={"arrow", "parquet"},
     owners=OWNERS,
     tags=refresh("fan_in"),

@@ -6,6 +6,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
 from gem_assets.embedding.config import CODE_VERSION
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.manifest import InputRef
 from gem_assets.storage.store import MissingInputError
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     owners=OWNERS,
     tags=refresh("fitted"),
     code_version=CODE_VERSION,
+    output_required=False,
     description="Text to unit vector, fitted once on a seeded sample of what has landed, then frozen so that old and "
     "new vectors stay comparable. The default is lexical and needs no download; see `embedding.method` for what a "
     "sentence encoder would buy.",
 )
+@expensive(first=True)
 def embedding_space(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     owners=OWNERS,
     tags=refresh("fitted"),
     code_version=CODE_VERSION,
+    output_required=False,
     description="The named taxonomy: documents are ranked inside their cluster by the Geometric Influence Score "
     "(confidence, centrality, local density), the best distinct ones are its exemplars, class TF-IDF gives its "
     "keywords, and the name comes from those or from a language model where one is set. Clusters are grouped into "
     "named parents by agglomeration on the sphere; names of clusters and parents stay through refits.",
 )
+@expensive(first=True, refits=True)
 def gis_taxonomy(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:

@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_PROXIES, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
 from gem_assets.storage.artifacts import Artifact
@@ -26,16 +27,18 @@ COUNTING = "counting"
         every_snapshot("raw_shards"),
         every_snapshot("student_labels"),
     ],
-    group_name=GROUP_PROXIES,
+    group_name=GROUP_EVIDENCE,
     kinds={"numpy", "huggingface"},
     owners=OWNERS,
     tags=refresh("fitted"),
     code_version=TOKENS_CODE_VERSION,
+    output_required=False,
     description="What proxies read: a small tokenizer, one token stream a cluster, and fixed windows of held-out text "
     "(and of the validation texts in `proxy.targets`) that every mixture is judged by. Kept as long as the clusters "
     "are: a new snapshot must not make all evidence stale. A document that is taken down leaves them, and nothing else "
     "of them changes.",
 )
+@expensive(first=True, refits=True)
 def proxy_tokens(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
@@ -139,7 +142,7 @@ def proxy_tokens(
 @dg.asset(
     partitions_def=snapshots,
     deps=["raw_shards", "student_labels", "proxy_tokens", "page_history"],
-    group_name=GROUP_PROXIES,
+    group_name=GROUP_EVIDENCE,
     kinds={"numpy", "parquet"},
     owners=OWNERS,
     tags=refresh("content"),
@@ -198,16 +201,19 @@ def cluster_counts(
 
 @dg.asset(
     deps=["proxy_tokens", every_snapshot("cluster_counts"), "domain_inventory", "teacher_clusters", "gis_taxonomy"],
-    group_name=GROUP_PROXIES,
+    group_name=GROUP_EVIDENCE,
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
     tags=refresh("by_hand"),
     code_version=CODE_VERSION,
     pool="proxy_swarm",
-    description="Mixtures and the losses that tiny transformers reach on them, as a growing table: keyed by mixture, "
+    output_required=False,
+    description="Expensive, and only made when asked for: trains hundreds of tiny models.\n\n"
+    "Mixtures and the losses that tiny transformers reach on them, as a growing table: keyed by mixture, "
     "proxy configuration, clusters and seed, so a rerun trains only what is missing and a kill loses at most one proxy "
-    "a core. Uniform, proportional, UniMax and the stage-0 optimum are always among the mixtures.",
+    "per core. Uniform, proportional, UniMax and the stage-0 optimum are always among the mixtures.",
 )
+@expensive()
 def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:

@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, page_link, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_strategy, page_link, refresh, table
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
-from gem_assets.mixing.methods.registry import confirmable, strategies
+from gem_assets.orchestration.places import CONFIRMATIONS, FAMILIES
 from gem_assets.orchestration.stage import Stage
 from resources import StoreResource
 
@@ -12,27 +12,29 @@ from resources import StoreResource
 @dg.asset(
     deps=[
         "proxy_swarm",
-        *(dg.AssetKey(["recipes", strategy]) for strategy in strategies()),
-        *(dg.AssetKey(["recipe_confirmation", strategy]) for strategy in confirmable()),
+        *(every_strategy(node) for node in (*FAMILIES, CONFIRMATIONS)),
     ],
     group_name=GROUP_MIXTURES,
     kinds={"html", "matplotlib"},
     owners=OWNERS,
-    tags=refresh("by_hand"),
+    tags=refresh("fan_in"),
     code_version=LEARNED_CODE_VERSION,
     description="Every recipe that has been made, with its law, predictions, confirmation and verdict, and which one "
     "to use: what was confirmed at the next model size, else proportional. Recipes that were not made are left out.",
 )
 def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.mixing.current_recipes import gather_recipes
-    from gem_assets.report.mixture_pages import RECIPES_PAGE
+    from gem_assets.mixing.current_recipes import NoRecipesError, gather_recipes
+    from gem_assets.storage.store import MissingInputError
 
-    gathered = gather_recipes(store.artifacts)
+    try:
+        gathered = gather_recipes(store.artifacts)
+    except NoRecipesError as error:
+        raise MissingInputError(str(error)) from error
     stage = Stage(
         store, "recipe_report", config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
     )
     if stage.done is None:
-        from gem_assets.report.mixture_pages import comparison_page, gains_picture, shares_picture
+        from gem_assets.report.mixture_pages import RECIPES_PAGE, comparison_page, gains_picture, shares_picture
 
         with stage.write() as draft:
             (draft.path / RECIPES_PAGE).write_text(
@@ -45,6 +47,7 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
             draft.counts = {"recipes": len(gathered.recipes), "confirmations": gathered.confirmed}
             draft.metrics = {"recommended": gathered.comparison.recommended, "reason": gathered.comparison.reason}
 
+    from gem_assets.report.mixture_pages import RECIPES_PAGE
     from gem_assets.report.plots import markdown_image
 
     folder, manifest = stage.artifact.path, stage.artifact.manifest

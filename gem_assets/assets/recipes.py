@@ -1,4 +1,4 @@
-"""``recipes/<strategy>``: one training mixture for each method of the registry."""
+"""The nodes of the recipes: one for each family of the registry, with a partition for each of its methods."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, audit_links, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import (
+    GROUP_MIXTURES,
+    OWNERS,
+    audit_links,
+    every_snapshot,
+    picture,
+    recipe_of,
+    refresh,
+    table,
+)
+from gem_assets.assets.partitions import of_strategies
 from gem_assets.assets.proxies import check_same_labels, counts_of
-from gem_assets.assets.recipe_confirmation import build_confirmation
 from gem_assets.mixing.methods.base import (
     COUNTS,
     INVENTORY,
@@ -20,7 +29,10 @@ from gem_assets.mixing.methods.base import (
     MissingSettingError,
 )
 from gem_assets.mixing.methods.registry import methods
+from gem_assets.orchestration.places import FAMILIES
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
+from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Draft
 from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, StoreResource
@@ -29,70 +41,94 @@ if TYPE_CHECKING:  # the library's mixture modules are loaded where an asset run
     from gem_assets.mixing.recipe import Recipe
 
 
-def build_recipe(method: Method) -> dg.AssetsDefinition:
-    """Build ``recipes/<strategy>``."""
+WHAT = {
+    "recipe_rules": "Mixtures by a rule on the counts of the clusters. Nothing is trained.",
+    "recipe_counts": "Mixtures from n-gram counts of the clusters. Nothing is trained; confirm them before use.",
+    "recipe_learned": "Expensive where proxies are trained ({trained}), and those are only made when asked for: laws "
+    "that are fitted on the swarm, and searches that go on from it.",
+    "recipe_lab": "Expensive, and only made when asked for: methods that train models of their own ({trained}), or are "
+    "meant for more than a fresh model on two cores.",
+}
+
+
+def build_recipes(node: str) -> dg.AssetsDefinition:
+    """Build the node of one family of methods, with a partition for each."""
+    family = [methods()[strategy] for strategy in FAMILIES[node]]
+    trained = [method.name for method in family if method.trains]
+    needs = {name: None for method in family for name in method.needs}
+    made_from = {method.name: method.recipes for method in family if method.recipes}
+    own = {method.name: method.policy for method in family if method.policy != family[0].policy}
+    what = WHAT.get(node, "Mixtures of one family of methods.").format(trained=", ".join(trained))
 
     @dg.asset(
-        key=["recipes", method.name],
+        name=node,
+        partitions_def=of_strategies(FAMILIES[node]),
         deps=[
-            *(dg.AssetKey(["recipes", strategy]) for strategy in method.recipes),
-            *(dg.AssetKey(name) for name in (*method.needs, INVENTORY, TAXONOMY)),
-            *([every_snapshot(COUNTS)] if method.counts else []),
+            *recipe_of(made_from),
+            *(dg.AssetKey(name) for name in (*needs, INVENTORY, TAXONOMY)),
+            *([every_snapshot(COUNTS)] if any(method.counts for method in family) else []),
         ],
         group_name=GROUP_MIXTURES,
-        kinds=set(method.kinds),
+        kinds={"json", "pytorch"} if trained else {"json", "parquet"},
         owners=OWNERS,
-        tags=refresh(method.policy),
-        code_version=method.code_version,
-        pool=SWARM if method.trains else None,
-        description=method.summary,
+        tags=refresh(family[0].policy, **own),
+        code_version="+".join(sorted({method.code_version for method in family})),
+        pool=SWARM if trained else None,
+        output_required=False,
+        description="\n".join([what, "", *(f"- **{method.name}**: {method.summary}" for method in family)]),
     )
+    @expensive(of=trained.__contains__)
     def recipe(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
     ) -> dg.MaterializeResult:
-        from gem_assets.storage.store import MissingInputError
-
-        loaded = settings.load()
-        bases = {strategy: store.input(f"recipes/{strategy}") for strategy in method.recipes}
-        pinned = {name: store.input(name) for name in (*method.needs, INVENTORY, TAXONOMY)}
-        if TOKENS in pinned:
-            check_same_labels(store, pinned[TOKENS], pinned[INVENTORY])
-        counted = counts_of(store, pinned[TOKENS]) if method.counts else []
-        try:
-            config = method.config(loaded)
-        except MissingSettingError as error:
-            # a plan lists what is missing, and goes on
-            raise MissingInputError(str(error)) from error
-        stage = Stage(
-            store,
-            f"recipes/{method.name}",
-            config=config,
-            code_version=method.code_version,
-            inputs=[*bases.values(), *pinned.values(), *counted],
-            libraries=method.libraries,
-            seed=method.seed(loaded),
-        )
-        if stage.done is None:
-            from gem_assets.mixing.recipe_artifact import MixtureFrame
-
-            inputs = {name: store.artifact(ref) for name, ref in pinned.items()}
-            frame = MixtureFrame.read(inputs[INVENTORY], inputs[TAXONOMY], loaded.mixing)
-            with stage.write() as draft:
-                work = MethodWork(
-                    settings=loaded,
-                    frame=frame,
-                    out=draft.path,
-                    inputs=inputs,
-                    recipes={strategy: store.artifact(ref) for strategy, ref in bases.items()},
-                    counted=_folders(store, counted),
-                    cache=store.cache,
-                    map_shards=engine.shard_map,
-                    report=stage.progress(context),
-                )
-                _note(draft, method.make(work))
-        return _result(stage)
+        return _make(methods()[context.partition_key], context, settings.load(), store, engine)
 
     return recipe
+
+
+def _make(
+    method: Method, context: dg.AssetExecutionContext, loaded: Settings, store: StoreResource, engine: EngineResource
+) -> dg.MaterializeResult:
+    from gem_assets.storage.store import MissingInputError
+
+    bases = {strategy: store.input(f"recipes/{strategy}") for strategy in method.recipes}
+    pinned = {name: store.input(name) for name in (*method.needs, INVENTORY, TAXONOMY)}
+    if TOKENS in pinned:
+        check_same_labels(store, pinned[TOKENS], pinned[INVENTORY])
+    counted = counts_of(store, pinned[TOKENS]) if method.counts else []
+    try:
+        config = method.config(loaded)
+    except MissingSettingError as error:
+        # a plan lists what is missing, and goes on
+        raise MissingInputError(str(error)) from error
+    stage = Stage(
+        store,
+        f"recipes/{method.name}",
+        config=config,
+        code_version=method.code_version,
+        inputs=[*bases.values(), *pinned.values(), *counted],
+        libraries=method.libraries,
+        seed=method.seed(loaded),
+    )
+    if stage.done is None:
+        from gem_assets.mixing.recipe_artifact import MixtureFrame
+
+        inputs = {name: store.artifact(ref) for name, ref in pinned.items()}
+        frame = MixtureFrame.read(inputs[INVENTORY], inputs[TAXONOMY], loaded.mixing)
+        with stage.write() as draft:
+            work = MethodWork(
+                settings=loaded,
+                frame=frame,
+                out=draft.path,
+                inputs=inputs,
+                recipes={strategy: store.artifact(ref) for strategy, ref in bases.items()},
+                counted=_folders(store, counted),
+                cache=store.cache,
+                map_shards=engine.shard_map,
+                report=stage.progress(context),
+            )
+            _note(draft, method.make(work))
+    return _result(stage)
 
 
 def _folders(store: StoreResource, refs: Sequence[InputRef]) -> list[Path]:
@@ -132,5 +168,4 @@ def _result(stage: Stage) -> dg.MaterializeResult:
     )
 
 
-recipes = [build_recipe(method) for method in methods().values()]
-recipe_confirmations = [build_confirmation(method.name) for method in methods().values() if method.confirmable]
+recipe_nodes = [build_recipes(node) for node in FAMILIES]

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.student.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
@@ -15,9 +16,11 @@ from resources import SettingsResource, StoreResource
     owners=OWNERS,
     tags=refresh("fitted"),
     code_version=CODE_VERSION,
+    output_required=False,
     description="Text to cluster in one compiled pass: a hashed n-gram linear model distilled from the teacher's soft "
     "labels, its shares matched to the teacher's and its confidences calibrated on documents it did not train on.",
 )
+@expensive(first=True, refits=True)
 def student_model(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
+from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.manifest import InputRef
 from gem_assets.teacher.config import CODE_VERSION
@@ -16,10 +17,13 @@ from resources import SettingsResource, StoreResource
     owners=OWNERS,
     tags=refresh("fitted"),
     code_version=CODE_VERSION,
-    description="A von Mises–Fisher mixture on the hypersphere with a mixing-balance regulariser (GEM), fitted by a "
+    output_required=False,
+    description="Expensive once there is a teacher, and then only made when asked for: `gem refit`, or materialize it "
+    "alone.\n\nA von Mises–Fisher mixture on the hypersphere with a mixing-balance regulariser (GEM), fitted by a "
     "monotone Minorize–Maximize algorithm; the exactness of the last step is certified by its duality gap. Once there "
     "is a teacher, materializing this again is a refit: anchored on the last one, so that clusters keep their ids.",
 )
+@expensive(first=True)
 def teacher_clusters(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
 ) -> dg.MaterializeResult:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.assets.common import (
+    GROUP_TRAINING,
+    OWNERS,
+    each_recipe,
+    every_snapshot,
+    page_link,
+    picture,
+    refresh,
+    table,
+)
+from gem_assets.assets.partitions import of_strategies
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.mixing.methods.registry import strategies
 from gem_assets.orchestration.stage import Stage
@@ -22,92 +32,88 @@ if TYPE_CHECKING:
 KEPT_CURRENT = "balanced"
 
 
-def build_training_order(strategy: str) -> dg.AssetsDefinition:
-    """Build the asset that draws and orders the documents of one recipe."""
+@dg.asset(
+    partitions_def=of_strategies(strategies()),
+    deps=[*each_recipe(strategies()), "student_model", "page_history", every_snapshot("student_labels")],
+    group_name=GROUP_TRAINING,
+    kinds={"parquet", "duckdb"},
+    owners=OWNERS,
+    tags=refresh("by_hand", **{KEPT_CURRENT: "fan_in"}),
+    code_version=CODE_VERSION,
+    pool="training_order",
+    description="The documents of a mixture in training order: drawn with whole and fractional "
+    "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
+    "(random, curriculum, folding, zigzag, segment, STR, SAW). `balanced` is kept current; the others by hand.",
+)
+def training_order(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.ordering.scores import label_columns, pin_scores, score_files
+    from gem_assets.student.schema import LABEL_SCHEMA
 
-    @dg.asset(
-        key=["training_order", strategy],
-        deps=[dg.AssetKey(["recipes", strategy]), "student_model", "page_history", every_snapshot("student_labels")],
-        group_name=GROUP_MIXTURES,
-        kinds={"parquet", "duckdb"},
-        owners=OWNERS,
-        tags=refresh("fan_in" if strategy == KEPT_CURRENT else "by_hand"),
+    strategy = context.partition_key
+    root, conf = settings.load().data_root, settings.load().ordering
+    columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
+    recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
+    pages = store.input("page_history")
+    labels = known_labels(store, recipe, store.inputs("student_labels", lance_table=store.label_table(model)))
+    stage = Stage(
+        store,
+        f"training_order/{strategy}",
+        config=conf,
         code_version=CODE_VERSION,
-        pool="training_order",
-        description=f"The documents of the {strategy} mixture in training order: drawn with whole and fractional "
-        "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
-        "(random, curriculum, folding, zigzag, segment, STR, SAW).",
+        inputs=[recipe, pages, *labels, *pin_scores(scores, root)],
+        libraries=("duckdb", "numpy"),
+        seed=conf.draw_seed,
     )
-    def training_order(
-        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-    ) -> dg.MaterializeResult:
-        from gem_assets.ordering.scores import label_columns, pin_scores, score_files
-        from gem_assets.student.schema import LABEL_SCHEMA
-
-        root, conf = settings.load().data_root, settings.load().ordering
-        columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
-        recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
-        pages = store.input("page_history")
-        labels = known_labels(store, recipe, store.inputs("student_labels", lance_table=store.label_table(model)))
-        stage = Stage(
-            store,
-            f"training_order/{strategy}",
-            config=conf,
-            code_version=CODE_VERSION,
-            inputs=[recipe, pages, *labels, *pin_scores(scores, root)],
-            libraries=("duckdb", "numpy"),
-            seed=conf.draw_seed,
-        )
-        if stage.done is None:
-            from gem_assets.corpus.recrawls import Selection
-            from gem_assets.mixing.publish import RECIPE_NAME
-            from gem_assets.mixing.recipe import Recipe
-            from gem_assets.ordering.publish import publish_order
-
-            with stage.write() as draft:
-                published = publish_order(
-                    Selection.read(store.artifact(pages).path).used(store.table_scan(labels)(columns)),
-                    Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
-                    conf,
-                    draft.path,
-                    scores,
-                )
-                report = published.report
-                draft.counts = {"rows": report.rows, "tokens": report.tokens}
-                draft.metrics = {
-                    "share_error": report.share_error,
-                    "window_share_error": report.window_share_error,
-                    "left_out": dict(report.left_out),
-                    "clusters": report.as_dict()["clusters"],
-                    "guidelines": published.guidelines,
-                }
-
+    if stage.done is None:
+        from gem_assets.corpus.recrawls import Selection
         from gem_assets.mixing.publish import RECIPE_NAME
         from gem_assets.mixing.recipe import Recipe
-        from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME
+        from gem_assets.ordering.publish import publish_order
 
-        manifest, folder = stage.artifact.manifest, stage.artifact.path
-        chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
-        return stage.result(
-            {
-                "dagster/row_count": manifest.counts["rows"],
-                **manifest.counts,
-                "counted_with": chosen.tokenizer,
-                **_bias_on_record(store, f"recipes/{strategy}", {one.cluster: one.name for one in chosen.entries}),
-                "curve": conf.curve.strategy,
-                "score": conf.score,
-                "share_error": manifest.metrics["share_error"],
-                "window_share_error": manifest.metrics["window_share_error"],
-                "left_out": manifest.metrics["left_out"],
-                "clusters": table(manifest.metrics["clusters"], CLUSTER_COLUMNS),
-                "guidelines": table(manifest.metrics["guidelines"], GUIDELINE_COLUMNS),
-                "curve_picture": picture(folder, CURVE_NAME, "Rank of the score along the run"),
-                "shares_picture": picture(folder, SHARES_NAME, "Token shares along the run"),
-                "files": dg.MetadataValue.path(str(folder)),
+        with stage.write() as draft:
+            published = publish_order(
+                Selection.read(store.artifact(pages).path).used(store.table_scan(labels)(columns)),
+                Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
+                conf,
+                draft.path,
+                scores,
+            )
+            report = published.report
+            draft.counts = {"rows": report.rows, "tokens": report.tokens}
+            draft.metrics = {
+                "share_error": report.share_error,
+                "window_share_error": report.window_share_error,
+                "left_out": dict(report.left_out),
+                "clusters": report.as_dict()["clusters"],
+                "guidelines": published.guidelines,
             }
-        )
 
-    return training_order
+    from gem_assets.mixing.publish import RECIPE_NAME
+    from gem_assets.mixing.recipe import Recipe
+    from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME
+
+    manifest, folder = stage.artifact.manifest, stage.artifact.path
+    chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
+    return stage.result(
+        {
+            "dagster/row_count": manifest.counts["rows"],
+            **manifest.counts,
+            "counted_with": chosen.tokenizer,
+            **_bias_on_record(store, f"recipes/{strategy}", {one.cluster: one.name for one in chosen.entries}),
+            "curve": conf.curve.strategy,
+            "score": conf.score,
+            "share_error": manifest.metrics["share_error"],
+            "window_share_error": manifest.metrics["window_share_error"],
+            "left_out": manifest.metrics["left_out"],
+            "clusters": table(manifest.metrics["clusters"], CLUSTER_COLUMNS),
+            "guidelines": table(manifest.metrics["guidelines"], GUIDELINE_COLUMNS),
+            "curve_picture": picture(folder, CURVE_NAME, "Rank of the score along the run"),
+            "shares_picture": picture(folder, SHARES_NAME, "Token shares along the run"),
+            "files": dg.MetadataValue.path(str(folder)),
+        }
+    )
 
 
 def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef]) -> list[InputRef]:
@@ -168,91 +174,86 @@ def _bias_on_record(store: StoreResource, mixture: str, names: Mapping[int, str]
     return share_bias(record, names) if record is not None else {}
 
 
-def build_mixture_audit(strategy: str) -> dg.AssetsDefinition:
-    """Build the asset that accounts for one training order."""
+@dg.asset(
+    partitions_def=of_strategies(strategies()),
+    deps=["training_order", every_snapshot("student_labels")],
+    group_name=GROUP_TRAINING,
+    kinds={"json", "parquet"},
+    owners=OWNERS,
+    tags=refresh("by_hand", **{KEPT_CURRENT: "fan_in"}),
+    code_version=AUDIT_CODE_VERSION,
+    description="The account of a training order: every document with how often it is shown, the Merkle "
+    "root over them, shares by language, source and licence as trained, the lineage down to the landed files, and "
+    "the audit pack: a page, data card, EU summary, Croissant, SPDX and OpenLineage.",
+)
+def mixture_audit(
+    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
+) -> dg.MaterializeResult:
+    from gem_assets.audit.config import openlineage_available
+    from gem_assets.lineage.walk import walk
 
-    @dg.asset(
-        key=["mixture_audit", strategy],
-        deps=[dg.AssetKey(["training_order", strategy]), every_snapshot("student_labels")],
-        group_name=GROUP_MIXTURES,
-        kinds={"json", "parquet"},
-        owners=OWNERS,
-        tags=refresh("fan_in" if strategy == KEPT_CURRENT else "by_hand"),
+    strategy, conf = context.partition_key, settings.load().audit
+    order = store.input(f"training_order/{strategy}")
+    made = store.artifact(order)
+    stage = Stage(
+        store,
+        f"mixture_audit/{strategy}",
+        config={**conf.model_dump(), "openlineage": openlineage_available()},
         code_version=AUDIT_CODE_VERSION,
-        description=f"The account of the {strategy} mixture: every document with how often it is shown, the Merkle "
-        "root over them, shares by language, source and licence as trained, the lineage down to the landed files, and "
-        "the audit pack: a page, data card, EU summary, Croissant, SPDX and OpenLineage.",
+        inputs=[order],
+        libraries=("duckdb", "publicsuffixlist"),
     )
-    def mixture_audit(
-        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-    ) -> dg.MaterializeResult:
-        from gem_assets.audit.config import openlineage_available
-        from gem_assets.lineage.walk import walk
+    lineage = walk(store.artifacts, order.asset, identity=order.identity)
+    if stage.done is None:
+        import pyarrow as pa
 
-        conf = settings.load().audit
-        order = store.input(f"training_order/{strategy}")
-        made = store.artifact(order)
-        stage = Stage(
-            store,
-            f"mixture_audit/{strategy}",
-            config={**conf.model_dump(), "openlineage": openlineage_available()},
-            code_version=AUDIT_CODE_VERSION,
-            inputs=[order],
-            libraries=("duckdb", "publicsuffixlist"),
+        from gem_assets.audit.pack import write_pack
+        from gem_assets.lineage.audit import COLUMNS, publish_audit
+        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.mixing.recipe import Recipe
+        from gem_assets.student.schema import LABEL_SCHEMA
+
+        labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
+        recipe = next(ref for ref in made.manifest.inputs if ref.asset.startswith("recipes/"))
+        shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == "raw_shards"]
+        schema = pa.schema([LABEL_SCHEMA.field(name) for name in COLUMNS])
+        documents = pa.RecordBatchReader.from_batches(
+            schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))
         )
-        lineage = walk(store.artifacts, order.asset, identity=order.identity)
-        if stage.done is None:
-            import pyarrow as pa
-
-            from gem_assets.audit.pack import write_pack
-            from gem_assets.lineage.audit import COLUMNS, publish_audit
-            from gem_assets.mixing.publish import RECIPE_NAME
-            from gem_assets.mixing.recipe import Recipe
-            from gem_assets.student.schema import LABEL_SCHEMA
-
-            labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
-            recipe = next(ref for ref in made.manifest.inputs if ref.asset.startswith("recipes/"))
-            shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == "raw_shards"]
-            schema = pa.schema([LABEL_SCHEMA.field(name) for name in COLUMNS])
-            documents = pa.RecordBatchReader.from_batches(
-                schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))
+        with stage.write() as draft:
+            held = store.shards(shards)
+            texts = [path for paths in held.values() for path in paths]
+            report = publish_audit(
+                sorted(made.path.glob("*.parquet")), documents, lineage.to_dict(), draft.path, shards=texts
             )
-            with stage.write() as draft:
-                held = store.shards(shards)
-                texts = [path for paths in held.values() for path in paths]
-                report = publish_audit(
-                    sorted(made.path.glob("*.parquet")), documents, lineage.to_dict(), draft.path, shards=texts
-                )
-                chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
-                write_pack(draft.path, lineage, chosen, conf, held)
-                draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
-                draft.metrics = report.model_dump(mode="json")
+            chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
+            write_pack(draft.path, lineage, chosen, conf, held)
+            draft.counts = {"documents": report.documents, "exposures": report.exposures, "tokens": report.tokens}
+            draft.metrics = report.model_dump(mode="json")
 
-        from gem_assets.audit.pack import read_facts
+    from gem_assets.audit.pack import read_facts
 
-        facts, folder = read_facts(stage.artifact.path), stage.artifact.path
-        return stage.result(
-            {
-                "dagster/row_count": facts.report.documents,
-                **stage.artifact.manifest.counts,
-                "page": page_link(folder, "index.html"),
-                **{name: page_link(folder, file) for name, file in FORMS.items() if (folder / file).is_file()},
-                "merkle_root": facts.report.merkle_root,
-                "most_repeated": facts.report.most_repeated,
-                "dates": f"{facts.crawl.first} to {facts.crawl.last}" if facts.crawl.first else "no dates",
-                "a_person_must_state": ", ".join(facts.not_stated) or "all is stated",
-                "top_domains": table([d.model_dump() for d in facts.domains.largest[:MOST_ROWS]], DOMAIN_COLUMNS),
-                **{
-                    f"by_{name}": table([group.model_dump() for group in groups[:MOST_ROWS]], GROUP_COLUMNS)
-                    for name, groups in facts.report.composition.items()
-                },
-                "clusters": table([cluster.model_dump() for cluster in facts.clusters]),
-                "lineage": dg.MetadataValue.md(f"```\n{lineage.text()}\n```"),
-                "files": dg.MetadataValue.path(str(folder)),
-            }
-        )
-
-    return mixture_audit
+    facts, folder = read_facts(stage.artifact.path), stage.artifact.path
+    return stage.result(
+        {
+            "dagster/row_count": facts.report.documents,
+            **stage.artifact.manifest.counts,
+            "page": page_link(folder, "index.html"),
+            **{name: page_link(folder, file) for name, file in FORMS.items() if (folder / file).is_file()},
+            "merkle_root": facts.report.merkle_root,
+            "most_repeated": facts.report.most_repeated,
+            "dates": f"{facts.crawl.first} to {facts.crawl.last}" if facts.crawl.first else "no dates",
+            "a_person_must_state": ", ".join(facts.not_stated) or "all is stated",
+            "top_domains": table([d.model_dump() for d in facts.domains.largest[:MOST_ROWS]], DOMAIN_COLUMNS),
+            **{
+                f"by_{name}": table([group.model_dump() for group in groups[:MOST_ROWS]], GROUP_COLUMNS)
+                for name, groups in facts.report.composition.items()
+            },
+            "clusters": table([cluster.model_dump() for cluster in facts.clusters]),
+            "lineage": dg.MetadataValue.md(f"```\n{lineage.text()}\n```"),
+            "files": dg.MetadataValue.path(str(folder)),
+        }
+    )
 
 
 FORMS = {
@@ -270,6 +271,3 @@ GROUP_COLUMNS = ["value", "token_share", "tokens", "documents"]
 # the figures before the words, which fill the width of the page
 GUIDELINE_COLUMNS = ["inside clusters", "over all documents", "figure"]
 CLUSTER_COLUMNS = ["cluster", "share", "tokens", "target_tokens", "documents", "exposures", "epochs", "most_repeats"]
-
-training_orders = [build_training_order(strategy) for strategy in strategies()]
-mixture_audits = [build_mixture_audit(strategy) for strategy in strategies()]

@@ -2,8 +2,9 @@
 
 import dagster as dg
 
-from gem_assets.assets.recipes import recipes
+from gem_assets.assets.partitions import of_strategies
 from gem_assets.checks.validation import validate_frame
+from gem_assets.orchestration.places import FAMILIES, place_of
 from resources import StoreResource
 
 
@@ -40,22 +41,24 @@ def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
     )
 
 
-def build_recipe_check(strategy: str, key: dg.AssetKey) -> dg.AssetChecksDefinition:
-    """Build the check of one recipe."""
+def build_recipe_check(node: str) -> dg.AssetChecksDefinition:
+    """Build the check of the recipes of one family."""
 
     @dg.asset_check(
-        asset=key,
+        asset=node,
+        partitions_def=of_strategies(FAMILIES[node]),
         name="mixture_is_feasible",
         blocking=True,
         description="Token shares sum to one, none is negative, and no cluster is repeated past its cap.",
     )
-    def mixture_is_feasible(store: StoreResource) -> dg.AssetCheckResult:
+    def mixture_is_feasible(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         import great_expectations.expectations as gxe
 
         from gem_assets.mixing.publish import RECIPE_NAME
         from gem_assets.mixing.recipe import Recipe
 
-        recipe = Recipe.read(store.artifact(store.input(f"recipes/{strategy}")).path / RECIPE_NAME)
+        asset, _ = place_of(dg.AssetKey(node), context.partition_key)
+        recipe = Recipe.read(store.artifact(store.input(asset)).path / RECIPE_NAME)
         frame = recipe.to_table().to_pandas()
         frame["over_cap"] = frame["implied_epochs"] > frame["cap"] * (1 + 1e-9)
         return validate_frame(
@@ -67,10 +70,10 @@ def build_recipe_check(strategy: str, key: dg.AssetKey) -> dg.AssetChecksDefinit
                 gxe.ExpectColumnValuesToBeInSet(column="over_cap", value_set=[False]),
                 gxe.ExpectColumnMaxToBeBetween(column="token_share", max_value=0.5, severity="warning"),
             ],
-            f"recipes/{strategy}",
+            asset,
         )
 
     return mixture_is_feasible
 
 
-recipe_checks = [build_recipe_check(asset.key.path[-1], asset.key) for asset in recipes]
+recipe_checks = [build_recipe_check(node) for node in FAMILIES]

@@ -118,12 +118,13 @@ def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRe
     import dagster as dg
 
     from gem_assets.assets.training_order import share_bias
+    from gem_assets.orchestration.places import ORDERS, shown
     from gem_assets.orchestration.run import open_instance
 
-    key = dg.AssetKey(["training_order", mixture.name])
+    key, strategy = shown((f"{ORDERS}/{mixture.name}", None))
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(
-            dg.AssetObservation(key, metadata=share_bias(record, mixture.cluster_names))
+            dg.AssetObservation(key, partition=strategy, metadata=share_bias(record, mixture.cluster_names))
         )
 
 

@@ -39,6 +39,7 @@ from gem_assets.orchestration.dagster_home import (
     write_workspace,
 )
 from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageServer
+from gem_assets.orchestration.run import open_instance
 from gem_assets.orchestration.server_log import LineFilter, plain
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, allowed_hosts, is_loopback
 from gem_assets.secrets import redact
@@ -131,6 +132,8 @@ class DevServer:
                     f"Port {self.port} on {self.host} is taken by another program. "
                     f"Stop it, or choose another port: gem dev --port {self.port + 1}"
                 )
+            with open_instance(self.settings):
+                pass  # what was told under the keys of before is under those of now, before a daemon looks
             for run_id in cancel_abandoned_runs(self.home):
                 self._echo(f"run {run_id[:8]} was cut off when the last server ended; it is asked for again")
             if self.pages is not None:

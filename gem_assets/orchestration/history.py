@@ -12,6 +12,7 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.dagster_run import RunRecord
 
+from gem_assets.orchestration.places import place_of, shown
 from gem_assets.orchestration.reconcile import Attempt, Place
 
 PARTITION_TAG = "dagster/partition"
@@ -42,16 +43,15 @@ class _BadEnd:
     """One run that ended badly: what became of each of its assets."""
 
     run_id: str
-    partition: str | None
     ended: float
-    failed: Mapping[str, str]
-    left: frozenset[str]
+    failed: Mapping[Place, str]
+    left: frozenset[Place]
     canceled: bool
     basis: Mapping[str, str]
 
-    def attempt(self, asset: str, tries: int, basis: str) -> Attempt:
-        if asset in self.failed:
-            return Attempt("failed", self.failed[asset], self.run_id, tries, self.ended, basis)
+    def attempt(self, place: Place, tries: int, basis: str) -> Attempt:
+        if place in self.failed:
+            return Attempt("failed", self.failed[place], self.run_id, tries, self.ended, basis)
         outcome = "canceled" if self.canceled else "killed"
         return Attempt(outcome, f"the process of run {self.run_id[:8]} ended", self.run_id, tries, self.ended, basis)
 
@@ -100,8 +100,8 @@ class History:
         self._ends = {run_id: self._ends.get(run_id) or self._bad_end(record) for run_id, record in ends.items()}
         self._by_place = {}
         for end in self._ends.values():
-            for asset in {*end.failed, *end.left}:
-                self._by_place.setdefault((asset, end.partition), []).append(end)
+            for place in {*end.failed, *end.left}:
+                self._by_place.setdefault(place, []).append(end)
         self._read_told()
         self._read_checks()
         return version
@@ -115,24 +115,24 @@ class History:
         ends = self._by_place.get(place)
         if not ends:
             return None
-        asset, partition = place
-        wanted = dg.AssetRecordsFilter(_key(asset), asset_partitions=None if partition is None else [partition])
+        key, partition = shown(place)
+        wanted = dg.AssetRecordsFilter(key, asset_partitions=None if partition is None else [partition])
         made = self.instance.fetch_materializations(wanted, limit=1).records
         since = [end for end in ends if not made or made[0].run_id == end.run_id or made[0].timestamp < end.ended]
         if not since:
             return None
-        last, read = since[0], self._basis(since[0], asset, basis)
+        last, read = since[0], self._basis(since[0], place, basis)
         tries = 0
         for end in since:
-            if self._basis(end, asset, basis) != read:
+            if self._basis(end, place, basis) != read:
                 break
             tries += 1
-        return last.attempt(asset, tries, read)
+        return last.attempt(place, tries, read)
 
     def blocked(self, place: Place) -> str:
         """Name the blocking check that the current result failed with a critical expectation."""
         for name, info in self._checks.get(place, {}).items():
-            key = dg.AssetCheckKey(_key(place[0]), name)
+            key = dg.AssetCheckKey(shown(place)[0], name)
             failed = info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
             if failed and info.is_current and self._graph.get(key).blocking:
                 said = self._critical(place, name, info)
@@ -155,7 +155,7 @@ class History:
     def unchecked(self, place: Place) -> bool:
         """Tell whether a check of the asset did not run on what Dagster shows."""
         done = self._checks.get(place, {})
-        names = {key.name for key in self._graph.get(_key(place[0])).check_keys}
+        names = {key.name for key in self._graph.get(shown(place)[0]).check_keys}
         return not all(
             name in done
             and done[name].is_current
@@ -165,13 +165,23 @@ class History:
         )
 
     def _places(self, run: dg.DagsterRun) -> Iterator[Place]:
+        for key in run.asset_selection or self._planned(run.run_id):
+            yield from self._places_of(run, key)
+
+    def _places_of(self, run: dg.DagsterRun, key: dg.AssetKey) -> Iterator[Place]:
+        """Yield what a run makes of one node."""
+        node = self._graph.get(key) if self._graph.has(key) else None
+        if node is not None and not node.is_partitioned:
+            yield place_of(key, None)
+            return
         first, last = (run.tags.get(tag) for tag in RANGE_TAGS)
         partitions: Sequence[str | None] = [run.tags.get(PARTITION_TAG)]
         if first is not None and last is not None:
-            known = self.instance.get_dynamic_partitions("snapshot")
+            definition = node.partitions_def if node is not None else None
+            strategies = isinstance(definition, dg.StaticPartitionsDefinition)
+            known = definition.get_partition_keys() if strategies else self.instance.get_dynamic_partitions("snapshot")
             partitions = known[known.index(first) : known.index(last) + 1] if {first, last} <= set(known) else [first]
-        assets = [key.to_user_string() for key in run.asset_selection or self._planned(run.run_id)]
-        yield from ((asset, partition) for asset in assets for partition in partitions)
+        yield from (place_of(key, partition) for partition in partitions)
 
     def _planned(self, run_id: str) -> list[dg.AssetKey]:
         events = self._events(run_id, {dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED})
@@ -187,26 +197,26 @@ class History:
         of_type = dg.DagsterEventType
         ends = [event for event in events if event.event_type == of_type.STEP_FAILURE]
         failed = {
-            self._steps[event.step_key]: _message(event)
+            place: _message(event)
             for event in ends
             if event.step_key in self._steps and not _interrupted(event)
+            for place in self._places_of(run, self._steps[event.step_key])
         }
         made = {
-            event.asset_key.to_user_string(): event.materialization.metadata.get("identity")
+            place_of(event.asset_key, event.partition): event.materialization.metadata.get("identity")
             for event in events
             if event.event_type == of_type.ASSET_MATERIALIZATION
         }
-        chosen = {asset for asset, _ in self._places(run)}
+        chosen = set(self._places(run))
         canceled = any(event.event_type == of_type.PIPELINE_CANCELING for event in events)
         # a server that is stopped interrupts its runs, which Dagster counts as failed
         stopped = any(_interrupted(event) for event in events)
         cut_off = not canceled and (stopped or run.status == dg.DagsterRunStatus.CANCELED)
         # what was made and then failed its check is known by what was made
-        basis = {asset: str(identity.value) for asset, identity in made.items() if identity is not None}
+        basis = {asset: str(identity.value) for (asset, _), identity in made.items() if identity is not None}
         basis |= json.loads(run.tags.get(BASIS_TAG, "{}"))
         return _BadEnd(
             run_id=run.run_id,
-            partition=run.tags.get(PARTITION_TAG),
             ended=record.end_time or record.update_timestamp.timestamp(),
             failed=failed,
             # what stood behind a failed step was not tried, and what ended with its server is nobody's fault
@@ -215,15 +225,15 @@ class History:
             basis=basis,
         )
 
-    def _basis(self, end: _BadEnd, asset: str, now: str) -> str:
+    def _basis(self, end: _BadEnd, place: Place, now: str) -> str:
         """Return what a try had read; at the first look that is what would be read now, and is written down."""
-        known = end.basis.get(asset)
+        known = end.basis.get(place[0])
         if known is None:
-            known = self._launched.get((asset, end.partition)) or now
-            basis = {**end.basis, asset: known}
+            known = self._launched.get(place) or now
+            basis = {**end.basis, place[0]: known}
             if self._notes:
                 self.instance.add_run_tags(end.run_id, {BASIS_TAG: json.dumps(basis, sort_keys=True)})
-            noted = _BadEnd(end.run_id, end.partition, end.ended, end.failed, end.left, end.canceled, basis)
+            noted = _BadEnd(end.run_id, end.ended, end.failed, end.left, end.canceled, basis)
             self._ends[end.run_id] = noted
             for found in self._by_place.values():
                 found[:] = [noted if one.run_id == end.run_id else one for one in found]
@@ -237,7 +247,7 @@ class History:
                 tags = storage.get_latest_tags_by_partition(
                     key, dg.DagsterEventType.ASSET_MATERIALIZATION, [VERSION_TAG]
                 )
-                told |= {(key.to_user_string(), name): found[VERSION_TAG] for name, found in tags.items()}
+                told |= {place_of(key, name): found[VERSION_TAG] for name, found in tags.items()}
         for record in self.instance.get_asset_records(keys):
             entry, key = record.asset_entry.last_materialization, record.asset_entry.asset_key
             if (
@@ -254,7 +264,7 @@ class History:
         self._checks = {}
         infos = self.instance.event_log_storage.get_asset_check_partition_info(sorted(self._graph.asset_check_keys))
         for info in infos:
-            place = (info.check_key.asset_key.to_user_string(), info.partition_key)
+            place = place_of(info.check_key.asset_key, info.partition_key)
             self._checks.setdefault(place, {})[info.check_key.name] = info
 
     def _critical(self, place: Place, name: str, info: Any) -> str | None:
@@ -264,20 +274,20 @@ class History:
             self._said[number] = ""
             for event in self._events(info.latest_planned_run_id, {dg.DagsterEventType.ASSET_CHECK_EVALUATION}):
                 found = event.asset_check_evaluation_data
-                if found.check_name == name and found.asset_key == _key(place[0]) and not found.passed:
+                if found.check_name == name and found.asset_key == shown(place)[0] and not found.passed:
                     critical = found.severity == dg.AssetCheckSeverity.ERROR
                     self._said[number] = found.description or "it did not pass" if critical else ""
         return self._said[number] or None
 
 
-def step_owners(graph: Any) -> Iterator[tuple[str, str]]:
-    """Yield each step with the asset that it makes or checks."""
+def step_owners(graph: Any) -> Iterator[tuple[str, dg.AssetKey]]:
+    """Yield each step with the node that it makes or checks."""
     for key in graph.materializable_asset_keys:
-        yield graph.get(key).assets_def.op.name, key.to_user_string()
+        yield graph.get(key).assets_def.op.name, key
     for key in graph.asset_check_keys:
         definition = graph.assets_def_for_key(key)
         if not definition.keys:
-            yield definition.op.name, key.asset_key.to_user_string()
+            yield definition.op.name, key.asset_key
 
 
 def _interrupted(event: Any) -> bool:
@@ -303,7 +313,3 @@ def in_words(message: str) -> str:
         or kind == "dagster._core.definitions.events.Failure"
     )
     return said if said and ours else message
-
-
-def _key(asset: str) -> dg.AssetKey:
-    return dg.AssetKey(asset.split("/"))

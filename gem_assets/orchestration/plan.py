@@ -20,6 +20,8 @@ ReasonKind = Literal[
     "takedown", "untold", "unchecked",
 ]  # fmt: skip
 State = Literal["ready", "waiting", "running", "held", "by_hand"]
+POLICY_TAG = "gem/refresh"
+"""Tag of an asset that names its policy; ``gem/refresh.<strategy>`` names that of one strategy."""
 _ALWAYS: frozenset[ReasonKind] = frozenset({"missing", "code", "inputs", "upstream", "takedown", "untold", "unchecked"})
 #: Kinds that the daemon acts on by itself, by policy of the asset.
 AUTOMATIC: Mapping[str, frozenset[ReasonKind]] = {

@@ -96,7 +96,7 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
         "store": ProbeStore(root=root),
         "engine": _ProbeEngine(),
     }
-    function: Any = asset.op.compute_fn.decorated_fn  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
+    function: Any = inspect.unwrap(asset.op.compute_fn.decorated_fn)  # pyright: ignore[reportFunctionMemberAccess, reportAttributeAccessIssue]
     wanted = inspect.signature(function).parameters
     try:
         function(**{name: given[name] for name in wanted})

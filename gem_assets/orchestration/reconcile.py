@@ -41,12 +41,23 @@ UNSAID: frozenset[ReasonKind] = frozenset({"untold", "unchecked"})
 
 @dataclass(frozen=True)
 class Node:
-    """One asset of the graph; ``parents`` holds assets of the graph only."""
+    """One asset of the graph.
+
+    Attributes
+    ----------
+    partitioned
+        It has one result per snapshot.
+    parents
+        Assets of the graph only.
+    run
+        Assets without snapshots share a run when this is the same.
+    """
 
     asset: str
     policy: str | None
     partitioned: bool
     parents: tuple[str, ...]
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -347,9 +358,9 @@ def reconcile(
 def launches(nodes: Sequence[Node], snapshots: Sequence[str], items: Mapping[Place, Item]) -> list[Item]:
     """Return what is launched now: all that is ready, with what can follow it in the same run.
 
-    A run holds one snapshot, or assets without snapshots. What waits for nothing but members of its own run joins it,
-    which saves starting a process for each stage. A snapshot that has never been read is read alone: what can follow is
-    known only then, and what something held keeps from running joins nothing.
+    A run holds one snapshot, or assets without snapshots that may share one. What waits for nothing but members of its
+    own run joins it, which saves starting a process for each stage. A snapshot that has never been read is read alone:
+    what can follow is known only then, and what something held keeps from running joins nothing.
     """
     graph = {node.asset: node for node in nodes}
     chosen: dict[Place, Item] = {}
@@ -362,6 +373,7 @@ def launches(nodes: Sequence[Node], snapshots: Sequence[str], items: Mapping[Pla
             if moving and all(
                 parent in chosen
                 and parent[1] == item.partition
+                and graph[parent[0]].run == graph[item.asset].run
                 and (chosen[parent].made or any(name in graph for name in graph[parent[0]].parents))
                 for parent in moving
             ):

@@ -7,7 +7,7 @@ thousand ``stat`` calls, and a look after one commit asks only what reads it.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import dagster as dg
 
 from gem_assets.corpus.landing import SUCCESS, list_snapshots
 from gem_assets.orchestration.history import History
-from gem_assets.orchestration.plan import Reason, differences
+from gem_assets.orchestration.places import place_of, shown
+from gem_assets.orchestration.plan import POLICY_TAG, Reason, differences
 from gem_assets.orchestration.probe import probe
 from gem_assets.orchestration.reconcile import (
     SNAPSHOT_ASSETS,
@@ -38,7 +39,6 @@ from gem_assets.storage.store import RAW_SHARDS, Store, shard_files
 
 logger = logging.getLogger(__name__)
 
-POLICY_TAG = "gem/refresh"
 OUTSIDE = ("proxy_tokens", "training_order/")
 """Assets that read files which are not results: they are asked on every look that is not a repetition."""
 KEPT_FOR_S = 30.0
@@ -66,18 +66,46 @@ class Reconciled:
 
 
 def nodes_of(graph: Any) -> list[Node]:
-    """Return the assets of a Dagster graph that have a policy, each after its parents."""
+    """Return the assets of a Dagster graph that have a policy, each after its parents; one for each strategy."""
     found = [graph.get(key) for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
     return [
-        Node(
-            asset=node.key.to_user_string(),
-            policy=node.tags[POLICY_TAG],
-            partitioned=node.is_partitioned,
-            parents=tuple(sorted(key.to_user_string() for key in node.parent_keys)),
-        )
+        _node(graph, node, strategy)
         for node in found
         if node.is_materializable and POLICY_TAG in node.tags
+        for strategy in (node.partitions_def.get_partition_keys() if _by_strategy(node) else (None,))
     ]
+
+
+def _by_strategy(node: Any) -> bool:
+    return isinstance(node.partitions_def, dg.StaticPartitionsDefinition)
+
+
+def _node(graph: Any, node: Any, strategy: str | None) -> Node:
+    by_strategy = strategy is not None
+    return Node(
+        asset=place_of(node.key, strategy)[0],
+        policy=node.tags.get(f"{POLICY_TAG}.{strategy}", node.tags[POLICY_TAG]),
+        partitioned=node.is_partitioned and not by_strategy,
+        parents=tuple(sorted(_parents(graph, node, strategy))),
+        run=f"{node.partitions_def.get_serializable_unique_identifier()}/{strategy}" if by_strategy else "",
+    )
+
+
+def _parents(graph: Any, node: Any, strategy: str | None) -> Iterator[str]:
+    """Yield what an asset is made from; of a parent with strategies, those that Dagster maps to this one."""
+    for key in node.parent_keys:
+        parent = graph.get(key)
+        if not _by_strategy(parent):
+            yield key.to_user_string()
+            continue
+        definition = parent.partitions_def
+        wanted = definition.get_partition_keys()
+        if strategy is not None:
+            mapped = graph.get_partition_mapping(node.key, key).get_upstream_mapped_partitions_result_for_partitions(
+                node.partitions_def.subset_with_partition_keys([strategy]), node.partitions_def, definition
+            )
+            wanted = mapped.partitions_subset.get_partition_keys()
+        yield from (place_of(key, name)[0] for name in wanted)
 
 
 class Reconciler:
@@ -261,7 +289,8 @@ class Reconciler:
             return Look(current is not None)
         if asset == RAW_SHARDS and partition is not None and not self._landed(partition):
             return self._gone(current, partition)
-        found = probe(self.graph.get(_key(asset)).assets_def, self.settings, partition)
+        key, shown_partition = shown((asset, partition))
+        found = probe(self.graph.get(key).assets_def, self.settings, shown_partition)
         stage = found.stage
         basis = stage.identity if stage is not None else digest(found.missing)
         if by_hand:
@@ -342,7 +371,3 @@ class Reconciler:
 def _imagined(place: Place) -> Look:
     kind = "landing" if place[0] == RAW_SHARDS else "missing"
     return Look(False, (Reason(kind=kind, text="not landed yet"),))
-
-
-def _key(asset: str) -> dg.AssetKey:
-    return dg.AssetKey(asset.split("/"))

@@ -24,6 +24,7 @@ import dagster as dg
 from gem_assets.orchestration.abandoned_runs import PROCESS_TAG, cancel_abandoned_runs, named_process
 from gem_assets.orchestration.bookkeeping import tidy
 from gem_assets.orchestration.dagster_home import prepare_home, running_server
+from gem_assets.orchestration.places import BY_STRATEGY, FAMILIES, NODE_OF, RECIPES, shown
 from gem_assets.orchestration.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
 
@@ -191,9 +192,13 @@ def run_until(
 
 
 def _with_ancestors(defs: dg.Definitions, assets: set[str]) -> frozenset[str]:
-    graph = defs.resolve_asset_graph()
-    keys = dg.AssetSelection.assets(*(dg.AssetKey(name.split("/")) for name in assets)).upstream().resolve(graph)
-    return frozenset(key.to_user_string() for key in keys)
+    from gem_assets.orchestration.reconciler import nodes_of
+
+    found = set(assets)
+    for node in reversed(nodes_of(defs.resolve_asset_graph())):  # each comes after its parents
+        if node.asset in found:
+            found.update(node.parents)
+    return frozenset(found)
 
 
 def bring_up_to_date(
@@ -255,8 +260,7 @@ def bring_up_to_date(
                 if progress is not None:
                     progress(len(steps), len(steps) + left - number, item.name)
                 times[item.place, item.basis] += 1
-                key = dg.AssetKey(item.asset.split("/"))
-                steps.append(_materialize(defs, instance, key, item.partition, {PROCESS_TAG: process}))
+                steps.append(_materialize(defs, instance, item.place, {PROCESS_TAG: process}))
                 if interrupted():
                     raise KeyboardInterrupt
             if ready or running:
@@ -324,12 +328,21 @@ def _held(item: Item) -> Step:
 
 
 def asset_names(defs: dg.Definitions) -> frozenset[str]:
-    """Return the name of every asset of the graph."""
-    return frozenset(key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys())
+    """Return the name of everything that the graph makes or is told of, as the store has it."""
+    from gem_assets.orchestration.reconciler import nodes_of
+
+    graph = defs.resolve_asset_graph()
+    outside = graph.get_all_asset_keys() - graph.materializable_asset_keys
+    return frozenset({*(node.asset for node in nodes_of(graph)), *(key.to_user_string() for key in outside)})
 
 
 def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
     for name in names:
+        if name in BY_STRATEGY or name in FAMILIES:
+            folder, strategies = (RECIPES, FAMILIES[name]) if name in FAMILIES else (name, tuple(NODE_OF))
+            raise UnknownAssetError(
+                f"{name} is made for each strategy: name one, as {folder}/{strategies[-1]} of {', '.join(strategies)}"
+            )
         _check_known("asset", name, asset_names(defs))
 
 
@@ -360,8 +373,12 @@ def open_history(settings: Settings) -> Generator[dg.DagsterInstance]:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the Dagster instance of a data root, whose home is made when it is not there yet."""
+    from gem_assets.orchestration.old_history import move_old_history
+
     os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
-    return dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.get()
+    move_old_history(instance)
+    return instance
 
 
 def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None:
@@ -383,15 +400,14 @@ def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None
             instance.report_runless_asset_event(event)
 
 
-def _materialize(
-    defs: dg.Definitions, instance: dg.DagsterInstance, asset: dg.AssetKey, snapshot: str | None, tags: dict[str, str]
-) -> Step:
+def _materialize(defs: dg.Definitions, instance: dg.DagsterInstance, place: Place, tags: dict[str, str]) -> Step:
     from gem_assets.orchestration.history import in_words
 
+    key, partition = shown(place)
     started = time.monotonic()
     # the selection goes to the run, which records it: it is what the page of runs shows as its target
     result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance, asset_selection=[asset], partition_key=snapshot, tags=tags, raise_on_error=False
+        instance=instance, asset_selection=[key], partition_key=partition, tags=tags, raise_on_error=False
     )
     checks = tuple(e.check_name for e in result.get_asset_check_evaluations() if not e.passed)
     failure = next((e for e in result.all_events if e.is_step_failure), None)
@@ -400,8 +416,8 @@ def _materialize(
         cause = failure.step_failure_data.error
         error = in_words((cause.cause or cause).message.strip()) if cause is not None else ""
     return Step(
-        asset=asset.to_user_string(),
-        snapshot=snapshot,
+        asset=place[0],
+        snapshot=place[1],
         seconds=time.monotonic() - started,
         succeeded=result.success,
         failed_checks=checks,

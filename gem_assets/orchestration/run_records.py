@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from gem_assets.orchestration.places import place_of, shown
 from gem_assets.orchestration.plan import Observation, work_of
 from gem_assets.orchestration.timing import RunTime, StageTime
 from gem_assets.storage.artifacts import ArtifactStore
@@ -21,8 +22,9 @@ MOST_RUNS = 500
 
 def observations(instance: dg.DagsterInstance, artifacts: ArtifactStore, asset: str) -> Iterator[Observation]:
     """Yield what the last computed runs of an asset took, newest first."""
-    key = dg.AssetKey(asset.split("/"))
-    records = instance.fetch_materializations(key, limit=5 * RUNS_PER_ASSET).records
+    key, strategy = shown((asset, None))
+    wanted = dg.AssetRecordsFilter(key, asset_partitions=None if strategy is None else [strategy])
+    records = instance.fetch_materializations(wanted, limit=5 * RUNS_PER_ASSET).records
     found = 0
     for record in records:
         made = record.asset_materialization
@@ -31,7 +33,7 @@ def observations(instance: dg.DagsterInstance, artifacts: ArtifactStore, asset: 
         identity, computed = made.metadata.get("identity"), made.metadata.get("computed")
         if identity is None or computed is None or not computed.value:
             continue
-        artifact = artifacts.get(asset, str(identity.value), made.partition)
+        artifact = artifacts.get(asset, str(identity.value), place_of(key, made.partition)[1])
         _opened(instance, record.run_id)
         steps = instance.get_run_step_stats(record.run_id, ["__".join(key.path)])
         if artifact is None or not steps or steps[0].start_time is None or steps[0].end_time is None:
@@ -56,7 +58,7 @@ def last_landing(instance: dg.DagsterInstance) -> float | None:
     return records[0].timestamp if records else None
 
 
-def run_times(instance: dg.DagsterInstance, since: float, owners: Mapping[str, str]) -> list[RunTime]:
+def run_times(instance: dg.DagsterInstance, since: float, owners: Mapping[str, dg.AssetKey]) -> list[RunTime]:
     """Return when the runs since a moment, and the stages in them, began and ended; runs under way are left out.
 
     Parameters
@@ -66,7 +68,7 @@ def run_times(instance: dg.DagsterInstance, since: float, owners: Mapping[str, s
     since
         Seconds since the epoch.
     owners
-        Asset of each step, by the step's key.
+        Node of each step, by the step's key.
     """
     after = datetime.fromtimestamp(since, UTC)
     records = instance.get_run_records(filters=dg.RunsFilter(created_after=after), limit=MOST_RUNS)
@@ -78,18 +80,12 @@ def run_times(instance: dg.DagsterInstance, since: float, owners: Mapping[str, s
         _opened(instance, run.run_id)
         stats = instance.get_run_stats(run.run_id)
         launched = getattr(stats, "launch_time", None) or record.start_time or created
-        snapshot = run.tags.get("dagster/partition")
-        steps = instance.get_run_step_stats(run.run_id)
-        stages = [
-            StageTime(
-                asset=owners.get(step.step_key, step.step_key),
-                snapshot=snapshot,
-                start=step.start_time,
-                end=step.end_time,
-            )
-            for step in steps
-            if step.start_time is not None and step.end_time is not None
-        ]
+        partition = run.tags.get("dagster/partition")
+        stages: list[StageTime] = []
+        for step in instance.get_run_step_stats(run.run_id):
+            if step.start_time is not None and step.end_time is not None:
+                asset, snapshot = place_of(owners.get(step.step_key, dg.AssetKey(step.step_key)), partition)
+                stages.append(StageTime(asset=asset, snapshot=snapshot, start=step.start_time, end=step.end_time))
         found.append(
             RunTime(
                 run_id=run.run_id,

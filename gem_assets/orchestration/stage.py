@@ -109,6 +109,7 @@ class Stage:
             found = store.get(self.asset, self.identity, self.partition)
             self._lost_rows = found is not None and not self.tables_stand(found)
             if found is None or self._lost_rows:
+                self.store.not_there(self)
                 return None
             current = store.current(self.asset, self.partition)
             if current is None or current.identity != found.identity:
@@ -139,6 +140,10 @@ class Stage:
             self._pin_inputs()
         self._artifact = draft.artifact
         self.fresh = True
+
+    def keep(self, artifact: Artifact) -> None:
+        """Leave the result at an earlier one, which :meth:`result` then reports."""
+        self._artifact = artifact
 
     @contextlib.contextmanager
     def keeping(self, what: str) -> Generator[None]:

@@ -110,6 +110,9 @@ class Store:
     def looked_up(self, stage: object) -> None:
         """Hear of a stage that looks for its result; ``gem_assets.orchestration.probe`` listens here."""
 
+    def not_there(self, stage: object) -> None:
+        """Hear of a stage that is about to make its result; ``gem_assets.orchestration.purpose`` may stop it."""
+
     def must_read(self, stage: object, why: object) -> None:
         """Hear of a stage whose identity is known only after reading, and why it has to read."""
 

@@ -30,6 +30,6 @@ def test_numbers_in_lists_are_cut_too():
 
 def test_a_recipe_says_where_its_order_and_audit_are_and_what_makes_them():
     links = audit_links("lexical")
-    assert links["order"].asset_key.path == ["training_order", "lexical"]
+    assert links["order"].asset_key.path == ["training_order"]
     assert links["audit"].url == "/pages/current/mixture_audit.lexical/index.html"
     assert links["order_and_audit_made_by"].text == "gem audit lexical"

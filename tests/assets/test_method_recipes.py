@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from gem_assets.cli import app
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.orchestration.places import shown
 from gem_assets.orchestration.probe import probe
 from gem_assets.settings import load_settings
 from resources import StoreResource
@@ -95,8 +96,8 @@ def test_a_file_of_scores_is_joined_and_names_the_result(root, tmp_path, monkeyp
     path.write_text("\n".join(json.dumps(line | {"mine": -line["mine"]}) for line in lines))
     assert run_step(root, "recipes/qurating", None).metadata["computed"]
     path.unlink()
-    definition = BY_KEY["recipes/qurating"]
-    assert "which is not a file" in probe(definition, load_settings(root)).missing
+    key, strategy = shown(("recipes/qurating", None))
+    assert "which is not a file" in probe(BY_KEY[key], load_settings(root), strategy).missing
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Prepared tokens and counts follow takedowns and page versions, and only where these concern them."""
 
+import dagster as dg
 import numpy as np
 import pytest
 
@@ -160,6 +161,6 @@ def test_lessened_tokens_are_kept_until_they_are_asked_for(world):
 def test_a_plan_names_a_file_of_targets_that_is_gone(world, tmp_path, monkeypatch):
     root, _, _ = world
     monkeypatch.setenv("GEM_PROXY__TARGETS", str(tmp_path / "gone.parquet"))
-    missing = probe(BY_KEY["proxy_tokens"], load_settings(root)).missing
+    missing = probe(BY_KEY[dg.AssetKey("proxy_tokens")], load_settings(root)).missing
     assert "proxy.targets" in missing
     assert "gone.parquet" in missing

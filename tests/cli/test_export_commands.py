@@ -77,8 +77,9 @@ def test_the_page_of_an_order_shows_how_far_an_export_found_its_shares_off(tmp_p
     notes = json.loads(text)["notes"]
     assert any("off by cluster" in note for note in notes)
     with open_instance(load_settings(made.root)) as instance:
-        (seen,) = instance.fetch_observations(dg.AssetKey(["training_order", "balanced"]), limit=5).records
+        (seen,) = instance.fetch_observations(dg.AssetKey("training_order"), limit=5).records
     assert seen.asset_observation is not None
+    assert seen.asset_observation.partition == "balanced"
     shown = seen.asset_observation.metadata
     record = latest_bias(made.root, "recipes/balanced")
     assert record is not None

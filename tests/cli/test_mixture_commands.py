@@ -103,10 +103,11 @@ def test_confirm_names_the_recipes_that_there_are(tmp_path, strategy, why):
 
 
 def test_every_recipe_that_can_be_confirmed_has_its_asset():
+    from gem_assets.assets import recipe_confirmation
     from gem_assets.mixing.methods.registry import confirmable, methods
-    from tests.direct import BY_KEY
 
-    confirmed = {name.partition("/")[2] for name in BY_KEY if name.startswith("recipe_confirmation/")}
+    assert recipe_confirmation.partitions_def is not None
+    confirmed = set(recipe_confirmation.partitions_def.get_partition_keys())
     assert confirmed == set(confirmable())
     assert set(methods()) - confirmed == {
         "proportional", "uniform", "temperature", "unimax", "balanced",

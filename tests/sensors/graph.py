@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from gem_assets.orchestration.places import place_of, shown
 from gem_assets.orchestration.stage import Stage
 from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, StoreResource
@@ -33,11 +34,32 @@ LAYOUT = [
     ("cluster_counts", ["student_labels", "proxy_tokens", "page_history"], True, "content"),
     ("domain_inventory", [every("student_labels"), "gis_taxonomy"], False, "fan_in"),
     ("recipe", ["domain_inventory", every("cluster_counts")], False, "fan_in"),
-    ("training_order/other", ["recipe"], False, "by_hand"),
+    ("recipes/uniform", ["domain_inventory"], False, "fan_in"),
+    ("recipes/balanced", ["domain_inventory"], False, "fan_in"),
+    ("training_order/uniform", ["recipes/uniform"], False, "by_hand"),
+    ("training_order/balanced", ["recipes/balanced"], False, "fan_in"),
+    ("mixture_audit/uniform", ["training_order/uniform"], False, "by_hand"),
+    ("mixture_audit/balanced", ["training_order/balanced"], False, "fan_in"),
 ]
 ORDER = [row[0] for row in LAYOUT]
+STRATEGIES = {
+    "recipe_rules": dg.StaticPartitionsDefinition(["uniform", "balanced"]),
+    "training_order": dg.StaticPartitionsDefinition(["balanced", "uniform"]),
+    "mixture_audit": dg.StaticPartitionsDefinition(["balanced", "uniform"]),
+}
+SAME = dg.StaticPartitionMapping({"uniform": "uniform", "balanced": "balanced"})
 NOT_READ = {("student_model", "raw_shards"), ("gis_taxonomy", "raw_shards")}
 """Parents that an asset waits for and that are not in its identity, as in the real graph."""
+
+
+def _nodes():
+    """The nodes with strategies, each with what its strategies read and their policy."""
+    found = {}
+    for name, deps, _, policy in LAYOUT:
+        node, strategy = shown((name, None))
+        if strategy is not None:
+            found.setdefault(node.to_user_string(), {})[strategy] = deps, policy
+    return found.items()
 
 
 @dataclass
@@ -75,7 +97,8 @@ class World:
 
     def _definitions(self) -> dg.Definitions:
         assets: list = [dg.AssetSpec("landing", partitions_def=SNAPSHOT)]
-        assets += [self._asset(*row) for row in LAYOUT]
+        assets += [self._asset(*row) for row in LAYOUT if "/" not in row[0]]
+        assets += [self._by_strategy(*nodes) for nodes in _nodes()]
 
         @dg.asset_check(asset="raw_shards", partitions_def=SNAPSHOT, blocking=True)
         def sound(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -91,33 +114,48 @@ class World:
 
     def _asset(self, name: str, deps: list, partitioned: bool, policy: str) -> dg.AssetsDefinition:
         @dg.asset(
-            key=name.split("/"),
+            key=name,
             deps=deps,
             partitions_def=SNAPSHOT if partitioned else None,
             tags={"gem/refresh": policy},
             code_version=self.code.get(name, "1"),
         )
         def stage(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-            place = (name, context.partition_key if partitioned else None)
-            made = Stage(
-                store,
-                name,
-                partition=place[1],
-                config={"setting": self.settings.get(name, "")},
-                code_version=self.code.get(name, "1"),
-                inputs=[*self._inputs(store, name, deps, place[1])],
-            )
-            if made.done is None:
-                if place in self.failing:
-                    raise dg.Failure(f"{name} cannot be made", allow_retries=False)
-                with made.write() as draft:
-                    (draft.path / "made.txt").write_text(made.identity)
-                    draft.counts = {"kept": 1, "tokens": 1}
-                self.made.append(place)
-            self.ran.append(place)
-            return made.result()
+            return self._make(store, (name, context.partition_key if partitioned else None), deps)
 
         return stage
+
+    def _by_strategy(self, node: str, rows: dict[str, tuple[list, str]]) -> dg.AssetsDefinition:
+        parents = {shown((dep, None))[0].to_user_string() for deps, _ in rows.values() for dep in deps}
+        deps = [dg.AssetDep(name, partition_mapping=SAME if name in STRATEGIES else None) for name in sorted(parents)]
+        policies = {f"gem/refresh.{strategy}": policy for strategy, (_, policy) in rows.items()}
+
+        @dg.asset(key=node, deps=deps, partitions_def=STRATEGIES[node], tags={"gem/refresh": "by_hand", **policies})
+        def stage(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+            place = place_of(dg.AssetKey(node), context.partition_key)
+            return self._make(store, place, rows[context.partition_key][0])
+
+        return stage
+
+    def _make(self, store: StoreResource, place: tuple[str, str | None], deps: list) -> dg.MaterializeResult:
+        name, snapshot = place
+        made = Stage(
+            store,
+            name,
+            partition=snapshot,
+            config={"setting": self.settings.get(name, "")},
+            code_version=self.code.get(name, "1"),
+            inputs=[*self._inputs(store, name, deps, snapshot)],
+        )
+        if made.done is None:
+            if place in self.failing:
+                raise dg.Failure(f"{name} cannot be made", allow_retries=False)
+            with made.write() as draft:
+                (draft.path / "made.txt").write_text(made.identity)
+                draft.counts = {"kept": 1, "tokens": 1}
+            self.made.append(place)
+        self.ran.append(place)
+        return made.result()
 
     def _inputs(self, store: StoreResource, name: str, deps: list, snapshot: str | None):
         for dep in deps:
@@ -155,25 +193,30 @@ class World:
         self.cursor = outcome.cursor
         found = {}
         for name, *_ in LAYOUT:
-            keys = outcome.get_requested_partitions(dg.AssetKey(name.split("/")))
-            if keys:
-                found[name] = {key or "" for key in keys}
+            key, strategy = shown((name, None))
+            asked = outcome.get_requested_partitions(key)
+            partitions = asked & {strategy} if strategy is not None else asked
+            if partitions:
+                found[name] = {place_of(key, partition)[1] or "" for partition in partitions}
         return found
 
     def execute(self, requested: dict[str, set[str]]) -> None:
-        """Run what a tick asked for, one run a partition, as the daemon does."""
+        """Run what a tick asked for, one run per set of partitions and partition, as the daemon does."""
         defs = self.definitions()
-        by_partition: dict[str, list[str]] = {}
-        for name, partitions in requested.items():
-            for partition in partitions:
-                by_partition.setdefault(partition, []).append(name)
-        for partition, names in sorted(by_partition.items()):
+        runs: dict[tuple[str, str], list[str]] = {}
+        for name, snapshots in requested.items():
+            node, strategy = shown((name, None))
+            partitions = defs.resolve_asset_graph().get(node).partitions_def
+            for snapshot in snapshots:
+                runs.setdefault((str(partitions), strategy or snapshot), []).append(name)
+        for (_, partition), names in sorted(runs.items()):
             names.sort(key=ORDER.index)
-            killed = [i for i, name in enumerate(names) if (name, partition or None) in self.killed]
+            places = [place_of(shown((name, None))[0], partition or None) for name in names]
+            killed = [i for i, place in enumerate(places) if place in self.killed]
             alive = names[: killed[0]] if killed else names
             job = defs.resolve_implicit_global_asset_job_def()
             if alive:
-                keys = [dg.AssetKey(name.split("/")) for name in alive]
+                keys = [shown((name, None))[0] for name in alive]
                 job.execute_in_process(
                     instance=self.instance,
                     asset_selection=keys,
@@ -181,7 +224,7 @@ class World:
                     raise_on_error=False,
                 )
             if killed:
-                rest = {dg.AssetKey(name.split("/")) for name in names[killed[0] :]}
+                rest = {shown((name, None))[0] for name in names[killed[0] :]}
                 self.instance.create_run_for_job(
                     job_def=job.get_subset(asset_selection=rest),
                     tags={"dagster/partition": partition} if partition else {},

@@ -10,7 +10,8 @@ from tests.sensors.graph import LAYOUT, NOWHERE, World
 
 FITTED = ["embedding_space", "teacher_clusters", "student_model", "gis_taxonomy", "proxy_tokens"]
 PER_SNAPSHOT = ["raw_shards", "embeddings", "student_labels", "cluster_counts"]
-FAN_INS = ["page_history", "domain_inventory", "recipe"]
+MIXTURES = ["recipes/uniform", "recipes/balanced", "training_order/balanced", "mixture_audit/balanced"]
+FAN_INS = ["page_history", "domain_inventory", "recipe", *MIXTURES]
 BY_ITSELF = [row for row in LAYOUT if row[3] != "by_hand"]
 
 
@@ -212,7 +213,11 @@ def test_removed_snapshot_leaves_the_mixtures_and_comes_back_when_landed_again(b
         artifacts.remove(asset, "02")
     built.instance.delete_dynamic_partition("snapshot", "02")
     history = built.settle()
-    assert history == [{"page_history": {""}, "domain_inventory": {""}, "recipe": {""}}]
+    assert history == [
+        {"page_history": {""}, "domain_inventory": {""}, "recipe": {""}},
+        {"recipes/uniform": {""}, "recipes/balanced": {""}},
+        {"training_order/balanced": {""}, "mixture_audit/balanced": {""}},
+    ]
     assert {ref.partition for ref in artifacts.current("page_history").manifest.inputs} == {"01"}
     # the event log still knows the partition, so nothing but the store says that it is missing
     built.register("02")

@@ -4,7 +4,8 @@ import dagster as dg
 import pytest
 
 from gem_assets.definitions import code_location
-from gem_assets.orchestration.reconciler import Reconciler
+from gem_assets.orchestration.places import place_of, shown
+from gem_assets.orchestration.reconciler import Reconciler, nodes_of
 from tests.tiny import land_jsonl, passages
 
 SETTINGS = """
@@ -36,10 +37,8 @@ class Ticks:
         self.instance = instance
         self.defs = code_location(root)
         self.graph = self.defs.resolve_asset_graph()
-        self.names = {
-            key.to_user_string()
-            for key in dg.AssetSelection.assets(dg.AssetKey(WANTED.split("/"))).upstream().resolve(self.graph)
-        }
+        self.keys = dg.AssetSelection.assets(shown((WANTED, None))[0]).upstream().resolve(self.graph)
+        self.names = {node.asset for node in nodes_of(self.graph) if shown((node.asset, None))[0] in self.keys}
         self.reconciler = Reconciler(str(root), self.graph, instance, notes=False)
         self.cursor, self.results = None, []
 
@@ -50,21 +49,21 @@ class Ticks:
             outcome = dg.evaluate_automation_conditions(defs=self.defs, instance=self.instance, cursor=self.cursor)
             self.cursor = outcome.cursor
             runs = {}
-            for name in sorted(self.names):
-                for snapshot in outcome.get_requested_partitions(dg.AssetKey(name.split("/"))):
-                    runs.setdefault(snapshot, []).append(name)
+            for key in sorted(self.keys):
+                for partition in outcome.get_requested_partitions(key):
+                    runs.setdefault(partition, []).append(key)
             if not runs:
                 return ran
-            for snapshot, names in runs.items():
-                self.results.append(self.run(names, snapshot))
-                ran += [(name, snapshot) for name in names]
+            for partition, keys in runs.items():
+                self.results.append(self.run(keys, partition))
+                ran += [place_of(key, partition) for key in keys]
         raise AssertionError(f"still asking: {ran[-10:]}")
 
-    def run(self, names, snapshot):
+    def run(self, keys, partition):
         return self.defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=self.instance,
-            asset_selection=[dg.AssetKey(name.split("/")) for name in names],
-            partition_key=snapshot,
+            asset_selection=keys,
+            partition_key=partition,
             raise_on_error=False,
         )
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from gem_assets.orchestration.places import shown
 from gem_assets.orchestration.reconciler import Reconciler
 from tests.sensors.graph import LAYOUT, World
 
@@ -24,7 +25,14 @@ VERSIONS = st.sampled_from(["v1", "v2", "v3"])
 PER_SNAPSHOT = [name for name, _, partitioned, _ in LAYOUT if partitioned]
 WHOLE = [name for name, _, partitioned, policy in LAYOUT if not partitioned and policy != "by_hand"]
 PLACES = st.one_of(st.tuples(st.sampled_from(PER_SNAPSHOT), SNAPSHOTS), st.tuples(st.sampled_from(WHOLE), st.none()))
-FOLLOWS = {"page_history", "domain_inventory", "recipe"}
+FOLLOWS = {
+    "page_history",
+    "domain_inventory",
+    "recipe",
+    "recipes/balanced",
+    "training_order/balanced",
+    "mixture_audit/balanced",
+}
 """What depends on the content alone, and not on what the fitted things had seen when they were fitted."""
 
 
@@ -66,7 +74,7 @@ class Automation(RuleBasedStateMachine):
             self.world.requested()
             self.instance.add_dynamic_partitions("snapshot", [snapshot])
 
-    @rule(asset=st.sampled_from(["raw_shards", "teacher_clusters", "student_labels", "recipe"]))
+    @rule(asset=st.sampled_from(["raw_shards", "teacher_clusters", "student_labels", "recipe", "recipes/balanced"]))
     def change_code(self, asset: str) -> None:
         self.world.code[asset] = str(int(self.world.code.get(asset, "1")) + 1)
 
@@ -90,7 +98,7 @@ class Automation(RuleBasedStateMachine):
 
     @rule(asset=st.sampled_from(PER_SNAPSHOT + WHOLE))
     def lose_history(self, asset: str) -> None:
-        self.instance.wipe_assets([dg.AssetKey(asset)])
+        self.instance.wipe_assets([shown((asset, None))[0]])
 
     @rule()
     def reload(self) -> None:

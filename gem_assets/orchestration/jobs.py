@@ -1,0 +1,39 @@
+"""What a person asks for by a verb: jobs of the graph, for the launchpad. What a job holds is made on purpose."""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from gem_assets.orchestration.places import AUDITS, CONFIRMATIONS, ORDERS
+
+
+def _job(name: str, assets: list[str], description: str) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(name, selection=dg.AssetSelection.assets(*assets), description=description)
+
+
+JOBS = [
+    _job(
+        "new_snapshot",
+        ["raw_shards", "embeddings", "student_labels", "drift_statistics", "cluster_counts"],
+        "Read, embed, label and count one landed snapshot. The automation does this by itself.",
+    ),
+    _job(
+        "refit",
+        ["teacher_clusters", "student_model", "gis_taxonomy"],
+        "Expensive: fit the teacher again on all snapshots, anchored on the last one, with its student and its names.",
+    ),
+    _job(
+        "learn_a_mixture",
+        ["proxy_swarm", "recipe_learned"],
+        "Expensive: train the swarm of proxies where it is not trained yet, and learn the mixture of the partition.",
+    ),
+    _job(
+        "confirm_a_mixture",
+        [CONFIRMATIONS],
+        "Expensive: train the mixture of the partition against proportional and uniform at the next model size.",
+    ),
+    _job(
+        "audit_a_mixture",
+        [ORDERS, AUDITS],
+        "Draw the training order of the mixture of the partition, and account for every document in it.",
+    ),
+]
