@@ -23,13 +23,14 @@ FaultKind = Literal[
 
 
 class Fault(BaseModel):
-    """One thing that is not what it was."""
+    """One thing that is not what it was; ``folder`` is that of the artifact, where there is one to delete."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind
     where: str
     message: str
+    folder: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
@@ -191,7 +192,10 @@ def check_files(artifact: Artifact, where: str) -> Iterator[Fault]:
             yield Fault(kind="file_missing", where=where, message=f"{path} is gone")
         elif (actual := file_digest(path)) != ref.sha256:
             yield Fault(
-                kind="file_changed", where=where, message=f"{path} has sha256 {actual}, its manifest says {ref.sha256}"
+                kind="file_changed",
+                where=where,
+                message=f"{path} has sha256 {actual}, its manifest says {ref.sha256}",
+                folder=str(artifact.path),
             )
     for path in sorted(artifact.path.rglob("*")):
         name = path.relative_to(artifact.path).as_posix()

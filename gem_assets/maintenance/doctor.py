@@ -179,9 +179,10 @@ def _verified(store: Store, tables: LanceTables, said: Sequence[Finding], *, dee
         known.add((_ALIKE.get(kind, kind), where))
         landed = fault.kind.startswith("landing_")
         pointer = fault.kind == "pointer_changed"
+        remedy = _REMEDIES.get(fault.kind, "Materialize {where} again").format(where=where, folder=fault.folder)
         yield Finding(
             kind=kind, severity="warning" if landed else "error", where=where, message=fault.message,
-            remedy=_REMEDIES.get(fault.kind, "Materialize {where} again").format(where=where), repairable=pointer,
+            remedy=remedy, repairable=pointer,
         )  # fmt: skip
     try:
         blocklist = blocklist_of(store.root)
@@ -209,8 +210,8 @@ _KINDS = {"table_changed": "rows_differ", "table_missing": "rows_unreadable"}
 #: A torn artifact is missing: one finding says it.
 _ALIKE = {"artifact_torn": "artifact_missing", "pointer_behind": "pointer_changed"}
 _REMEDIES = {
-    "audit_mismatch": "It was made or edited by something else; delete its folder and materialize {where} again",
-    "file_changed": "Delete the folder of the artifact and materialize {where} again",
+    "audit_mismatch": "It was made or edited by something else; delete {folder} and materialize {where} again",
+    "file_changed": "Delete {folder} and materialize {where} again",
     "file_extra": "Delete it, or find out who put it there",
     "landing_changed": "If nobody changed it on purpose, restore the file",
     "landing_missing": "Put the file back to trace documents down to the crawl files",

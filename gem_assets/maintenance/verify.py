@@ -82,7 +82,8 @@ def verify(
             faults.extend(changed)
             if not changed and node.manifest.asset.startswith(_AUDITS):
                 said = audit_faults(node, lineage)
-                faults.extend(Fault(kind="audit_mismatch", where=node.key, message=one) for one in said)
+                folder = str(node.artifact.path)
+                faults.extend(Fault(kind="audit_mismatch", where=node.key, message=one, folder=folder) for one in said)
         if tables is not None:
             faults.extend(_check_tables(store, node, tables, deep=deep))
         done += 1

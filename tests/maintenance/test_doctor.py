@@ -100,6 +100,15 @@ def test_torn_artifact_is_found_with_the_way_out(store):
     assert "Materialize raw_shards[s1] again" in first.remedy
 
 
+def test_a_file_of_the_same_size_with_other_bytes_is_found_and_the_remedy_names_the_folder(store):
+    folder = folder_of(store, "raw_shards", "s1")
+    path = folder / "part-00000.parquet"
+    path.write_bytes(b"\0" * path.stat().st_size)
+    (fault,) = [one for one in examine(store, deep=True) if one.kind == "file_changed"]
+    assert fault.where == "raw_shards[s1]"
+    assert fault.remedy == f"Delete {folder} and materialize raw_shards[s1] again"
+
+
 def test_edited_manifest_is_found(store):
     path = folder_of(store, "student_labels", "s2") / "manifest.json"
     manifest = json.loads(path.read_text())
