@@ -89,7 +89,7 @@ def test_only_a_critical_expectation_makes_a_check_an_error(check, built, store,
     monkeypatch.setattr(Batch, "validate", validated)
     settings, _ = built
     given = {
-        "context": SimpleNamespace(partition_key="2026-01"),
+        "context": SimpleNamespace(partition_key="balanced" if check in recipe_checks else "2026-01"),
         "settings": SettingsResource(data_root=str(settings.data_root)),
         "store": store,
     }

@@ -13,7 +13,6 @@ from typing import Any
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
 from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.dedup.ownership import borrowed_texts, borrowing_version, dangling_texts
-from gem_assets.corpus.fragments import DIED, HUNG
 from gem_assets.corpus.landed import (
     LandingError,
     fingerprint_of,
@@ -21,6 +20,7 @@ from gem_assets.corpus.landed import (
     landed_digests,
     validate_snapshot_name,
 )
+from gem_assets.corpus.readers.records import DIED, HUNG
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.orchestration.plan import Reason

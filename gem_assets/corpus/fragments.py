@@ -20,15 +20,13 @@ from gem_assets.corpus.candidate_rows import CANDIDATE_SCHEMA, CandidateReader
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.landed import open_regular
 from gem_assets.corpus.readers.fields import folder_fields
-from gem_assets.corpus.readers.records import Quarantined, RawDocument, Skipped, is_fault
+from gem_assets.corpus.readers.records import DIED, HUNG, Quarantined, RawDocument, Skipped, is_fault
 from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.readers.sidecars import is_sidecar
 from gem_assets.corpus.schema import FILTERED_SCHEMA, QUARANTINE_SCHEMA
 
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])
 
-HUNG: Final = "hung"
-DIED: Final = "reader_died"
 _GIVEN_UP: Final = {HUNG: "the reader was stopped each time", DIED: "the reader ended twice, the second time alone"}
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 16 << 20

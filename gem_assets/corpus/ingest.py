@@ -22,16 +22,7 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup.candidates import BLOCKED, Blocked, Candidates
 from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, Owners
 from gem_assets.corpus.dedup.verdicts import KEPT, Verdicts
-from gem_assets.corpus.fragments import (
-    DIED,
-    HUNG,
-    FileJob,
-    FileTally,
-    extract_file,
-    fragment_path,
-    give_up_file,
-    read_fragment,
-)
+from gem_assets.corpus.fragments import FileJob, FileTally, extract_file, fragment_path, give_up_file, read_fragment
 from gem_assets.corpus.landed import (
     SUCCESS,
     LandedFile,
@@ -40,6 +31,7 @@ from gem_assets.corpus.landed import (
     landed_files,
     validate_snapshot_name,
 )
+from gem_assets.corpus.readers.records import DIED, HUNG
 from gem_assets.corpus.report import FileReport, IngestReport, check_accounts
 from gem_assets.corpus.schema import (
     DOCUMENT_SCHEMA,

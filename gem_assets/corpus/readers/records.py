@@ -22,6 +22,12 @@ SKIP_KINDS: Final[dict[str, str]] = {
 }
 """Sound records that carry no document; they are counted by kind, and nothing else is kept of them."""
 
+HUNG: Final = "hung"
+"""Reason of a file whose reader was stopped at every try."""
+
+DIED: Final = "reader_died"
+"""Reason of a file whose reader ended twice, the second time alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:

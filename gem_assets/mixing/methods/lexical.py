@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _ITERATIONS = 300
+#: Pseudo token budgets over which the interval of a prediction ranges.
+_TAUS = (1e3, 2e3, 3e3, 5e3, 1e4, 2e4)
 
 
 def target_weights(targets: tuple[str, ...], importance: Mapping[str, float]) -> Floats:
@@ -77,13 +79,13 @@ def lexical_evidence(
     There are no runs to cross-validate on, so the interval is the range over the pseudo token budgets that are tried
     anywhere, and no correlation is claimed.
     """
-    from gem_assets.proxy.lexical import LABEL, TAUS
+    from gem_assets.proxy.lexical import LABEL
 
     weights = target_weights(proxy.targets, importance)
     rivals = baseline_mixtures(supply, config)
     points = np.array([proposal.shares, rivals["proportional"], rivals["uniform"]])
     found = proxy.losses(points) @ weights / weights.sum()
-    by_tau = np.array([proxy.with_tau(tau).losses(points) @ weights / weights.sum() for tau in TAUS])
+    by_tau = np.array([proxy.with_tau(tau).losses(points) @ weights / weights.sum() for tau in _TAUS])
     gains = by_tau[:, :1] - by_tau[:, 1:]
     better = bool((gains < 0).all())
     return RecipeEvidence(

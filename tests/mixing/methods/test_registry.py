@@ -75,10 +75,11 @@ def test_a_module_with_a_method_is_all_that_a_new_method_takes(invented):
     assert row["needs"] == "swarm"
 
 
-def test_an_invented_method_is_listed_confirmed_and_an_asset(invented):
+def test_an_invented_method_is_listed_confirmed_and_a_partition(invented):
     (invented / "best_run.py").write_text(INVENTED.format(name="best_run"))
     code = f"""
 import json
+import dagster as dg
 from gem_assets.mixing import methods
 methods.__path__.append({str(invented)!r})
 from typer.testing import CliRunner
@@ -87,19 +88,16 @@ from gem_assets.definitions import code_location
 listed = json.loads(CliRunner().invoke(app, ["recipes", "available", "--json"]).stdout)
 refused = CliRunner().invoke(app, ["confirm", "nonsense", "--data-root", {str(invented / "root")!r}])
 graph = code_location({str(invented / "root")!r}).resolve_asset_graph()
-nodes = sorted(k.to_user_string() for k in graph.get_all_asset_keys() if k.path[-1] == "best_run")
+parts = {{key.to_user_string(): graph.get(key).partitions_def for key in graph.get_all_asset_keys()}}
+static = {{node: d.get_partition_keys() for node, d in parts.items() if isinstance(d, dg.StaticPartitionsDefinition)}}
+nodes = sorted(node for node, keys in static.items() if "best_run" in keys)
 print(json.dumps([[row["method"] for row in listed], refused.output, nodes]))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     listed, refused, nodes = json.loads(out.stdout.strip().splitlines()[-1])
     assert "best_run" in listed
     assert "best_run" in refused
-    assert nodes == [
-        "mixture_audit/best_run",
-        "recipe_confirmation/best_run",
-        "recipes/best_run",
-        "training_order/best_run",
-    ]
+    assert nodes == ["mixture_audit", "recipe_confirmation", "recipe_learned", "training_order"]
 
 
 def test_two_modules_cannot_claim_one_name(invented):
