@@ -15,7 +15,8 @@ snapshot before. The last line is one JSON object:
 ``idle_bytes_written``
     What a further minute of idling adds to the root.
 ``final_states_equal``
-    Whether the data version of every result is the same on all three roots.
+    Whether every result has the same version, the same bytes in its files and the same rows in its tables on all three
+    roots.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ from gem_assets.orchestration.run_records import run_times
 from gem_assets.orchestration.timing import time_spent
 from gem_assets.settings import Settings, load_settings
 from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import stage_name
 
 SIZES, QUICK_SIZES = (200, 320, 440, 560, 680, 800), (120, 160)
@@ -73,7 +76,7 @@ def main(*, quick: bool, folder: Path) -> dict[str, Any]:
             else:
                 kills = killed_at.count(number) if name == "killed" else 0
                 way.serve(kills=kills, idle=name == "daemon" and number == last)
-    states = {name: way.state() for name, way in ways.items()}
+    states = {name: contents(way.settings.data_root) for name, way in ways.items()}
     places = {place for state in states.values() for place in state}
     differing = [place for place in places if len({state.get(place) for state in states.values()}) > 1]
     counted = [ways["daemon"].runs(), ways["run"].runs()]
@@ -148,12 +151,6 @@ class Way:
             server.send_signal(signal.SIGINT)
             server.wait()
 
-    def state(self) -> dict[tuple[str, str | None], str]:
-        """Return the data version of every result in force."""
-        store = ArtifactStore(self.settings.data_root)
-        places = [(asset, partition) for asset in store.assets() for partition in store.places(asset)]
-        return {place: found.data_version for place in places if (found := store.current(*place)) is not None}
-
     def runs(self) -> tuple[int, int]:
         """Return how many runs failed, and how many changed nothing."""
         red = useless = 0
@@ -197,6 +194,20 @@ class Way:
     def _moving(self, reconciler: Reconciler) -> list[str]:
         items = reconciler.look(reconciler.known()).items.values()
         return [item.state for item in items if item.state in MOVING or item.state == "running"]
+
+
+def contents(data_root: Path) -> dict[tuple[str, str | None], str]:
+    """Return a digest of every result in force: its version, the bytes of its files, its rows in tables."""
+    store = ArtifactStore(data_root)
+    found: dict[tuple[str, str | None], str] = {}
+    for place in ((asset, partition) for asset in store.assets() for partition in store.places(asset)):
+        artifact = store.current(*place)
+        if artifact is not None:
+            files = {file.path: sha256((artifact.path / file.path).read_bytes()) for file in artifact.manifest.outputs}
+            rows = [(ref.table, ref.rows, ref.digest) for ref in artifact.manifest.lance]
+            digests = {path: file.hexdigest() for path, file in files.items()}
+            found[place] = digest([artifact.data_version, digests, rows])
+    return found
 
 
 def corpus(folder: Path, sizes: tuple[int, ...]) -> dict[str, Path]:
