@@ -83,6 +83,8 @@ def prepare_data(
     for name, texts in sorted((targets or {}).items()):
         windows = config.pool.windows
         parts.append(target_windows(name, tokenizer.encode(texts), tokenizer, context=context, windows=windows))
+    if not parts:
+        raise PoolError(_too_little(encoded, cluster, config))
     evaluation = EvaluationSet.concatenate(parts)
     split.pool.save(out)
     evaluation.save(out)
@@ -189,6 +191,19 @@ def load_texts(path: Path) -> dict[str, list[str]]:
     if not texts:
         raise PoolError(f"{path} has no column 'text' with any text in it")
     return texts
+
+
+def _too_little(documents: EncodedDocuments, cluster: NDArray[np.integer], config: ProxyConfig) -> str:
+    """Say how far the largest cluster is from a window to evaluate proxies on."""
+    placed = cluster >= 0
+    tokens = np.bincount(cluster[placed], np.diff(documents.offsets)[placed]).astype(np.int64)
+    largest = int(tokens.argmax())
+    return (
+        f"no cluster has text to spare for evaluation: a window needs {config.model.context + 1} tokens from at most "
+        f"{config.pool.held_out:.0%} of a cluster's documents, and the largest cluster has {tokens[largest]:,} tokens "
+        f"in {np.count_nonzero(cluster == largest)} documents. Land more, set a smaller proxy.model.context, or name "
+        "validation texts in proxy.targets"
+    )
 
 
 def _lowest(table: pa.Table, domains: int, room: int) -> pa.Table:

@@ -151,6 +151,19 @@ def test_nothing_labelled_is_refused():
         choose_documents(lambda columns: iter(()), 3, CONFIG)
 
 
+def test_a_corpus_without_text_to_spare_is_told_how_much_it_lacks(tmp_path):
+    rows = corpus(4)
+    shards = {"a": write(tmp_path / "a", rows, 1)}
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
+    out.mkdir()
+    scratch.mkdir()
+    lacking = (
+        f"a window needs {CONFIG.model.context + 1} tokens .* the largest cluster has [0-9,]+ tokens in 2 documents"
+    )
+    with pytest.raises(PoolError, match=lacking):
+        prepare_data(scan(rows), shards, NAMES, CONFIG, out, scratch)
+
+
 def test_validation_texts_are_read(tmp_path):
     pq.write_table(pa.table({"text": ["a", "b", ""], "target": ["x", "y", "x"]}), tmp_path / "v.parquet")
     assert load_texts(tmp_path / "v.parquet") == {"x": ["a"], "y": ["b"]}
