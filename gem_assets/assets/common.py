@@ -3,12 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from gem_assets.orchestration.places import AUDITS, FAMILIES, NODE_OF, ORDERS, shown
 from gem_assets.orchestration.plan import POLICY_TAG
+
+if TYPE_CHECKING:
+    from gem_assets.storage.manifest import InputRef
+    from resources import StoreResource
 
 OWNERS = ["team:data"]
 GROUP_CORPUS, GROUP_CLUSTERS, GROUP_LABELS = "corpus", "clusters", "labels"
@@ -51,6 +55,12 @@ def refresh(policy: str, **of_strategy: str) -> dict[str, str]:
     :data:`gem_assets.orchestration.plan.AUTOMATIC` gives policies their meaning.
     """
     return {POLICY_TAG: policy, **{f"{POLICY_TAG}.{name}": other for name, other in of_strategy.items()}}
+
+
+def without_vector(store: "StoreResource", labels: Sequence["InputRef"]) -> int:
+    """Count the documents of labelled snapshots that have no vector: they are labelled, but no fit has seen them."""
+    found = (store.artifacts.current("embeddings", ref.partition) for ref in labels)
+    return sum(one.manifest.counts.get("without_vector", 0) for one in found if one is not None)
 
 
 def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:

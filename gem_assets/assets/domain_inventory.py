@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
+from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table, without_vector
 from gem_assets.mixing.config import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
 from resources import StoreResource
@@ -55,6 +55,7 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
         {
             **stage.artifact.manifest.counts,
             "snapshots": len(labels),
+            "documents_without_vector": without_vector(store, labels),
             "not_labelled": ", ".join(store.absent("student_labels")) or "none",
             "recrawls": table(describe_recrawls(store.artifact(pages).path), RECRAWL_COLUMNS),
             "clusters": table(describe_inventory(folder, names)),

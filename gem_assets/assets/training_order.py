@@ -122,23 +122,25 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
     Raises
     ------
     MissingInputError
-        When a snapshot, or the model that labelled it, came after the recipe: its shares say nothing of those. An order
-        that shows what was taken down is made again without the snapshots that its recipe does not know.
+        When a snapshot, its documents, or the model that labelled them, came after the recipe: its shares say nothing
+        of those. An order that shows what was taken down is made again from what is left of the snapshots that its
+        recipe knows.
     """
     from gem_assets.storage.store import MissingInputError
     from gem_assets.takedown.certificate import shows_blocked
 
     inventory = store.artifact(store.ancestor(recipe, "domain_inventory")).manifest
-    tables = {ref.partition: ref.lance_table for ref in inventory.inputs if ref.asset == "student_labels"}
-    known = [ref for ref in labels if tables.get(ref.partition) == ref.lance_table]
-    if len(known) == len(labels):
+    counted = {ref.partition: ref for ref in inventory.inputs if ref.asset == "student_labels"}
+    known = [ref for ref in labels if (one := counted.get(ref.partition)) and one.lance_table == ref.lance_table]
+    strange = [ref for ref in labels if ref not in known or ref.data_version != counted[ref.partition].data_version]
+    if not strange:
         return labels
     strategy = recipe.asset.removeprefix("recipes/")
     if known and "://" not in store.root and shows_blocked(store.root, f"training_order/{strategy}"):
         return known
-    strange = ", ".join(ref.key for ref in labels if ref not in known)
+    names = ", ".join(ref.key for ref in strange)
     raise MissingInputError(
-        f"{recipe.asset} does not know {strange}: the labels are newer than the recipe. Make it again first: "
+        f"{recipe.asset} does not know {names}: the labels are newer than the recipe. Make it again first: "
         f"gem run --until {recipe.asset}"
     )
 

@@ -1,6 +1,8 @@
 import math
 
-from gem_assets.assets.common import audit_links, table
+from gem_assets.assets.common import audit_links, table, without_vector
+from gem_assets.storage.manifest import InputRef
+from resources import StoreResource
 
 
 def cells(rows, columns=None):
@@ -33,3 +35,12 @@ def test_a_recipe_says_where_its_order_and_audit_are_and_what_makes_them():
     assert links["order"].asset_key.path == ["training_order"]
     assert links["audit"].url == "/pages/current/mixture_audit.lexical/index.html"
     assert links["order_and_audit_made_by"].text == "gem audit lexical"
+
+
+def test_documents_without_a_vector_are_counted_over_the_labelled_snapshots(tmp_path):
+    store = StoreResource(root=str(tmp_path))
+    for snapshot, counts in {"01": {"without_vector": 2}, "02": {}, "03": {"without_vector": 5}}.items():
+        with store.artifacts.write("embeddings", snapshot * 32, snapshot) as draft:
+            draft.counts = counts
+    labels = [InputRef(asset="student_labels", partition=name, data_version="v") for name in ("01", "02", "04")]
+    assert without_vector(store, labels) == 2

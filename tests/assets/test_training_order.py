@@ -21,6 +21,11 @@ def test_an_order_refuses_labels_that_its_recipe_does_not_know(tmp_path):
         run_step(tmp_path, "training_order/balanced", None)
     run_graph(tmp_path, ("domain_inventory", "recipes/balanced"))
     assert run_step(tmp_path, "training_order/balanced", None).metadata["computed"]
+    # the same snapshot with other documents is as unknown as a new one
+    land_parquet(tmp_path, "2026-02", rows[80:110])
+    run_graph(tmp_path, DOCUMENTS)
+    with pytest.raises(MissingInputError, match=r"does not know student_labels\[2026-02\]: the labels"):
+        run_step(tmp_path, "training_order/balanced", None)
 
 
 def test_a_space_waits_for_the_documents_that_its_dimension_needs(tmp_path):
