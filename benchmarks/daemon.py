@@ -4,7 +4,7 @@
 the damaged ones among them, as two snapshots, starts ``gem dev`` on them and waits until every asset that automation
 keeps current is there. Then it counts: records read against records accounted for, rows of each damaged file, checks
 that failed, and what a further minute of idling daemon writes. ``--quick`` lands the crawl files alone, which are few
-enough for 6 clusters. The last line is one JSON object.
+enough for 6 clusters. After that, :mod:`benchmarks.growth` adds its figures. The last line is one JSON object.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
+from benchmarks import growth
 from benchmarks.shared_data import shared_folder
 from gem_assets.corpus.landing import land
 from gem_assets.orchestration.dev_server import DevServer
@@ -141,4 +142,5 @@ if __name__ == "__main__":
     parser.add_argument("--data-root", type=Path, help="keep the data here, to look at it with gem dev afterwards")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(main(arguments.quick, arguments.data_root or Path(folder))))
+        found = main(arguments.quick, arguments.data_root or Path(folder, "two"))
+        print(json.dumps({**found, **growth.main(quick=arguments.quick, demo=False, folder=Path(folder, "growth"))}))

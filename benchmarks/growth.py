@@ -1,8 +1,8 @@
 """Six growing snapshots through `gem dev`, through `gem run`, and through a `gem dev` that is killed three times.
 
-``python -m benchmarks.growth [--quick]``. The text is the documentation inside of Python's standard library, so nothing
-but the interpreter is needed. Each snapshot lands once everything before it is current, and a quarter of it was in the
-snapshot before. The last line is one JSON object:
+``python -m benchmarks.growth [--quick] [--demo]``. The text is the documentation inside of Python's standard library,
+so nothing but the interpreter is needed. Each snapshot lands once everything before it is current, and a quarter of it
+was in the snapshot before. With ``--demo`` the snapshots are those of ``gem demo``. The last line is one JSON object:
 
 ``red_runs``
     Runs of the daemon and of `gem run` that failed.
@@ -38,6 +38,7 @@ import dagster as dg
 
 from gem_assets.corpus.landing import land
 from gem_assets.definitions import code_location
+from gem_assets.demo.landing import build_demo_landing
 from gem_assets.orchestration.bookkeeping import tidy
 from gem_assets.orchestration.history import step_owners
 from gem_assets.orchestration.reconcile import MOVING
@@ -58,13 +59,18 @@ dimension = 32
 [teacher]
 k = 6
 """
+DEMO_TOML = """
+[teacher]
+k = 24
+"""
 
 
-def main(*, quick: bool, folder: Path) -> dict[str, Any]:
+def main(*, quick: bool, demo: bool, folder: Path) -> dict[str, Any]:
     """Run the three ways one after the other; returns the figures."""
-    snapshots = corpus(folder / "pages", QUICK_SIZES if quick else SIZES)
+    snapshots = demo_landing(folder / "landing", small=quick) if demo else corpus(folder / "pages", quick)
     load_before = os.getloadavg()[0]
-    ways = {name: Way(folder / name) for name in ("daemon", "run", "killed")}
+    toml = DEMO_TOML if demo and not quick else TOML
+    ways = {name: Way(folder / name, toml) for name in ("daemon", "run", "killed")}
     last = len(snapshots) - 1
     killed_at = (0, 1, last)
     for name, way in ways.items():
@@ -81,7 +87,7 @@ def main(*, quick: bool, folder: Path) -> dict[str, Any]:
     differing = [place for place in places if len({state.get(place) for state in states.values()}) > 1]
     counted = [ways["daemon"].runs(), ways["run"].runs()]
     return {
-        "snapshots": [len(source.read_text(encoding="utf-8").splitlines()) for source in snapshots.values()],
+        "snapshots": ways["run"].documents(),
         "red_runs": sum(red for red, _ in counted),
         "useless_runs": sum(useless for _, useless in counted),
         "idle_s_between_stages": round(max(ways["daemon"].gaps()), 1),
@@ -101,11 +107,13 @@ class Way:
     ----------
     root
         Data root.
+    toml
+        Its settings.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, toml: str = TOML) -> None:
         root.mkdir(parents=True)
-        (root / "gem.toml").write_text(TOML, encoding="utf-8")
+        (root / "gem.toml").write_text(toml, encoding="utf-8")
         self.settings: Settings = load_settings(root)
         self.landed: list[float] = []
         self.seconds: list[float] = []
@@ -150,6 +158,11 @@ class Way:
         finally:
             server.send_signal(signal.SIGINT)
             server.wait()
+
+    def documents(self) -> list[int]:
+        """Return how many documents each snapshot was read from."""
+        found = ArtifactStore(self.settings.data_root).snapshots("raw_shards")
+        return [found[snapshot].manifest.counts["read"] for snapshot in sorted(found)]
 
     def runs(self) -> tuple[int, int]:
         """Return how many runs failed, and how many changed nothing."""
@@ -210,8 +223,14 @@ def contents(data_root: Path) -> dict[tuple[str, str | None], str]:
     return found
 
 
-def corpus(folder: Path, sizes: tuple[int, ...]) -> dict[str, Path]:
+def demo_landing(folder: Path, *, small: bool) -> dict[str, Path]:
+    """Write the demo's snapshots; returns their folders by name."""
+    return {one.name: one.path for one in build_demo_landing(folder, small=small).snapshots}
+
+
+def corpus(folder: Path, quick: bool) -> dict[str, Path]:
     """Write one JSONL file per snapshot; returns them by the snapshot's name."""
+    sizes = QUICK_SIZES if quick else SIZES
     folder.mkdir(parents=True)
     pages = documentation()
     found: dict[str, Path] = {}
@@ -259,7 +278,10 @@ def size_of(folder: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two snapshots of 120 and 160 documents")
+    parser.add_argument("--demo", action="store_true", help="the demo's snapshots; with --quick those of the small one")
     parser.add_argument("--data-root", type=Path, help="keep the three data roots below this folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        print(json.dumps(main(quick=arguments.quick, folder=arguments.data_root or Path(temporary))))
+        print(
+            json.dumps(main(quick=arguments.quick, demo=arguments.demo, folder=arguments.data_root or Path(temporary)))
+        )
