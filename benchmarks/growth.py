@@ -209,14 +209,22 @@ class Way:
         return [item.state for item in items if item.state in MOVING or item.state == "running"]
 
 
+COUNTS_WRITES = frozenset({"lineage.json", "lineage.html", "croissant.json"})
+
+
 def contents(data_root: Path) -> dict[tuple[str, str | None], str]:
-    """Return a digest of every result in force: its version, the bytes of its files, its rows in tables."""
+    """Return a digest of every result in force: its version, the bytes of its files, its rows in tables.
+
+    The lineage of an audit pack and the file that lists its digest are left out: they name versions of tables, and a
+    version counts writes, those of a killed run included.
+    """
     store = ArtifactStore(data_root)
     found: dict[tuple[str, str | None], str] = {}
     for place in ((asset, partition) for asset in store.assets() for partition in store.places(asset)):
         artifact = store.current(*place)
         if artifact is not None:
-            files = {file.path: sha256((artifact.path / file.path).read_bytes()) for file in artifact.manifest.outputs}
+            kept = [file.path for file in artifact.manifest.outputs if file.path not in COUNTS_WRITES]
+            files = {path: sha256((artifact.path / path).read_bytes()) for path in kept}
             rows = [(ref.table, ref.rows, ref.digest) for ref in artifact.manifest.lance]
             digests = {path: file.hexdigest() for path, file in files.items()}
             found[place] = digest([artifact.data_version, digests, rows])

@@ -69,6 +69,25 @@ def test_nothing_to_do_is_no_error(root):
     assert "student_labels[2026-01]" in told["up_to_date"]
 
 
+def test_status_says_where_the_time_went(root):
+    gem_run(root, *LABELS)
+    status = ["status", "--timing", "--data-root", str(root)]
+    spent = json.loads(CliRunner().invoke(app, [*status, "--json"]).stdout)["timing"]
+    assert {"raw_shards", "student_labels"} <= {stage["asset"] for stage in spent["stages"]}
+    assert sum(spent["seconds"].values()) == pytest.approx(spent["until"] - spent["since"])
+    shown = CliRunner().invoke(app, status).output
+    assert f"Work in {spent['runs']} runs; the longest gap between two stages was" in " ".join(shown.split())
+    assert re.search(r"^\W*student_labels +[\d.]+ +1\b", shown, re.MULTILINE)
+
+
+def test_status_has_no_times_where_nothing_ran(tmp_path):
+    land_jsonl(tmp_path, "2026-01", passages()[:5])
+    status = ["status", "--timing", "--data-root", str(tmp_path)]
+    assert json.loads(CliRunner().invoke(app, [*status, "--json"]).stdout) == {"timing": None}
+    assert CliRunner().invoke(app, status).output == "Nothing has run since the last landing.\n"
+    assert not (tmp_path / "dagster").exists()
+
+
 @pytest.mark.slow
 def test_a_mixture_that_is_made_by_hand_is_made_with_its_order_and_audit(root):
     code, steps, _ = gem_run(root, "--until", "recipes/uniform", "--strategy", "uniform")
