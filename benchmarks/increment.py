@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from benchmarks.shared_data import shared_folder
 from benchmarks.teacher_data import CORPORA, passages
 from gem_assets.cli.planning import make_plan
-from gem_assets.orchestration.run import RunSummary, materialize_everything
+from gem_assets.run import RunSummary, materialize_everything
 from gem_assets.settings import load_settings
 from resources import StoreResource
 

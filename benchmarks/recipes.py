@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from benchmarks.confirm import TARGETS
 from benchmarks.shared_data import shared_folder
 from gem_assets.mixing.current_recipes import gather_recipes
-from gem_assets.orchestration.run import materialize_everything
+from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
 from gem_assets.storage.artifacts import ArtifactStore
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from gem_assets.checks import ALL_CHECKS, recipe_checks
 from gem_assets.cli import app
 from gem_assets.cli.planning import make_plan
-from gem_assets.orchestration.run import UnknownAssetError, materialize_everything
+from gem_assets.run import UnknownAssetError, materialize_everything
 from gem_assets.settings import load_settings
 from resources import SettingsResource, StoreResource
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings

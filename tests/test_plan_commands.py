@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from gem_assets import run as runs
 from gem_assets.cli import app
-from gem_assets.orchestration import run as runs
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.manifest import InputRef
 from gem_assets.teacher.crosswalk import Crosswalk

@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gem_assets.orchestration.run import open_history, open_instance
+from gem_assets.run import open_history, open_instance
 from gem_assets.settings import load_settings
 from gem_assets.storage.durable import local_folder
 from tests.tiny import land_parquet, passages, write_settings
@@ -85,9 +85,7 @@ def test_history_that_cannot_be_written_is_looked_at_in_a_copy(tmp_path: Path, m
         instance.add_dynamic_partitions("snapshot", ["a"])
         instance.report_runless_asset_event(dg.AssetMaterialization("x"))
     before = everything(settings.dagster_home)
-    monkeypatch.setattr(
-        "gem_assets.orchestration.run.os.access", lambda path, _: not Path(path).is_relative_to(tmp_path)
-    )
+    monkeypatch.setattr("gem_assets.run.os.access", lambda path, _: not Path(path).is_relative_to(tmp_path))
     with open_history(settings) as instance:
         assert instance.get_dynamic_partitions("snapshot") == ["a"]
         assert instance.get_latest_materialization_event(dg.AssetKey("x")) is not None

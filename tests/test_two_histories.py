@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks.growth import contents
-from gem_assets.orchestration.run import run_until
+from gem_assets.run import run_until
 from gem_assets.settings import load_settings
 from tests.direct import write_small_settings
 from tests.tiny import land_jsonl, passages

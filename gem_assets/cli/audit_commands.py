@@ -202,7 +202,7 @@ def current_audit(
     """
     from gem_assets.audit.folder import AUDITS, AuditError, audit_of, is_fresh
     from gem_assets.lineage.mixtures import ORDERS, orders_of
-    from gem_assets.orchestration.run import materialize_everything
+    from gem_assets.run import materialize_everything
 
     found = audit_of(store, mixture)
     if mixture.current and (found is None or not is_fresh(found, settings.audit)):

@@ -53,7 +53,7 @@ def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Terminal) -> Non
     out.print("Running the asset graph")
     log = settings.dagster_home / LOG
     with run_steps(log) as report:
-        from gem_assets.orchestration.run import materialize_everything
+        from gem_assets.run import materialize_everything
 
         summary = materialize_everything(settings, report)
         from gem_assets.cli.summary import print_summary

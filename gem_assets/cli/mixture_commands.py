@@ -12,7 +12,7 @@ from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json, run_steps, summary_line
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
-    from gem_assets.orchestration.run import RunSummary
+    from gem_assets.run import RunSummary
 
 swarm_app = typer.Typer(help="Proxy runs: train them, or bring those of others.", no_args_is_help=True)
 app.add_typer(swarm_app, name="swarm", rich_help_panel=MIXTURES)
@@ -206,7 +206,7 @@ def _need_swarm(data_root: Path | None, strategy: str) -> None:
 
 
 def _materialize(data_root: Path | None, assets: list[str], *, quiet: bool = False) -> None:
-    from gem_assets.orchestration.run import materialize_everything
+    from gem_assets.run import materialize_everything
     from gem_assets.settings import load_existing
 
     settings = load_existing(data_root)

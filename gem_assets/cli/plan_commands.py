@@ -50,7 +50,7 @@ def refit(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
     If a refit is stopped, the same command continues where it was.
     """
-    from gem_assets.orchestration.run import TEACHER, refit_everything
+    from gem_assets.run import TEACHER, refit_everything
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
@@ -116,7 +116,7 @@ class Refit(BaseModel):
 
 
 def _refitted(artifacts: "ArtifactStore", before: "Artifact | None", after: "Artifact") -> Refit:
-    from gem_assets.orchestration.run import TEACHER
+    from gem_assets.run import TEACHER
     from gem_assets.teacher.crosswalk import CROSSWALK_NAME, Crosswalk
 
     stands = before is not None and before.identity == after.identity

@@ -12,8 +12,8 @@ from gem_assets.corpus.landing import landed_files, list_snapshots, validate_sna
 from gem_assets.definitions import code_location
 from gem_assets.orchestration.plan import Plan, Rate, Task, work_of
 from gem_assets.orchestration.reconcile import MOVING, Item
-from gem_assets.orchestration.run import open_history
 from gem_assets.orchestration.run_records import observations
+from gem_assets.run import open_history
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import stage_name

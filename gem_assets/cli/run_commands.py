@@ -10,7 +10,7 @@ from gem_assets.cli.console import console, friendly, print_json, run_steps, sum
 from gem_assets.storage.manifest import stage_name
 
 if TYPE_CHECKING:
-    from gem_assets.orchestration.run import RunSummary, Step
+    from gem_assets.run import RunSummary, Step
 
 
 @app.command("run", rich_help_panel=START)
@@ -37,7 +37,7 @@ def run_stale(
     Exits with 0 when all that was asked for is current, and with 1 when something failed or is held. Ctrl-C keeps what
     is finished. Where a `gem dev` lives on the data root, what its daemon makes by itself is left to it and waited for.
     """
-    from gem_assets.orchestration.run import run_until
+    from gem_assets.run import run_until
     from gem_assets.settings import load_existing
 
     settings = load_existing(data_root)

@@ -178,7 +178,7 @@ def purge(
 def _apply(settings: "Settings", *, quiet: bool) -> None:
     """Bring up to date what the daemon would, and the orders that exist; fitted things stay as they are."""
     from gem_assets.definitions import code_location
-    from gem_assets.orchestration.run import asset_names, materialize_everything
+    from gem_assets.run import asset_names, materialize_everything
     from gem_assets.storage.artifacts import ArtifactStore
     from gem_assets.storage.manifest import stage_name
 

@@ -3,6 +3,5 @@
 ``plan``, ``reconcile``    what is stale and what runs next; neither imports Dagster
 ``reconciler``             the same, asked of the graph and of Dagster's records
 ``stage``, ``progress``    one run of one stage, and its progress lines
-``run``                    runs in the foreground, for ``gem run`` and the demo
 ``dev_server``             ``gem dev``: web server, daemon, pages
 """

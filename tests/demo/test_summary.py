@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from gem_assets import run as run_module
 from gem_assets.cli import app
 from gem_assets.cli.console import quiet_stderr
 from gem_assets.cli.summary import dev_command
@@ -19,8 +20,7 @@ from gem_assets.demo.finding import TextFile, find_text_files
 from gem_assets.mixing.publish import RECIPE_NAME
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
-from gem_assets.orchestration import run as run_module
-from gem_assets.orchestration.run import RunSummary, Step
+from gem_assets.run import RunSummary, Step
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.taxonomy.publish import TAXONOMY_NAME

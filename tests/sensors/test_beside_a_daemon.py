@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from gem_assets.orchestration import run
+from gem_assets import run
 from gem_assets.orchestration.dagster_home import LOCK_NAME, lock_file
 from gem_assets.settings import load_settings
 from tests.sensors.graph import World

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from gem_assets.orchestration.dev_server import DevServer
-from gem_assets.orchestration.run import materialize_everything
+from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 from tests.ui.graphql import LAUNCH, LAUNCH_RUN, Client

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from gem_assets.orchestration.run import materialize_everything
+from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
 from tests.tiny import land_jsonl, passages, write_settings
 
