@@ -17,12 +17,12 @@ from gem_assets.corpus.schema import DOCUMENT_SCHEMA
 from gem_assets.corpus.text import kernel
 from gem_assets.corpus.text.cleaning import document_id, file_source, host_source
 from gem_assets.corpus.text.described import NO_PERMUTATIONS, Described, TextReader, buffers_of, text_column
+from gem_assets.corpus.text.features import TextBuffers
 from gem_assets.corpus.text.language import UNKNOWN, detect_language
 from gem_assets.corpus.text.language_codes import NO_LANGUAGE, language_code
 from gem_assets.corpus.text.quality import refusals, signals
 from gem_assets.corpus.text.tidy import clean_texts
 from gem_assets.corpus.text.tokens import ESTIMATE, token_counter
-from gem_assets.embedding.features import TextBuffers
 
 CANDIDATE_SCHEMA: Final = pa.schema([f for f in DOCUMENT_SCHEMA if f.name not in ("snapshot", "dup_count")])
 

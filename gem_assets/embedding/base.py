@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from gem_assets.corpus.text.features import TOKENISER_DIGEST, Texts
 from gem_assets.embedding.config import CODE_VERSION, EmbeddingConfig
-from gem_assets.embedding.features import TOKENISER_DIGEST, Texts
 
 DESCRIPTION_FILE: Final = "embedder.json"
 Progress = Callable[[int, int], None]

@@ -19,10 +19,10 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
+from gem_assets.corpus.text.features import Texts, as_large_strings, jit
 from gem_assets.embedding.base import Embedded, Progress, load_fitted, save_fitted
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.counts import BucketCounts, count_texts
-from gem_assets.embedding.features import Texts, as_large_strings, jit
 from gem_assets.embedding.tfidf import TfidfProjection, evenly_spaced, positive_peaks, rules_of, unit_rows
 
 _WEIGHTS_FILE: Final = "cca.safetensors"

@@ -14,10 +14,10 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.features import Texts, as_large_strings
 from gem_assets.embedding.base import DESCRIPTION_FILE, Embedded, Progress, describe
 from gem_assets.embedding.cca import CcaEmbedder
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.embedding.lsa import LsaEmbedder
 from gem_assets.embedding.tfidf import unit_rows
 

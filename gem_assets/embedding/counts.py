@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.embedding.features import Texts, TokenBlock, TokenRules, as_large_strings, jit, token_blocks
+from gem_assets.corpus.text.features import Texts, TokenBlock, TokenRules, as_large_strings, jit, token_blocks
 
 
 @jit

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from gem_assets.corpus.text.features import Texts
 from gem_assets.embedding.base import DESCRIPTION_FILE, Embedder, Progress
 from gem_assets.embedding.config import EmbeddingConfig
-from gem_assets.embedding.features import Texts
 
 
 def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Embedder:

@@ -10,10 +10,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.features import Texts, as_large_strings
 from gem_assets.embedding.base import Embedded, Progress, load_fitted, save_fitted
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.counts import count_texts
-from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.embedding.tfidf import TfidfProjection, evenly_spaced, rules_of, unit_rows
 
 _WEIGHTS_FILE: Final = "lsa.safetensors"

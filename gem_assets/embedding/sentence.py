@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.features import Texts, as_large_strings
 from gem_assets.embedding.base import DESCRIPTION_FILE
 from gem_assets.embedding.config import CODE_VERSION, EmbeddingConfig
-from gem_assets.embedding.features import Texts, as_large_strings
 
 _WINDOW: Final = 8192
 

@@ -15,9 +15,9 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
+from gem_assets.corpus.text.features import TokenRules, jit, token_blocks
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.counts import BucketCounts, count_block
-from gem_assets.embedding.features import TokenRules, jit, token_blocks
 
 _OVERSAMPLING: Final = 16
 

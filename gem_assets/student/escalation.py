@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gem_assets.corpus.text.features import Texts, as_large_strings
 from gem_assets.embedding.base import Embedder, has_direction
-from gem_assets.embedding.features import Texts, as_large_strings
 from gem_assets.student.labeller import StudentPrediction
 
 #: Margins at which a report tells what escalation would cost and give.

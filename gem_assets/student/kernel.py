@@ -1,6 +1,6 @@
 """Compute cluster scores from token hashes: the inner loop of web-scale labelling.
 
-The tokeniser (``embedding/features.py``) fills a block of hashes that fits the CPU's cache; the kernel here sums the
+The tokeniser (``corpus/text/features.py``) fills a block of hashes that fits the CPU's cache; the kernel here sums the
 weight rows of each document, scales by 1/sqrt(weight) and adds the bias. The sum is bound by cache misses on the weight
 table, so the table is small (a weight is a 16-bit integer, a row of 24 clusters one cache line) and its rows are asked
 for while the words are counted.
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.embedding.features import (
+from gem_assets.corpus.text.features import (
     TextBuffers,
     Texts,
     TokenRules,

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 from scipy.special import softmax
 
-from gem_assets.embedding.features import TOKENISER_DIGEST, Texts, as_large_strings
+from gem_assets.corpus.text.features import TOKENISER_DIGEST, Texts, as_large_strings
 from gem_assets.student.config import CODE_VERSION, StudentConfig
 from gem_assets.student.kernel import Scorer, WeightTable, decide
 from gem_assets.student.training import best_temperature, read_bags, rules_of, share_matching_bias, train

@@ -18,8 +18,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from torch.nn import functional
 
+from gem_assets.corpus.text.features import Texts, TokenRules
 from gem_assets.embedding.counts import count_texts
-from gem_assets.embedding.features import Texts, TokenRules
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.kernel import MAX_COUNT, log_weights
 

@@ -8,11 +8,11 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import normalized_mutual_info_score
 
+from gem_assets.corpus.text.features import TokenRules
 from gem_assets.embedding.base import Embedder
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.counts import count_texts
 from gem_assets.embedding.embedder import fit_embedder, load_embedder
-from gem_assets.embedding.features import TokenRules
 from gem_assets.embedding.lsa import LsaEmbedder
 
 CONFIG = EmbeddingConfig(method="lsa", dimension=64, max_features=20_000)

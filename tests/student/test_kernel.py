@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gem_assets.embedding.features import TokenRules, token_blocks
+from gem_assets.corpus.text.features import TokenRules, token_blocks
 from gem_assets.student.kernel import Scorer, WeightTable, log_weights
 
 TEXTS = ["oil prices rose as oil fell", "", "court court court law", "東京の天気 über 1987"]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.sparse import csr_array
 
-from gem_assets.embedding.features import TokenRules, token_blocks
+from gem_assets.corpus.text.features import TokenRules, token_blocks
 from gem_assets.student.config import StudentConfig
 from gem_assets.student.kernel import WeightTable
 from gem_assets.student.labeller import StudentLabeller

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from gem_assets.corpus.text import kernel
 from gem_assets.corpus.text.characters import characters
 from gem_assets.corpus.text.cleaning import DIGEST_BYTES
+from gem_assets.corpus.text.features import TextBuffers
 from gem_assets.corpus.text.scripts import SCRIPT_NAMES
 from gem_assets.corpus.text.stopwords import ENGLISH_ALONE, MARKER_ENDINGS, MARKERS, STOPWORDS
 from gem_assets.corpus.text.word_hashes import SLACK, new_memory
-from gem_assets.embedding.features import TextBuffers
 
 LANG_CHARS: Final = 4_000
 """Characters at the start of a text that tell its language."""

@@ -33,8 +33,8 @@ from gem_assets.corpus.text.characters import (
     WORD,
     Characters,
 )
+from gem_assets.corpus.text.features import decode, jit
 from gem_assets.corpus.text.word_hashes import look_up
-from gem_assets.embedding.features import decode, jit
 
 (
     CHARS,

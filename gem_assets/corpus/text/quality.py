@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from gem_assets.corpus.config import QualityFilters
 from gem_assets.corpus.text import kernel
 from gem_assets.corpus.text.described import Described, list_numbers
+from gem_assets.corpus.text.features import TextBuffers
 from gem_assets.corpus.text.stopwords import STOPWORDS
-from gem_assets.embedding.features import TextBuffers
 
 COMPRESSED_BYTES: Final = 16_384
 Floats = NDArray[np.float64]

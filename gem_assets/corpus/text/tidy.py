@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gem_assets.corpus.text.characters import DROPPED, FOREIGN, GAP, MARK, NEWLINE, PLAIN, TABLE, Normal, normal
 from gem_assets.corpus.text.cleaning import clean_text
 from gem_assets.corpus.text.described import buffers_of
-from gem_assets.embedding.features import TextBuffers, decode, jit
+from gem_assets.corpus.text.features import TextBuffers, decode, jit
 
 _MOST_NEWLINES = 3
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.embedding.features import jit
+from gem_assets.corpus.text.features import jit
 
 PLACES: Final = 1 << 16
 SLACK: Final = 8

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gem_assets.embedding.features import TokenRules, as_large_strings, token_blocks
+from gem_assets.corpus.text.features import TokenRules, as_large_strings, token_blocks
 
 MASK = 0xFFFFFFFF
 
@@ -195,7 +195,7 @@ def test_kernels_work_where_no_cache_folder_can_be_written():
         "import numba.core.caching as c\n"
         "for name in [n for n in dir(c) if n.endswith('Locator')]:\n"
         "    getattr(c, name).from_function = classmethod(lambda cls, *a: None)\n"
-        "from gem_assets.embedding import features\n"
+        "from gem_assets.corpus.text import features\n"
         "assert type(features._mix._cache).__name__ == 'NullCache'\n"
         "import numpy\n"
         "print(features._mix(numpy.uint32(1)))\n"
