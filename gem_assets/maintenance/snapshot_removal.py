@@ -6,9 +6,9 @@ run again: each step is done or not, and the pointers go first, so no later stag
 Table versions that a manifest pinned keep the rows (an audit needs them); landing the snapshot again brings it back.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import dagster as dg
+from typing import Protocol
 
 from gem_assets.corpus.dedup.ownership import borrowed_texts
 from gem_assets.corpus.landed import landing_lock
@@ -44,9 +44,19 @@ class Removal:
     borrowers: dict[str, int]
 
 
-def remove_snapshot(
-    store: Store, snapshot: str, *, instance: dg.DagsterInstance | None = None, force: bool = False
-) -> Removal:
+class Registered(Protocol):
+    """The snapshots that a Dagster instance has registered as partitions."""
+
+    def get_dynamic_partitions(self, partitions_def_name: str) -> Sequence[str]:
+        """Return their names."""
+        ...
+
+    def delete_dynamic_partition(self, partitions_def_name: str, partition_key: str) -> None:
+        """Forget one."""
+        ...
+
+
+def remove_snapshot(store: Store, snapshot: str, *, instance: Registered | None = None, force: bool = False) -> Removal:
     """Remove one snapshot from artifacts, tables and, where an instance is given, from the partitions.
 
     It is refused while the snapshot is being landed; that no run reads it is for the caller to see to.
@@ -72,7 +82,7 @@ def remove_snapshot(
         raise RemovalError(f"{snapshot} is being landed right now: wait for it to end, then decide") from error
 
 
-def _remove(store: Store, snapshot: str, instance: dg.DagsterInstance | None, *, force: bool) -> Removal:
+def _remove(store: Store, snapshot: str, instance: Registered | None, *, force: bool) -> Removal:
     artifacts = store.artifacts
     if snapshot not in artifacts.places("raw_shards"):
         raise RemovalError(f"snapshot {snapshot} was never ingested in {store.root}; see gem status")
