@@ -41,11 +41,11 @@ from gem_assets.definitions import code_location
 from gem_assets.demo.landing import build_demo_landing
 from gem_assets.orchestration.bookkeeping import tidy
 from gem_assets.orchestration.history import step_owners
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.orchestration.reconcile import MOVING
 from gem_assets.orchestration.reconciler import Reconciler
 from gem_assets.orchestration.run_records import run_times
 from gem_assets.orchestration.timing import time_spent
-from gem_assets.run import open_instance
 from gem_assets.settings import Settings, load_settings
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.identity import digest

@@ -7,9 +7,7 @@ it is making is waited for and not made twice. A failure holds what needs it and
 
 import difflib
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -24,6 +22,7 @@ import dagster as dg
 from gem_assets.orchestration.abandoned_runs import PROCESS_TAG, cancel_abandoned_runs, named_process
 from gem_assets.orchestration.bookkeeping import tidy
 from gem_assets.orchestration.dagster_home import prepare_home, running_server
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.orchestration.places import BY_STRATEGY, FAMILIES, NODE_OF, RECIPES, shown
 from gem_assets.orchestration.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
@@ -351,34 +350,6 @@ def _check_known(what: str, name: str, known: Collection[str]) -> None:
         close = difflib.get_close_matches(name, sorted(known), 5)
         meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
         raise UnknownAssetError(f"there is no {what} {name!r}; {meant}")
-
-
-@contextmanager
-def open_history(settings: Settings) -> Generator[dg.DagsterInstance]:
-    """Open the Dagster instance of a data root to look at it; of one that cannot be written, a copy that goes away."""
-    home = settings.dagster_home
-    if not home.is_dir() or os.access(home, os.W_OK):
-        with open_instance(settings) as instance:
-            yield instance
-        return
-    with tempfile.TemporaryDirectory(prefix="gem-history-") as folder:
-        copy = settings.model_copy(update={"data_root": Path(folder)})
-        left_out = shutil.ignore_patterns("logs", "storage", "processes", "*.lock")
-        shutil.copytree(home, copy.dagster_home, ignore=left_out, copy_function=shutil.copyfile)
-        for path in (copy.dagster_home, *copy.dagster_home.rglob("*")):
-            path.chmod(0o700 if path.is_dir() else 0o600)  # a copied folder is as closed as the one it is a copy of
-        with open_instance(copy) as instance:
-            yield instance
-
-
-def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """Open the Dagster instance of a data root, whose home is made when it is not there yet."""
-    from gem_assets.orchestration.old_history import move_old_history
-
-    os.environ["DAGSTER_HOME"] = str(prepare_home(settings))
-    instance = dg.DagsterInstance.get()
-    move_old_history(instance)
-    return instance
 
 
 def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None:

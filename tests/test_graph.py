@@ -134,31 +134,18 @@ print(len(found.items), [m for m in {heavy} if m in sys.modules])
 def test_library_half_never_imports_dagster():
     import subprocess
     import sys
-    from pathlib import Path
 
-    import gem_assets
+    from tests.test_imports import LEVEL, MODULES, room_of
 
-    root = Path(gem_assets.__file__).parent
-    dagster_half = {
-        "assets",
-        "checks",
-        "cli",
-        "demo",
-        "definitions.py",
-        "orchestration",
-        "maintenance",
-        "lance.py",
-        "purge.py",
-    }
-    modules = [
-        ".".join(("gem_assets", *path.relative_to(root).with_suffix("").parts))
-        for path in sorted(root.rglob("*.py"))
-        if not dagster_half.intersection(path.relative_to(root).parts)
-        and path.name not in ("__init__.py", "__main__.py")
+    opens_tables = {"gem_assets.storage.lance", "gem_assets.takedown.purge"}
+    library = [
+        name
+        for name in sorted(MODULES.keys() - opens_tables)
+        if name != "gem_assets" and LEVEL[room_of(name)] < LEVEL["orchestration"]
     ]
     code = (
         "import importlib, sys\n"
-        f"for m in {modules}: importlib.import_module(m)\n"
+        f"for m in {library}: importlib.import_module(m)\n"
         "print([m for m in ('dagster', 'lancedb', 'resources', 'sensors') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

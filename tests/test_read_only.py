@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from gem_assets.run import open_history, open_instance
+from gem_assets.orchestration.instance import open_history, open_instance
 from gem_assets.settings import load_settings
 from gem_assets.storage.durable import local_folder
 from tests.tiny import land_parquet, passages, write_settings

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.run import materialize_everything, open_instance
+from gem_assets.orchestration.instance import open_instance
+from gem_assets.run import materialize_everything
 from gem_assets.secrets import SecretError, check_secret, clean_environment, hide_in_logs, is_secret, redact
 from gem_assets.settings import SettingsError, load_settings
 from gem_assets.taxonomy.config import NamerConfig

@@ -5,7 +5,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from gem_assets.run import open_instance
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.settings import LONGEST_ROOT, SettingsError, load_settings, resolve_data_root
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.lance import LanceTables

@@ -118,8 +118,8 @@ def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRe
     import dagster as dg
 
     from gem_assets.assets.training_order import share_bias
+    from gem_assets.orchestration.instance import open_instance
     from gem_assets.orchestration.places import ORDERS, shown
-    from gem_assets.run import open_instance
 
     key, strategy = shown((f"{ORDERS}/{mixture.name}", None))
     with open_instance(settings) as instance:

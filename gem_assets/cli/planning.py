@@ -10,10 +10,10 @@ from rich.console import Console
 from gem_assets.cli.console import plain_table
 from gem_assets.corpus.landing import landed_files, list_snapshots, validate_snapshot_name
 from gem_assets.definitions import code_location
+from gem_assets.orchestration.instance import open_history
 from gem_assets.orchestration.plan import Plan, Rate, Task, work_of
 from gem_assets.orchestration.reconcile import MOVING, Item
 from gem_assets.orchestration.run_records import observations
-from gem_assets.run import open_history
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import stage_name

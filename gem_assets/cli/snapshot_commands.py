@@ -23,7 +23,7 @@ def remove(
     from gem_assets.maintenance.snapshot_removal import RemovalError, remove_snapshot
     from gem_assets.orchestration.abandoned_runs import cancel_abandoned_runs, work_under_way
     from gem_assets.orchestration.dagster_home import prepare_home, running_server
-    from gem_assets.run import open_instance
+    from gem_assets.orchestration.instance import open_instance
     from gem_assets.settings import load_existing
     from gem_assets.storage.store import Store
 

@@ -131,8 +131,8 @@ def collect_status(settings: Settings) -> Status:
 def _stale(settings: Settings) -> list[StaleStatus]:
     """Ask the reconciler; nothing is written, not even into a history that is not there yet."""
     from gem_assets.definitions import code_location
+    from gem_assets.orchestration.instance import open_instance
     from gem_assets.orchestration.reconciler import Reconciler
-    from gem_assets.run import open_instance
 
     graph = code_location(settings.data_root).resolve_asset_graph()
     home = settings.dagster_home

@@ -29,8 +29,8 @@ def collect_timing(settings: Settings) -> Timing | None:
         return None
     from gem_assets.definitions import code_location
     from gem_assets.orchestration.history import step_owners
+    from gem_assets.orchestration.instance import open_history
     from gem_assets.orchestration.run_records import last_landing, run_times
-    from gem_assets.run import open_history
 
     with open_history(settings) as instance:
         landed = last_landing(instance)

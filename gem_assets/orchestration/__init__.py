@@ -3,5 +3,6 @@
 ``plan``, ``reconcile``    what is stale and what runs next; neither imports Dagster
 ``reconciler``             the same, asked of the graph and of Dagster's records
 ``stage``, ``progress``    one run of one stage, and its progress lines
+``instance``               the Dagster instance of a data root
 ``dev_server``             ``gem dev``: web server, daemon, pages
 """

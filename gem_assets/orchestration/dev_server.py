@@ -38,10 +38,10 @@ from gem_assets.orchestration.dagster_home import (
     running_server,
     write_workspace,
 )
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageServer
 from gem_assets.orchestration.server_log import LineFilter, plain
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, allowed_hosts, is_loopback
-from gem_assets.run import open_instance
 from gem_assets.secrets import redact
 from gem_assets.settings import Settings
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from benchmarks.trace_root import HandMadeRoot
 from gem_assets.cli import app
 from gem_assets.export.records import latest_bias
-from gem_assets.run import open_instance
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.settings import load_settings
 from tests.export.worlds import word_tokenizer
 from tests.lineage.conftest import build

@@ -12,7 +12,7 @@ from gem_assets.cli import app
 from gem_assets.corpus.landed import landing_lock
 from gem_assets.maintenance.snapshot_removal import RemovalError, remove_snapshot
 from gem_assets.orchestration.abandoned_runs import PROCESS_TAG, named_process
-from gem_assets.run import open_instance
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
 from tests.tiny import land_parquet, passages, write_settings

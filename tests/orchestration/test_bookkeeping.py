@@ -5,7 +5,7 @@ import dagster as dg
 import pytest
 
 from gem_assets.orchestration.bookkeeping import News, tidy
-from gem_assets.run import open_instance
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.settings import load_settings
 
 

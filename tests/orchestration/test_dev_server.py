@@ -24,8 +24,8 @@ from gem_assets.orchestration.dagster_home import (
     write_workspace,
 )
 from gem_assets.orchestration.dev_server import DevServer, outside
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageServer, artifact_url
-from gem_assets.run import open_instance
 from gem_assets.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 from dagster import AssetKey
 
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.orchestration.web_server import forget_ended_servers
-from gem_assets.run import open_instance
 from gem_assets.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -5,6 +5,7 @@ import pytest
 
 from gem_assets import run
 from gem_assets.orchestration.dagster_home import LOCK_NAME, lock_file
+from gem_assets.orchestration.instance import open_instance
 from gem_assets.settings import load_settings
 from tests.sensors.graph import World
 
@@ -25,7 +26,7 @@ class Daemon:
 @pytest.fixture
 def daemon(tmp_path, monkeypatch):
     settings = load_settings(tmp_path)
-    with run.open_instance(settings) as instance:
+    with open_instance(settings) as instance:
         world = World(instance, tmp_path)
         world.land("01", "v1")
         world.land("02", "v1")
