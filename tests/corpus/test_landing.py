@@ -340,6 +340,7 @@ LAND = """
 import sys
 from pathlib import Path
 from gem_assets.corpus.landing import LandingError, land
+print("ready", flush=True)
 sys.stdin.readline()
 try:
     land([Path(sys.argv[1])], Path(sys.argv[2]), "s1", replace=True)
@@ -357,12 +358,13 @@ def test_of_two_landings_at_once_one_is_whole_and_the_other_refused(tmp_path):
             subprocess.Popen(
                 [sys.executable, "-c", LAND, tmp_path / which, root],
                 stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
             )
             for which in "ab"
         ]
-        time.sleep(0.7)
+        assert [process.stdout.readline() for process in started] == ["ready\n"] * 2
         for process in started:
             process.stdin.write("go\n")
             process.stdin.flush()

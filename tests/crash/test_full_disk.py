@@ -140,7 +140,7 @@ def test_a_data_root_that_may_only_be_read_can_be_read_and_says_so_when_written(
             lock.chmod(0o444)
         done = subprocess.run(
             [sys.executable, "-c", _UNPRIVILEGED, str(root)],
-            cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=60, check=False,
+            cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=280, check=False,
         )  # fmt: skip
     finally:
         for path in written:

@@ -317,8 +317,14 @@ def test_a_server_that_dies_is_an_error_with_its_last_words(settings: Settings, 
 
 def test_serve_returns_when_told_to_stop(fake: FakeServer, heard: list[str]):
     before = signal.getsignal(signal.SIGTERM)
-    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
-    launcher.serve(fake, heard.append)
+
+    def hear(line: str) -> None:
+        heard.append(line)
+        if line == "Stop with Ctrl-C.":
+            # only then is the signal surely the server's and not this process's end
+            threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+
+    launcher.serve(fake, hear)
     assert heard[-1] == "Stopped."
     assert signal.getsignal(signal.SIGTERM) == before
 

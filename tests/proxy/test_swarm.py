@@ -244,13 +244,20 @@ def test_repeats_fall_on_the_baselines():
 
 
 RUN = """
-import sys
+import sys, time
 from pathlib import Path
-import numpy as np
+from gem_assets.proxy import swarm
 from gem_assets.proxy.swarm import SwarmSpec, run_swarm, swarm_jobs
 from tests.proxy.test_swarm import CONFIG, DOMAINS, LABELS, MIXTURES
 spec = SwarmSpec(CONFIG, Path(sys.argv[1]), "taxonomy-1", DOMAINS)
-run_swarm(swarm_jobs(LABELS, MIXTURES, CONFIG), spec, Path(sys.argv[2]))
+folder, train = Path(sys.argv[2]), swarm.train_proxy
+def stalled(*arguments, **options):
+    if len(list(folder.glob("*.parquet"))) == 3:
+        (folder / "stalled").touch()
+        time.sleep(600)
+    return train(*arguments, **options)
+swarm.train_proxy = stalled
+run_swarm(swarm_jobs(LABELS, MIXTURES, CONFIG), spec, folder)
 """
 
 
@@ -263,14 +270,15 @@ def test_a_killed_swarm_loses_one_proxy_and_the_rerun_makes_it_whole(spec, data,
     )
     try:
         deadline = time.monotonic() + 120
-        while len(list(folder.glob("*.parquet"))) < 3 and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
+        while not (folder / "stalled").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+    (folder / "stalled").unlink()
     finished = {path: path.read_bytes() for path in folder.glob("*.parquet")}
     jobs = swarm_jobs(LABELS, MIXTURES, CONFIG)
-    assert 3 <= len(finished) < len(jobs)
+    assert len(finished) == 3 < len(jobs)
     trained = []
     rows = run_swarm(jobs, spec, folder, map_shards=counting(trained))
     assert len(trained) == len(jobs) - len(finished)
