@@ -35,7 +35,7 @@ def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) ->
     )
     if stage.done is None:
         from gem_assets.mixing.carried_evidence import SWARM_FILE, publish_carried
-        from gem_assets.mixing.publish import RECIPE_NAME
+        from gem_assets.mixing.recipe import RECIPE_NAME
         from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
         from gem_assets.teacher.crosswalk import Crosswalk
 

@@ -144,8 +144,7 @@ def _note(draft: Draft, recipe: "Recipe") -> None:
 
 def _result(stage: Stage) -> dg.MaterializeResult:
     """Report a recipe with its evidence and pictures."""
-    from gem_assets.mixing.publish import describe_recipe
-    from gem_assets.mixing.recipe_artifact import LAW_PICTURE, describe_evidence
+    from gem_assets.mixing.recipe_artifact import LAW_PICTURE, describe_evidence, describe_recipe
 
     folder, manifest = stage.artifact.path, stage.artifact.manifest
     found = describe_recipe(folder)

@@ -68,8 +68,7 @@ def training_order(
     )
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
-        from gem_assets.mixing.publish import RECIPE_NAME
-        from gem_assets.mixing.recipe import Recipe
+        from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
         from gem_assets.ordering.publish import publish_order
 
         with stage.write() as draft:
@@ -90,8 +89,7 @@ def training_order(
                 "guidelines": published.guidelines,
             }
 
-    from gem_assets.mixing.publish import RECIPE_NAME
-    from gem_assets.mixing.recipe import Recipe
+    from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
     from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME
 
     manifest, folder = stage.artifact.manifest, stage.artifact.path
@@ -211,8 +209,7 @@ def mixture_audit(
 
         from gem_assets.audit.pack import write_pack
         from gem_assets.lineage.audit import COLUMNS, publish_audit
-        from gem_assets.mixing.publish import RECIPE_NAME
-        from gem_assets.mixing.recipe import Recipe
+        from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
         from gem_assets.student.schema import LABEL_SCHEMA
 
         labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]

@@ -54,8 +54,7 @@ def build_recipe_check(node: str) -> dg.AssetChecksDefinition:
     def mixture_is_feasible(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
         import great_expectations.expectations as gxe
 
-        from gem_assets.mixing.publish import RECIPE_NAME
-        from gem_assets.mixing.recipe import Recipe
+        from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 
         asset, _ = place_of(dg.AssetKey(node), context.partition_key)
         recipe = Recipe.read(store.artifact(store.input(asset)).path / RECIPE_NAME)

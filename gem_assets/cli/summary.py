@@ -13,7 +13,7 @@ from rich.table import Table
 
 from gem_assets.cli.console import plain_table
 from gem_assets.cli.status import COUNTS, RAW, RECIPES, count_cells, size_text
-from gem_assets.mixing.publish import RecipeDescription, describe_recipe
+from gem_assets.mixing.recipe_artifact import RecipeDescription, describe_recipe
 from gem_assets.run import RunSummary
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import ArtifactStore

@@ -1,7 +1,7 @@
-"""What all recipes of one inventory and taxonomy share, and how a recipe is written with its evidence.
+"""What a recipe is made from, and the artifact that it becomes.
 
-Writes what every recipe writes (``publish``), ``evidence.json`` (tables by name, whatever the method has to show) and,
-where predictions were held out, ``law.png``.
+Writes ``recipe.json``, ``recipe.parquet`` and ``mixture.png``; with evidence ``evidence.json`` (tables by name,
+whatever the method has to show), and where predictions were held out ``law.png``.
 """
 
 import json
@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import share_caps
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.inventory import read_supply
-from gem_assets.mixing.publish import write_recipe
-from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.mixing.recipe import RECIPE_NAME, Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.report.plots import mixture_bars
 from gem_assets.report.swarm_plots import law_fit
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import finite
@@ -29,6 +30,15 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 EVIDENCE_NAME = "evidence.json"
 LAW_PICTURE = "law.png"
+
+
+@dataclass(frozen=True)
+class RecipeDescription:
+    """A recipe as a page shows it: one row a cluster, and its figures."""
+
+    recipe: Recipe
+    rows: list[dict[str, Any]]
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,39 @@ class MixtureFrame:
         write_recipe(recipe, self.supply, out)
         told = {name: finite(rows) for name, rows in tables.items()}
         (out / EVIDENCE_NAME).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_recipe(recipe: Recipe, supply: ClusterSupply, out: Path) -> None:
+    """Write a recipe, its table and its picture into ``out``."""
+    recipe.write(out / RECIPE_NAME)
+    pq.write_table(recipe.to_table(), out / "recipe.parquet", compression="zstd")
+    mixtures = {"proportional": supply.token_shares}
+    if recipe.strategy != "proportional":
+        mixtures[recipe.strategy] = recipe.shares
+    (out / "mixture.png").write_bytes(mixture_bars(mixtures, [e.name for e in recipe.entries]))
+
+
+def describe_recipe(folder: Path) -> RecipeDescription:
+    """Read a recipe artifact back, largest share first.
+
+    The figures are the divergence from the proportional mixture (KL, nats), the effective number of clusters and the
+    most epochs that any cluster is repeated.
+    """
+    recipe = Recipe.read(folder / RECIPE_NAME)
+    rows = sorted(recipe.to_table().to_pylist(), key=lambda row: (-row["token_share"], row["cluster"]))
+    shares = recipe.shares
+    prior = np.array([e.tokens_available for e in recipe.entries], np.float64)
+    prior /= prior.sum()
+    used = shares > 0
+    return RecipeDescription(
+        recipe=recipe,
+        rows=rows,
+        figures={
+            "kl_to_proportional": float((shares[used] * np.log(shares[used] / prior[used])).sum()),
+            "effective_clusters": float(np.exp(-(shares[used] * np.log(shares[used])).sum())),
+            "most_epochs": max(e.implied_epochs for e in recipe.entries),
+        },
+    )
 
 
 def draw_law(recipe: Recipe, held_out: Floats, observed: Floats, law: str, out: Path) -> None:

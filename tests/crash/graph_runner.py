@@ -38,7 +38,7 @@ for _name in (
     "student.distil",
     "student.label",
     "taxonomy.publish",
-    "mixing.publish",
+    "mixing.recipe_artifact",
     "mixing.inventory",
     "ordering.training_order",
     "lineage.audit",

@@ -17,8 +17,7 @@ from gem_assets.cli.summary import dev_command
 from gem_assets.corpus.schema import QUARANTINE_SCHEMA
 from gem_assets.demo import landing
 from gem_assets.demo.finding import TextFile, find_text_files
-from gem_assets.mixing.publish import RECIPE_NAME
-from gem_assets.mixing.recipe import Recipe
+from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.run import RunSummary, Step
 from gem_assets.settings import Settings

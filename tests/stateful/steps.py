@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from gem_assets.assets.ingestion import ingest_once
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.methods.rules import make_recipe
-from gem_assets.mixing.publish import RECIPE_NAME
+from gem_assets.mixing.recipe import RECIPE_NAME
 from gem_assets.mixing.supply import ClusterSupply, build_inventory
 from gem_assets.orchestration.stage import Stage
 from gem_assets.settings import load_settings

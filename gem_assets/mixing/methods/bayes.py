@@ -11,6 +11,7 @@ mixture for Pile-CC after 12 to 13 evaluations in the median, where chance needs
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,9 @@ from gem_assets.mixing.methods.base import (
 if TYPE_CHECKING:
     from gem_assets.mixing.laws.gaussian import GaussianLaw
     from gem_assets.mixing.recipe import Recipe
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+    from gem_assets.mixing.search.candidates import Train
+    from gem_assets.mixing.swarm.runs import TrainedSwarm
     from gem_assets.settings import Settings
 
 Floats = NDArray[np.float64]
@@ -134,9 +138,65 @@ def _finite(loss: float, row: int) -> float:
     return float(loss)
 
 
+def publish_bayes_recipe(swarm: "TrainedSwarm", train: "Train", frame: "MixtureFrame", out: Path) -> "Recipe":
+    """Train a few further proxies one after the other and write the best mixture that was run.
+
+    Best is the lowest mean of the process, which one lucky run does not move far.
+
+    Raises
+    ------
+    ValueError
+        When the swarm has fewer than 8 runs, or a run's loss is not finite.
+    """
+    from gem_assets.mixing.evidence import SearchEvidence, publish_searched, rival_points, swarm_objective
+    from gem_assets.mixing.laws.base import folds
+    from gem_assets.mixing.search.candidates import (
+        best_mixtures,
+        candidate_mixtures,
+        known_runs,
+        posterior_draws,
+        within_caps,
+    )
+
+    objective, conf = swarm_objective(swarm), frame.config
+    known, values = known_runs(swarm, objective)
+    pool = np.concatenate([known, candidate_mixtures(best_mixtures(known, values), frame, conf.search.candidates)])
+    found = search_pool(
+        pool,
+        lambda row: float(objective(train(pool[row][None], f"bayes-{row - len(known):03d}"))[0]),
+        min(conf.search.proxies, len(pool) - len(known)),
+        known=values,
+        seed=conf.seed,
+    )
+    mixtures, losses = pool[list(found.tried)], np.array(found.losses)
+    law = process(conf.seed).fit(mixtures, losses)
+    capped = np.array([within_caps(row, frame) for row in mixtures])
+    shares = capped[int(np.argmin(law.predict(capped)))]
+    mean, covariance = law.joint(rival_points(shares, frame))
+    held_out = np.empty(len(losses))
+    for fitted, test in folds(len(losses), 5, conf.seed):
+        held_out[test] = process(conf.seed).fit(mixtures[fitted], losses[fitted]).predict(mixtures[test])
+    further = list(zip(found.tried, found.losses, strict=True))[len(known) :]
+    evidence = SearchEvidence(
+        shares,
+        losses,
+        held_out,
+        mean,
+        posterior_draws(mean, covariance, conf.seed),
+        law="Gaussian process on the mean loss",
+        told=f"Gaussian process on the mean loss, {len(known)} runs of the swarm + {len(further)}",
+        doubt="posterior",
+        notes=(f"lowest loss of the swarm {values.min():.4f}, of the search {min(loss for _, loss in further):.4f}",),
+    )
+    rows = [
+        {"run": n, "mixture": row - len(known), "loss": loss, "largest_share": float(pool[row].max())}
+        for n, (row, loss) in enumerate(further, start=1)
+    ]
+    return publish_searched("bayes", evidence, swarm, frame, out, {"runs": rows})
+
+
 def make(work: MethodWork) -> "Recipe":
     """Search on from the pinned swarm."""
-    from gem_assets.mixing.search.recipes import publish_bayes_recipe
     from gem_assets.mixing.swarm.growth import read_trained
 
     train = work.trainer(work.swarm_spec(work.settings.proxy))

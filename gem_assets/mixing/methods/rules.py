@@ -136,7 +136,7 @@ def _normalised(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def make_rule(strategy: str, work: MethodWork) -> Recipe:
     """Write the recipe of a rule."""
-    from gem_assets.mixing.publish import write_recipe
+    from gem_assets.mixing.recipe_artifact import write_recipe
 
     frame = work.frame
     recipe = make_recipe(

@@ -4,13 +4,10 @@ import numpy as np
 import pytest
 
 from gem_assets.mixing.config import MixingConfig, SearchConfig
+from gem_assets.mixing.methods.bayes import publish_bayes_recipe
+from gem_assets.mixing.methods.multi_fidelity import publish_fidelity_recipe, training_cost
 from gem_assets.mixing.recipe_artifact import MixtureFrame
-from gem_assets.mixing.search.recipes import (
-    candidate_mixtures,
-    publish_bayes_recipe,
-    publish_fidelity_recipe,
-    training_cost,
-)
+from gem_assets.mixing.search.candidates import candidate_mixtures
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.runs import TrainedSwarm
 from gem_assets.mixing.swarm.samplers import sample_regmix
