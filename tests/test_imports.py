@@ -43,8 +43,6 @@ ROOMS = (
     ("demo",),
     ("cli",),
 )
-#: Arrows that are still to go: pages that move from ``report`` to the rooms whose results they show.
-UPWARD_STILL = {("report", room) for room in ("lineage", "mixing", "taxonomy", "teacher", "tracing")}
 #: Rooms whose own modules still import each other inside functions.
 CIRCLES_STILL = {"mixing"}
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -93,7 +91,6 @@ def upward(graph: dict[str, set[str]]) -> list[str]:
         for name, others in graph.items()
         for other in others & MODULES.keys()
         if room_of(name) != room_of(other) and other != "gem_assets" and LEVEL[room_of(name)] <= LEVEL[room_of(other)]
-        if (room_of(name), room_of(other)) not in UPWARD_STILL
     )
 
 

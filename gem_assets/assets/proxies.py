@@ -218,9 +218,9 @@ def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     from gem_assets.mixing.inventory import read_supply
+    from gem_assets.mixing.pages import SWARM_PAGE
     from gem_assets.mixing.swarm.groups import GroupError, cluster_groups
     from gem_assets.mixing.swarm.growth import drawn_mixtures
-    from gem_assets.report.mixture_pages import SWARM_PAGE
     from gem_assets.storage.store import MissingInputError
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
@@ -251,6 +251,7 @@ def proxy_swarm(
     )
     if stage.done is None:
         from gem_assets.mixing.methods.lexical import lexical_optimum
+        from gem_assets.mixing.pages import swarm_page
         from gem_assets.mixing.swarm.growth import (
             grown_design,
             lexical_proxy,
@@ -261,7 +262,6 @@ def proxy_swarm(
             wanted_targets,
         )
         from gem_assets.proxy.pool import TokenPool
-        from gem_assets.report.mixture_pages import swarm_page
 
         lexical = lexical_proxy(merge_counts([store.artifact(ref).path for ref in counted]), data.path, conf)
         optimum = lexical_optimum(lexical, supply, mixing, wanted_targets(data.path))

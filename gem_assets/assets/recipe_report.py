@@ -34,7 +34,7 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
         store, "recipe_report", config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
     )
     if stage.done is None:
-        from gem_assets.report.mixture_pages import RECIPES_PAGE, comparison_page, gains_picture, shares_picture
+        from gem_assets.mixing.pages import RECIPES_PAGE, comparison_page, gains_picture, shares_picture
 
         with stage.write() as draft:
             (draft.path / RECIPES_PAGE).write_text(
@@ -47,7 +47,7 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
             draft.counts = {"recipes": len(gathered.recipes), "confirmations": gathered.confirmed}
             draft.metrics = {"recommended": gathered.comparison.recommended, "reason": gathered.comparison.reason}
 
-    from gem_assets.report.mixture_pages import RECIPES_PAGE
+    from gem_assets.mixing.pages import RECIPES_PAGE
     from gem_assets.report.plots import markdown_image
 
     folder, manifest = stage.artifact.path, stage.artifact.manifest

@@ -11,8 +11,8 @@ import numpy as np
 from gem_assets.audit.config import STATEMENTS
 from gem_assets.audit.eu_summary import languages_of
 from gem_assets.audit.facts import Account
+from gem_assets.audit.plots import composition_bars, lineage_diagram, tokens_over_time
 from gem_assets.lineage.audit import Composition
-from gem_assets.report.audit_plots import composition_bars, lineage_diagram, tokens_over_time
 from gem_assets.report.pages import escape, figure_row, html_table, image, page
 from gem_assets.report.plots import mixture_bars
 from gem_assets.report.tables import compact, percent

@@ -25,8 +25,8 @@ from gem_assets.lineage import proof_check
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME
 from gem_assets.lineage.walk import Lineage
 from gem_assets.mixing.recipe import Recipe
-from gem_assets.report.lineage_pages import lineage_page
 from gem_assets.report.markdown_page import markdown_page
+from gem_assets.tracing.pages import lineage_page
 
 CHECKER_NAME = "verify.py"
 """Checks what ``gem prove`` writes, with Python alone."""

@@ -38,7 +38,7 @@ def trace(
     with progress_report(quiet=as_json) as report:
         found = Tracer(ArtifactStore(settings.data_root), trace_index(settings, report)).trace(query, most)
     if html is not None:
-        from gem_assets.report.lineage_pages import trace_page
+        from gem_assets.tracing.pages import trace_page
 
         html.write_text(trace_page(found), encoding="utf-8")
     if as_json:
@@ -73,7 +73,7 @@ def diff(
         blocked = Blocklist(settings.data_root).documents()
         found = diff_mixtures(store, old, new, trace_index(settings, report), blocked)
     if html is not None:
-        from gem_assets.report.lineage_pages import diff_page
+        from gem_assets.tracing.pages import diff_page
 
         html.write_text(diff_page(found), encoding="utf-8")
     if as_json:
@@ -120,7 +120,7 @@ def lineage(
                 note=purged.append,
             )
     if html is not None:
-        from gem_assets.report.lineage_pages import lineage_page
+        from gem_assets.tracing.pages import lineage_page
 
         html.write_text(lineage_page(found, faults), encoding="utf-8")
     if as_json:

@@ -55,7 +55,7 @@ def recipes(
 
     found = gather_recipes(ArtifactStore(load_existing(data_root).data_root))
     if html is not None:
-        from gem_assets.report.mixture_pages import comparison_page
+        from gem_assets.mixing.pages import comparison_page
 
         html.write_text(comparison_page(found.comparison, found.recipes), encoding="utf-8")
     if as_json:

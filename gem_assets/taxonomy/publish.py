@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from gem_assets.report.pages import taxonomy_page
 from gem_assets.report.plots import cluster_map
-from gem_assets.report.tree import taxonomy_tree
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.llm_namer import LlmNamer, Namer
+from gem_assets.taxonomy.page import taxonomy_page
 from gem_assets.taxonomy.refit import RefitRecord, refit_record
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, build_taxonomy
+from gem_assets.taxonomy.tree import taxonomy_tree
 from gem_assets.teacher.crosswalk import Crosswalk
 from gem_assets.teacher.refit import Domains
 from gem_assets.teacher.seed_documents import SeedDocuments

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.report.cluster_page import cluster_page
 from gem_assets.report.cluster_plots import method_bars, spectrum_curves
 from gem_assets.report.plots import cluster_shares
 from gem_assets.teacher.baselines import spherical_kmeans_labels
+from gem_assets.teacher.cluster_page import cluster_page
 from gem_assets.teacher.compare import TEACHER, ClusterReport, cluster_report
 from gem_assets.teacher.metrics import residuals, spectrum
 from gem_assets.teacher.report_config import ClusterReportConfig

@@ -12,11 +12,11 @@ from gem_assets.mixing.comparison import StageZero, compare_recipes
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.confirmation import Confirmation, confirm
 from gem_assets.mixing.methods.rules import make_recipe
+from gem_assets.mixing.pages import comparison_page
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.swarm import SwarmSpec
-from gem_assets.report.mixture_pages import comparison_page
 from tests.proxy.worlds import markov_world
 
 ARMS = ("learned", "proportional", "uniform")

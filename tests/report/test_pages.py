@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from gem_assets.printable import printable
-from gem_assets.report.pages import html_table, page, taxonomy_page
+from gem_assets.report.pages import html_table, page
 from gem_assets.report.plots import cluster_shares
+from gem_assets.taxonomy.page import taxonomy_page
 from gem_assets.taxonomy.taxonomy import Exemplar, Portion, Taxonomy
 from tests.taxonomy.test_taxonomy import build
 

@@ -10,6 +10,7 @@ from gem_assets.mixing.methods.climb import ClimbRound, climb, publish_climb_rec
 from gem_assets.mixing.methods.entropy import publish_entropy_recipe
 from gem_assets.mixing.methods.lexical import publish_lexical_recipe
 from gem_assets.mixing.methods.swarm_laws import publish_law_recipe
+from gem_assets.mixing.pages import swarm_page
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.recipe_artifact import LAW_PICTURE, MixtureFrame, describe_evidence
 from gem_assets.mixing.supply import ClusterSupply
@@ -31,7 +32,6 @@ from gem_assets.mixing.swarm.table import SwarmError
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.swarm import read_swarm
-from gem_assets.report.mixture_pages import swarm_page
 from tests.mixing.laws.test_ngram import lexical_world
 from tests.proxy.worlds import markov_world
 

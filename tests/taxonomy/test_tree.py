@@ -3,9 +3,9 @@ import struct
 import numpy as np
 import pytest
 
-from gem_assets.report.tree import taxonomy_tree
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.parents import Leaf, build_hierarchy
+from gem_assets.taxonomy.tree import taxonomy_tree
 
 
 def hierarchy(k, parents=None):

@@ -1,7 +1,7 @@
 import pytest
 
-from gem_assets.report import audit_plots
-from gem_assets.report.audit_plots import composition_bars, lineage_diagram, tokens_over_time
+from gem_assets.audit import plots as audit_plots
+from gem_assets.audit.plots import composition_bars, lineage_diagram, tokens_over_time
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MANY = [(f"value {i} $x$ 中", 0.2 / (i + 1)) for i in range(30)] + [("unknown", 0.4)]
