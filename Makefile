@@ -1,5 +1,5 @@
 # make demo    real text from this machine through the whole graph, then a summary
-# make test    the whole test suite
+# make test    the whole test suite; prints its twenty slowest tests
 # make test-crash  every fault, many trials each (half an hour); the table goes to build/faults.md
 # make test-explore  the property tests alone, on new random examples and many more of them
 # make audit   known vulnerabilities of the pinned packages
@@ -37,7 +37,8 @@ dev: $(VENV)/.installed
 # Bytecode is written even where the environment forbids it: dozens of tests start a process that imports the package.
 # Files with slow tests come first (tests/conftest.py), which the other order of xdist would undo.
 test: $(VENV)/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --durations=20 \
+		$(PYTEST_ARGS)
 
 test-crash: $(VENV)/.installed-dev
 	@mkdir -p build

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,6 +30,9 @@ settings.register_profile(
 settings.load_profile(os.environ.get("GEM_HYPOTHESIS", "suite"))
 
 
+_NO_SHARED = "no ../shared beside the checkout (set GEM_SHARED to its path)"
+
+
 def find_shared() -> Path | None:
     """Return the folder of real corpora and golden tables beside the checkout, or None."""
     override = os.environ.get("GEM_SHARED")
@@ -43,12 +47,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -slow[item.path])
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Name in one line, after all others, the files whose tests were skipped because the real corpora are not there."""
+    yield
+    skipped = terminalreporter.stats.get("skipped", [])
+    files = Counter(Path(report.nodeid.split("::")[0]).name for report in skipped if _NO_SHARED in str(report.longrepr))
+    if files:
+        named = ", ".join(f"{name} {count}" for name, count in sorted(files.items()))
+        terminalreporter.write_line(f"{files.total()} tests on real corpora were skipped, {_NO_SHARED}: {named}")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with real corpora and golden data; absent on a machine that has only the repository."""
     found = find_shared()
     if found is None:
-        pytest.skip("no ../shared beside the checkout (set GEM_SHARED to its path)")
+        pytest.skip(_NO_SHARED)
     return found
 
 
