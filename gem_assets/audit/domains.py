@@ -59,7 +59,7 @@ def registrable_domain(host: str) -> str | None:
 
 
 def count_domains(documents: Path) -> pa.Table:
-    """Return one row a registrable domain (``DOMAIN_SCHEMA``), most bytes first.
+    """Return one row per registrable domain (``DOMAIN_SCHEMA``), most bytes first.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ def languages_of(report: AuditReport) -> list[Composition]:
 
 
 def snapshot_table(facts: AuditFacts) -> str:
-    """Return what became of the records, one row a snapshot; ``used`` counts the documents that the mixture shows."""
+    """Return what became of the records, one row per snapshot; ``used`` counts the documents that the mixture shows."""
     columns = ["snapshot", "used", "files", "bytes", "read", "kept", "duplicates", "filtered", "quarantined", "blocked"]
     return markdown_table([s.model_dump() for s in facts.snapshots], columns, max_rows=len(facts.snapshots))
 

@@ -44,11 +44,11 @@ class ClusterShare(BaseModel):
 
 
 class SnapshotFacts(BaseModel):
-    """One ingested snapshot: what was landed, what became of its records.
+    """One ingested snapshot: what was landed, what happened to its records.
 
     ``read`` is the sum of the four counts after it. ``blocked`` is the part of ``filtered`` that the takedown list
     refuses. ``version`` is the digest of the landed content. ``used`` counts the documents that the mixture shows; None
-    where the shards were not at hand.
+    where the shards were not available.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-#: Values of the language column that are no language: not stated, undetermined, code, several, none.
+#: Values of the language column that name no language: not stated, undetermined, code, several, none.
 NO_LANGUAGE: Final = frozenset({"unknown", "und", "code", "mul", "mis", "zxx"})
 UNDETERMINED: Final = "undetermined"
 

@@ -78,13 +78,13 @@ class Terminal(Console):
                 yield segment
 
     def on_broken_pipe(self) -> None:
-        """Let the command go on to its end and its own exit code; nobody reads what it says."""
+        """Let the command continue to its end and its own exit code; nobody reads what it says."""
         self.quiet = True
         _discard(self.file)
 
 
 def console() -> Terminal:
-    """Return the console for results; made anew so that a replaced standard output is respected."""
+    """Return the console for results; made again so that a replaced standard output is respected."""
     return on_file(None)
 
 
@@ -102,7 +102,7 @@ def error_console() -> Terminal:
 
 
 def print_json(answer: object) -> None:
-    """Write an answer for programs: ASCII, and without NaN or infinity, which are no JSON.
+    """Write an answer for programs: ASCII, and without NaN or infinity, which are not JSON.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class NothingToRefitError(RuntimeError):
 
 
 class Refit(BaseModel):
-    """The teacher after a refit, and what became of the clusters before it and of what was learnt about them.
+    """The teacher after a refit, and what happened to the clusters before it and of what was learnt about them.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ class _Frozen(BaseModel):
 
 
 class SnapshotStatus(_Frozen):
-    """One snapshot: what was landed, and what became of it.
+    """One snapshot: what was landed, and what happened to it.
 
     Attributes
     ----------

@@ -72,7 +72,7 @@ def landed_table(made: dict[str, Any]) -> Table:
 
 
 def ingested_table(store: ArtifactStore) -> Table:
-    """Return what became of each snapshot's documents."""
+    """Return what happened to each snapshot's documents."""
     table = plain_table("Ingested: read = kept + duplicates + filtered + quarantined")
     table.add_column("snapshot", no_wrap=True)
     for column in COUNTS:

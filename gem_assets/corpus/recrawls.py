@@ -6,8 +6,8 @@ seen under it there (one, as a rule). Snapshots follow each other in the order o
 their text was kept or left to another document: an unchanged page keeps one text for all its sightings. What a filter
 refused or a damaged record hid was not seen.
 
-Writes ``pages.parquet`` (one row a URL and content digest: first and last snapshot, number of snapshots),
-``recrawls.parquet`` (one row a snapshot) and ``superseded.parquet`` (documents that the policy leaves out, with the
+Writes ``pages.parquet`` (one row per URL and content digest: first and last snapshot, number of snapshots),
+``recrawls.parquet`` (one row per snapshot) and ``superseded.parquet`` (documents that the policy leaves out, with the
 snapshot that keeps each).
 
 Cost: one pass over two narrow columns of every snapshot, sorted by DuckDB within ``memory_mb``; beyond that it spills
@@ -116,7 +116,7 @@ def publish_history(
 
 
 def describe_recrawls(folder: Path) -> list[dict[str, Any]]:
-    """One row a snapshot, in their order; columns ``RECRAWL_COLUMNS``.
+    """One row per snapshot, in their order; columns ``RECRAWL_COLUMNS``.
 
     Each page of a snapshot is one of four: ``first_seen``; ``unchanged`` or ``edited`` since the snapshot before; or
     ``returned``, with whatever text, after it was missing there. ``gone`` pages were in the snapshot before and are not

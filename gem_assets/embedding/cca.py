@@ -6,7 +6,7 @@ Dhillon, Foster and Ungar 2011) finds these directions in closed form from two c
 no download, and the correlations say how much each counts. Spherical k-means NMI of textbook TF-IDF + SVD-100 with an
 English stop word list / this, which has none / MiniLM: web pages .30 / .43 / .40, short news .50 / .59 / .59, Reuters
 .50 / .50 / .51, a 26-domain mix .76 / .79 / .77 (``python -m benchmarks.embedding``). It writes ``cca.safetensors``
-beside ``embedder.json``. Cost: the LSA of ``tfidf.py`` and r d multiplications a document.
+beside ``embedder.json``. Cost: the LSA of ``tfidf.py`` and r d multiplications per document.
 """
 
 from pathlib import Path

@@ -103,7 +103,7 @@ def export(
         naive_shares=implied / implied.sum(),
         naive="the shares as they are: the weight counts sequences, so nothing is lost",
         usage=f"put data_stages.yaml into the run's configuration; tokens.sequence_length: {length}, "
-        f"tokens.train_steps: {sum(samples) // config.batch_sequences} at {config.batch_sequences} sequences a step",
+        f"tokens.train_steps: {sum(samples) // config.batch_sequences} at {config.batch_sequences} sequences per step",
         slack=length * len(samples),
         notes=notes,
         left_out=left_out,

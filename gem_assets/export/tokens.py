@@ -115,7 +115,7 @@ def _without_controls(spec: dict[str, Any], eos_token: str | None) -> dict[str, 
         controls |= {piece for piece in pieces if _is_control(piece)}
     if eos_token is not None and (_is_control(eos_token) or any(one["content"] == eos_token for one in added)):
         controls.add(eos_token)
-    # a name is never seen in a result, only its id: drawing it anew each time changes nothing
+    # a name is never seen in a result, only its id: drawing it again each time changes nothing
     salt = secrets.token_hex(16)
     names = {name: f"{salt}-{number}" for number, name in enumerate(sorted(controls))}
     for one in added:

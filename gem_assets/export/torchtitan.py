@@ -138,7 +138,7 @@ def export(
         naive="data sets mixed before packing, the token shares as weights",
         usage=f"config.dataloader = GrainDataLoader.Config(dataset=dataset_config(), shuffle=True, repeat=True) with "
         f"dataset_config of mixture.py; training.seq_len {length}, training.steps "
-        f"{read['rows'] // config.batch_sequences} at {config.batch_sequences} sequences a step",
+        f"{read['rows'] // config.batch_sequences} at {config.batch_sequences} sequences per step",
         slack=length,
         left_out=left_out,
     )

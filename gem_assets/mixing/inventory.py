@@ -43,7 +43,7 @@ def read_supply(folder: Path, n_clusters: int) -> ClusterSupply:
 
 
 def describe_inventory(folder: Path, names: Mapping[int, str]) -> list[dict[str, str | int | float]]:
-    """One row a cluster, most tokens first: name, documents, tokens, share of tokens, tokens per document."""
+    """One row per cluster, most tokens first: name, documents, tokens, share of tokens, tokens per document."""
     supply = read_supply(folder, len(names))
     order = np.argsort(-supply.tokens, kind="stable")
     return [

@@ -41,7 +41,7 @@ class PublishedOrder:
     report
         Totals, shares and exposures.
     guidelines
-        One row a figure: what it is, its value inside clusters (averaged by documents) and over all documents.
+        One row per figure: what it is, its value inside clusters (averaged by documents) and over all documents.
     """
 
     report: OrderReport

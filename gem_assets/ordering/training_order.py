@@ -2,8 +2,8 @@
 
 Draw (`draw`), sort by cluster and score, place each document on its cluster's curve and that curve in the run
 (`interleave`), sort by place, write. Two spilling sorts and four linear passes; memory is the sort's limit plus a
-batch, plus 12 bytes a document of the largest cluster up to 16 million documents, whatever the corpus weighs (segment
-and Gumbel jitter add 16 bytes a document of the largest cluster). Disk: about 120 bytes an exposure while it runs.
+batch, plus 12 bytes per document of the largest cluster up to 16 million documents, whatever the corpus weighs (segment
+and Gumbel jitter add 16 bytes per document of the largest cluster). Disk: about 120 bytes per exposure while it runs.
 The result does not depend on the order of the input, on threads or on memory.
 
 Writes ``part-*.parquet`` and ``report.json``.

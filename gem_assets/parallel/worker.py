@@ -33,7 +33,7 @@ def serve(pipe: "Connection[Any, Any]", memory_bytes: int | None = None) -> None
     """Work until the pipe ends; of its own memory, mapped files aside, the process may use ``memory_bytes``."""
     if memory_bytes is not None:
         _limit_memory(memory_bytes)
-    # a Ctrl-C goes to the whole group; the parent decides what becomes of its workers
+    # a Ctrl-C goes to the whole group; the parent decides what happens to its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:

@@ -1,6 +1,6 @@
 """Record which documents prepared tokens come from, and remove some of them.
 
-Writes ``documents.parquet`` (one row a document of the streams, in their order, with its cluster and how many of its
+Writes ``documents.parquet`` (one row per document of the streams, in their order, with its cluster and how many of its
 tokens are there) and ``shown.parquet`` (pairs of a held-out window and a document that it shows something of).
 
 :func:`without_documents` takes documents out of what :func:`~gem_assets.proxy.prepare.prepare_data` wrote: their tokens

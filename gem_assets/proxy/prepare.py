@@ -31,7 +31,7 @@ from gem_assets.proxy.pool import EvaluationSet, PoolError, build_pool, target_w
 from gem_assets.proxy.tokens import FILE as TOKENIZER
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
 
-#: UTF-8 bytes a token that are reckoned with when documents are chosen; more than any text has at 2,048 ids.
+#: UTF-8 bytes per token that are reckoned with when documents are chosen; more than any text has at 2,048 ids.
 _BYTES_PER_TOKEN = 5
 _PRUNE_ROWS = 2_000_000
 _CHOSEN = pa.schema([("doc_id", pa.string()), ("cluster", pa.int16()), ("rank", pa.uint64())])

@@ -8,7 +8,7 @@ row that stands twice counts twice (XOR would cancel it). The row count and the 
 This tells changes apart that happen; it is not a defence against someone who constructs rows to collide (sums of
 hashes can be attacked with enough rows). What an auditor gets is the Merkle root in ``merkle``.
 
-Cost, measured on one core: 0.4 million rows a second with vectors of 256 floats (430 MB/s), 1.9 million rows per second
+Cost on one core: 0.4 million rows per second with vectors of 256 floats (430 MB/s), 1.9 million rows per second
 of a label table; memory is one batch.
 """
 

@@ -41,7 +41,7 @@ class StudentReport(BaseModel):
     summary
         Agreement overall and on confident documents, drift of cluster shares (total variation), calibration error.
     by_source, by_lang, by_source_and_lang, by_length
-        One row a group, the 50 largest: documents, agreement, share below the margin. All are in ``groups.parquet``.
+        One row per group, the 50 largest: documents, agreement, share below the margin. All are in ``groups.parquet``.
     escalation
         For a few margins, the share of documents below it and the agreement once the teacher has labelled those.
     gis_agreement

@@ -105,7 +105,7 @@ class StudentLabeller:
         n_clusters : int or None
             K; by default the columns of ``responsibilities``, else the largest label + 1.
         progress : callable or None
-            Receives one line a step.
+            Receives one line per step.
 
         Raises
         ------

@@ -57,7 +57,7 @@ class AgreementReport:
     effective_clusters : float
         exp of the entropy of the student's cluster shares.
     groups : Table
-        One row a group: by (source, lang, length, cluster), group, n_documents, agreement, mean_confidence,
+        One row per group: by (source, lang, length, cluster), group, n_documents, agreement, mean_confidence,
         low_margin_share. Clusters are the teacher's.
     confusion : int64 array, shape (K, K)
         Documents by (teacher's cluster, student's cluster).
@@ -146,7 +146,7 @@ def agreement_report(
     Raises
     ------
     ValueError
-        If there is no document or lengths differ.
+        If there is no document, or the lengths differ.
     """
     truth = np.asarray(labels).astype(np.int64)
     n = len(truth)

@@ -57,7 +57,7 @@ def build_hierarchy(
     documents = max(1.0, float(counts.sum()))
     before = continued_parents(groups, counts / documents, [leaf.domain for leaf in leaves], previous)
     ids, next_id = _ids(before, previous)
-    # a parent's keywords are those that set it apart from the other parents, so they are counted anew
+    # a parent's keywords are those that set it apart from the other parents, so they are counted again
     weighted = cluster_keywords(
         {i: _in_turns([leaves[c].texts for c in group]) for i, group in zip(ids, groups, strict=True)}, config
     )

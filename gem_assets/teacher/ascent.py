@@ -149,7 +149,7 @@ class Ascent:
                     continue
                 if plain is None:
                     raise MonotonicityError(
-                        f"F fell from {best:.12g} to {value:.12g} nats a document in stretch {self._stage!r}: "
+                        f"F fell from {best:.12g} to {value:.12g} nats per document in stretch {self._stage!r}: "
                         "a defect in the fit, not a property of the data"
                     )
                 theta, plain = plain, None

@@ -212,7 +212,9 @@ class ImportedTaxonomy:
             If there is not one value for each row.
         """
         if len(x) != len(self.labels_):
-            raise ValueError(f"the imported column holds {len(self.labels_)} values for {len(x)} rows: give one a row")
+            raise ValueError(
+                f"the imported column holds {len(self.labels_)} values for {len(x)} rows: give one per row"
+            )
         check_rows(x)
         sums = np.zeros((len(self.names_), x.shape[1]))
         np.add.at(sums, self.labels_, x)

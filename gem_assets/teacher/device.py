@@ -23,7 +23,7 @@ DEVICE_BLOCK_SCORES = 64_000_000
 
 
 class _Scores:
-    """Log densities for the dual's Newton: kept in float32, or made anew in float64 at every pass."""
+    """Log densities for the dual's Newton: kept in float32, or made again in float64 at every pass."""
 
     def __init__(self, engine: "DeviceEngine", theta: Theta, *, exact: bool) -> None:
         self.n, self.k = engine.n, theta.k

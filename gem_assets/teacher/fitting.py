@@ -44,14 +44,14 @@ SAMPLE_MOST = 1_000_000
 STARTS_UP_TO = 48
 #: Factor on lambda and number of raises, by rule.
 RAISES = {"auto": (2.0, 5), "least": (1.4, 8)}
-#: Share of lambda by which its rule may have moved away during the climb before it is set anew.
+#: Share of lambda by which its rule may have moved away during the climb before it is set again.
 LAM_DRIFT = 0.02
 MAX_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class Previous:
-    """An earlier teacher to stay close to: its parameters, its sums a document, its lambda / (mean(kappa) K)."""
+    """An earlier teacher to stay close to: its parameters, its sums per document, its lambda / (mean(kappa) K)."""
 
     theta: Theta
     sums: Sums

@@ -4,7 +4,7 @@ Every cluster has a *domain id* that is given once and never again to another. T
 a refit passes them on through its crosswalk, and births get new ones. ``domains.json`` beside a teacher holds the id
 of each of its components and the next one that is free.
 
-A teacher of the same space and K is refitted with the old one as its anchor. Where the space was fitted anew, or K
+A teacher of the same space and K is refitted with the old one as its anchor. Where the space was fitted again, or K
 changed, the fit starts afresh and the two are matched by the seed documents that both have labelled.
 """
 

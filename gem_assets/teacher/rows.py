@@ -44,7 +44,7 @@ class Blocks:
 
 @contextmanager
 def worker_pool(threads: int) -> Generator[ThreadPoolExecutor | None]:
-    """Threads for row blocks, with BLAS and torch held to one thread each; ``0`` means one a core."""
+    """Threads for row blocks, with BLAS and torch held to one thread each; ``0`` means one per core."""
     count = threads or usable_cores()
     before = torch.get_num_threads()
     torch.set_num_threads(1)

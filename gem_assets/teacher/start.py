@@ -38,7 +38,7 @@ def draw_rows(n: int, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def subsample(x: Rows, k: int, init_rows: int, seed: int) -> NDArray[np.float32]:
-    """Rows for the short fits, at least 25 a cluster where there are that many."""
+    """Rows for the short fits, at least 25 per cluster where there are that many."""
     rows = draw_rows(x.shape[0], max(init_rows, ROWS_PER_CLUSTER * k), seed)
     return np.asarray(x[rows], dtype=np.float32)
 

@@ -60,7 +60,7 @@ class Candidates:
         return len(self.doc_ids)
 
     def judge(self, known: KnownContent, near: NearDuplicates) -> tuple[Verdicts, Owners]:
-        """Return what becomes of every candidate, and who keeps its text already; blocked ones are ``BLOCKED``."""
+        """Return what happens to every candidate, and who keeps its text already; blocked ones are ``BLOCKED``."""
         spill = self._spill
         equals = find_equals(self.digests, spill, self.refused)
         owners = ask_owners(known, equals.distinct, spill)

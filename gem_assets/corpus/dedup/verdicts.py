@@ -49,7 +49,7 @@ _COMPARED_AT_ONCE: Final = 1 << 13
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What becomes of every document.
+    """What happens to every document.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def decide(
     spill: Spill,
     left_out: NDArray[np.bool_] | None = None,
 ) -> Verdicts:
-    """Return what becomes of every document, in canonical order.
+    """Return what happens to every document, in canonical order.
 
     Parameters
     ----------

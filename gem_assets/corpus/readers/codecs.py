@@ -40,7 +40,7 @@ class Codec(Protocol):
     magic: re.Pattern[bytes]
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
-        """Yield the bytes of the frame at hand; one that carries no data yields nothing."""
+        """Yield the bytes of the current frame; one that carries no data yields nothing."""
         ...
 
 
@@ -56,7 +56,7 @@ class Gzip:
     magic = re.compile(rb"\x1f\x8b\x08[\x00-\x1f]")
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
-        """Yield the bytes of the frame at hand."""
+        """Yield the bytes of the current frame."""
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         step = _FIRST_STEP
         while not inflater.eof:
@@ -91,7 +91,7 @@ class Streams:
         self._max_window = max_window
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
-        """Yield the bytes of the frame at hand."""
+        """Yield the bytes of the current frame."""
         xz = self.name == "xz"
         engine = lzma.LZMADecompressor(lzma.FORMAT_XZ, self._max_window) if xz else bz2.BZ2Decompressor()
         hold = 0 if xz else _BZ2_BLOCK
@@ -140,7 +140,7 @@ class Zstd:
         self._engine = zstandard.ZstdDecompressor(max_window_size=max_window)
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
-        """Yield the bytes of the frame at hand."""
+        """Yield the bytes of the current frame."""
         magic = raw.peek(4)
         if _SKIPPABLE.match(magic):
             self._skippable(raw, magic)
@@ -211,7 +211,7 @@ class Lz4:
     magic = re.compile(rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18")
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
-        """Yield the bytes of the frame at hand."""
+        """Yield the bytes of the current frame."""
         magic = raw.peek(4)
         if _SKIPPABLE.match(magic):
             raw.skip(int.from_bytes(raw.exactly(8, self.name)[4:], "little"), self.name)
@@ -311,7 +311,7 @@ class Snappy:
     _most = 1 << 16
 
     def frame(self, raw: Raw) -> Iterator[bytes]:
-        """Yield the bytes of the frame at hand."""
+        """Yield the bytes of the current frame."""
         if raw.exactly(len(_SNAPPY), self.name) != _SNAPPY:
             raise damaged(self.name, "no snappy stream begins here")
         codec = pa.Codec("snappy")

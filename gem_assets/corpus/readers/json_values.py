@@ -1,7 +1,7 @@
 """Read JSON rows that are not lines: arrays, concatenated objects, objects over several lines, arrays under a key.
 
 Values are decoded from a buffer that grows until the next one is whole, at most to ``max_record_bytes``. After damage
-reading goes on where a row begins as the first one began: an opening brace, the same blanks and the same first key.
+reading continues where a row begins as the first one began: an opening brace, the same blanks and the same first key.
 """
 
 import codecs

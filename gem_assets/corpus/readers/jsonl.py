@@ -63,7 +63,7 @@ def _as_utf8(stream: Source, codec: str | None) -> Source:
 
 
 class _Recoded:
-    """A stream in another encoding, as UTF-8; it does not go on behind damage."""
+    """A stream in another encoding, as UTF-8; it does not continue behind damage."""
 
     def __init__(self, stream: Source, codec: str) -> None:
         self._stream = stream

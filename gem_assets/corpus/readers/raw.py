@@ -29,7 +29,7 @@ class Raw:
         self._held, self._index, self._next, self._step = b"", 0, offset, _FIRST_READ
 
     def _read(self, size: int = 0) -> bytes:
-        """Read on, little at first: who looks for a frame goes on elsewhere as a rule."""
+        """Read on, little at first: who looks for a frame continues elsewhere as a rule."""
         data = self._source.read(max(self._step, size))
         self._step = min(self._step * 2, BLOCK)
         self._next += len(data)

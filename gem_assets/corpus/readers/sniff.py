@@ -63,7 +63,7 @@ def looks_html(body: bytes) -> bool:
 
 
 def is_binary_body(body: bytes) -> bool:
-    """Tell whether the first bytes are those of a document that is no text: PDF, pictures, archives, programs."""
+    """Tell whether the first bytes are those of a document that is not text: PDF, pictures, archives, programs."""
     return _SIGNATURE.match(body[:_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)) is not None or (
         _SIGNATURE.match(body[:32]) is not None
     )

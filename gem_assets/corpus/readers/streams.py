@@ -1,7 +1,7 @@
 """Compressed files as bounded streams, which end with a reason instead of raising.
 
 A reader must get every whole record around the damage, so a broken or exploding stream looks like the end of the file,
-leaves its reason in ``damage``, and goes on at the next sound frame when it is asked to ``resume``. File offsets are
+leaves its reason in ``damage``, and continues at the next sound frame when it is asked to ``resume``. File offsets are
 those of the frames (gzip members), which is what crawl indexes store.
 """
 
@@ -137,7 +137,7 @@ class PlainStream:
         self._position = position
 
     def resume(self) -> bool:
-        """Return False: there is no damage to go on behind."""
+        """Return False: there is no damage to continue behind."""
         return False
 
 

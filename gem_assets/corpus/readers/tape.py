@@ -164,7 +164,7 @@ class Tape:
             self.skip(there - LOOK if there > LOOK else there)
 
     def extent(self, start: int, length: int) -> Extent:
-        """Measure the block at hand.
+        """Measure the current block.
 
         Parameters
         ----------

@@ -3,7 +3,7 @@
 ``response`` records give the page's text, ``conversion`` records (WET) are text already, ``resource`` records count
 where they hold a page. Requests, metadata (all of a WAT file), revisits, images, segments and failures of the server
 are skipped and counted. Headers are read as writers really wrote them: all versions from 0.17, bare line feeds, folded
-lines. Whatever is wrong with a record is that record's row, and reading goes on at the next record header.
+lines. Whatever is wrong with a record is that record's row, and reading continues at the next record header.
 """
 
 import re
@@ -94,7 +94,7 @@ def read_warc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator
 
 
 def _read_header(tape: Tape) -> _Header | None:
-    """Take the header at hand; None, with the tape behind what was looked at, where there is none."""
+    """Take the current header; None, with the tape behind what was looked at, where there is none."""
     line = tape.line()
     size = len(line)
     if not _VERSION.match(line):

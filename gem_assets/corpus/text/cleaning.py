@@ -116,7 +116,7 @@ def document_id(source: str, locator: str, text: str, *, digest: str | None = No
     text
         Clean text; two texts that differ in case or blanks only have one id at one place.
     digest
-        ``content_digest(text)`` if it is at hand.
+        ``content_digest(text)`` if it is known.
     """
     h = blake2b(digest_size=DIGEST_BYTES, person=b"gem-doc-id")
     for part in (source, locator):

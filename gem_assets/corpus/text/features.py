@@ -44,7 +44,7 @@ _BLOCK_BYTES: Final = 1 << 20
 def jit(function: F) -> F:
     """Compile with numba, without the GIL, cached on disk where some cache folder can be written.
 
-    ``cache=True`` alone makes the *import* fail on a read-only install without a writable home; compiling anew in
+    ``cache=True`` alone makes the *import* fail on a read-only install without a writable home; compiling again in
     each process (about a second a kernel) is the lesser evil there.
     """
     try:

@@ -150,7 +150,7 @@ def _code(text: str) -> str | None:
         return _CODES[text]
     if (tag := _TAG.fullmatch(text)) is not None:
         code = tag.group(1)
-        # two letters are all assigned or none; of three there are 7,900, so they are believed, but for private ones
+        # two letters are all assigned or none; of three there are 7,900, so they are believed, except for private ones
         return _CODES.get(code) or (code if len(code) == 3 and not "qaa" <= code <= "qtz" else None)
     named = [_CODES[word] for word in _WORDS.findall(text) if len(word) > 3 and word in _CODES]
     return named[0] if named else None

@@ -2,7 +2,7 @@
 
 Resiliparse tells main content from navigation by the names and places of elements, and drops what it does not know:
 lists on flat pages, titles that are links, whole pages that are lists. So its result is laid beside all visible text.
-A page without running text is a list, and is kept whole but for its menus. On other pages, lines that were dropped
+A page without running text is a list, and is kept whole except for its menus. On other pages, lines that were dropped
 between lines of main content come back, and so does running text from anywhere, but no menus. Where little would come
 back the main content stays as it is.
 """
