@@ -23,9 +23,10 @@ from gem_assets.orchestration.abandoned_runs import PROCESS_TAG, cancel_abandone
 from gem_assets.orchestration.bookkeeping import tidy
 from gem_assets.orchestration.dagster_home import prepare_home, running_server
 from gem_assets.orchestration.instance import open_instance
-from gem_assets.orchestration.places import BY_STRATEGY, FAMILIES, NODE_OF, RECIPES, shown
+from gem_assets.orchestration.places import BY_STRATEGY, FAMILIES, NODE_OF, shown
 from gem_assets.orchestration.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
+from gem_assets.stages import AUDITS, LANDING, ORDERS, RAW_SHARDS, RECIPES, TEACHER_CLUSTERS
 
 if TYPE_CHECKING:
     from gem_assets.orchestration.reconciler import Reconciled, Reconciler
@@ -80,7 +81,6 @@ class NothingLandedError(LookupError):
 
 
 Progress = Callable[[int, int, str], None]
-TEACHER = "teacher_clusters"
 MOST_TIMES = 3
 """How often one call makes the same thing from the same inputs, should it never become current."""
 _POLL_S = 1.0
@@ -132,7 +132,7 @@ def refit_everything(settings: Settings, progress: Progress | None = None) -> Ru
 
     The embedding space stays, so that old and new vectors remain comparable.
     """
-    asked = Asked(assets=frozenset({TEACHER}), keep_fitted=False, since=time.time())
+    asked = Asked(assets=frozenset({TEACHER_CLUSTERS}), keep_fitted=False, since=time.time())
     return bring_up_to_date(settings, asked, progress)
 
 
@@ -170,7 +170,7 @@ def run_until(
 
     landed = {one.name: one.complete for one in list_snapshots(settings.landing)}
     known = {name for name, complete in landed.items() if complete}
-    known |= set(ArtifactStore(settings.data_root).partitions("raw_shards"))
+    known |= set(ArtifactStore(settings.data_root).partitions(RAW_SHARDS))
     if not known:
         raise NothingLandedError("no snapshot has landed: land one with gem land FILES --snapshot NAME")
     if snapshot is not None:
@@ -183,7 +183,7 @@ def run_until(
         prefix = "recipes/"
         mixtures = [name.removeprefix(prefix) for name in asset_names(defs) if name.startswith(prefix)]
         _check_known("mixture", strategy, mixtures)
-        wanted |= {f"{kind}/{strategy}" for kind in ("recipes", "training_order", "mixture_audit")}
+        wanted |= {f"{kind}/{strategy}" for kind in (RECIPES, ORDERS, AUDITS)}
     _check_names(defs, sorted(wanted))
     asked = Asked(everything=True, assets=frozenset(wanted), since=time.time())
     only = _with_ancestors(defs, wanted) if until is not None else None
@@ -361,7 +361,7 @@ def _register_landed(defs: dg.Definitions, instance: dg.DagsterInstance) -> None
         if isinstance(request, dg.AddDynamicPartitionsRequest):
             instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
     latest = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey("landing"), dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
+        dg.AssetKey(LANDING), dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"]
     )
     for event in outcome.asset_events:
         if isinstance(event, dg.AssetCheckEvaluation):

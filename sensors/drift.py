@@ -9,11 +9,12 @@ import json
 
 import dagster as dg
 
+from gem_assets.stages import DRIFT, TEACHER_CLUSTERS
 from resources.settings import SettingsResource
 from resources.store import StoreResource
 
 REFIT_TAG = "gem/refit_of"
-TEACHER = dg.AssetKey("teacher_clusters")
+TEACHER = dg.AssetKey(TEACHER_CLUSTERS)
 
 
 @dg.sensor(
@@ -29,7 +30,7 @@ def drift_sensor(
     """Compare the drift report in force with the teacher in force."""
     from gem_assets.drift.report import DriftReport
 
-    found, teacher = store.artifacts.current("drift"), store.artifacts.current("teacher_clusters")
+    found, teacher = store.artifacts.current(DRIFT), store.artifacts.current(TEACHER_CLUSTERS)
     if found is None or teacher is None:
         return dg.SkipReason("no drift report yet")
     report = DriftReport.read(found.path)

@@ -10,6 +10,7 @@ import json
 import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
+from gem_assets.stages import LANDING, RAW_SHARDS
 from resources.settings import SettingsResource
 from resources.store import StoreResource
 
@@ -27,7 +28,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, settings: SettingsResour
     from gem_assets.corpus.landing import fingerprint, list_snapshots
 
     conf = settings.load()
-    ingested = StoreResource(root=str(conf.data_root)).artifacts.partitions("raw_shards")
+    ingested = StoreResource(root=str(conf.data_root)).artifacts.partitions(RAW_SHARDS)
     reported: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
     registered = set(snapshots.get_partition_keys(dynamic_partitions_store=context.instance))
     seen: dict[str, str] = {}
@@ -50,7 +51,7 @@ def landing_sensor(context: dg.SensorEvaluationContext, settings: SettingsResour
             continue
         events.append(
             dg.AssetMaterialization(
-                "landing",
+                LANDING,
                 partition=landed.name,
                 description="Snapshot found complete in the landing folder",
                 metadata={

@@ -6,6 +6,7 @@ It decides nothing: that a request makes a snapshot stale is a comparison like a
 
 import dagster as dg
 
+from gem_assets.stages import BLOCKLIST, RAW_SHARDS, STUDENT_LABELS
 from resources import StoreResource
 
 
@@ -14,8 +15,8 @@ def labels_follow(root: str) -> bool:
     from gem_assets.storage.artifacts import ArtifactStore
 
     artifacts = ArtifactStore(root)
-    for snapshot in artifacts.partitions("raw_shards"):
-        shards, labels = artifacts.current("raw_shards", snapshot), artifacts.current("student_labels", snapshot)
+    for snapshot in artifacts.partitions(RAW_SHARDS):
+        shards, labels = artifacts.current(RAW_SHARDS, snapshot), artifacts.current(STUDENT_LABELS, snapshot)
         if shards is None or labels is None:
             continue
         if all(ref.identity != shards.identity for ref in labels.manifest.inputs):
@@ -56,7 +57,7 @@ def takedown_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -
         done = f"; certificates issued: {', '.join(issued)}" if issued else ""
         return dg.SkipReason(f"{len(requests)} requests, {len(stale)} snapshots to be made again{done}")
     event = dg.AssetMaterialization(
-        "blocklist",
+        BLOCKLIST,
         description="Requests to take documents down",
         metadata={
             "requests": len(requests),

@@ -5,29 +5,30 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, refresh
 from gem_assets.mixing.config import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import CARRIED_EVIDENCE, DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_SWARM, TEACHER_CLUSTERS
 from resources import StoreResource
 
 
 @dg.asset(
-    deps=["gis_taxonomy", "domain_inventory", "teacher_clusters"],
+    deps=[GIS_TAXONOMY, DOMAIN_INVENTORY, TEACHER_CLUSTERS],
     group_name=GROUP_EVIDENCE,
     kinds={"json", "parquet"},
     owners=OWNERS,
-    tags=refresh("fan_in"),
+    tags=refresh(CARRIED_EVIDENCE),
     code_version=CODE_VERSION,
     description="After a refit: recipes of the taxonomy before and its swarm table, carried through the crosswalk "
     "of shared documents and marked as carried. Empty after a first fit.",
 )
 def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-    from gem_assets.assets.refitting import TAXONOMY, TEACHER, input_of, made_on
+    from gem_assets.assets.refitting import input_of, made_on
 
-    teacher, named, inventory = store.input(TEACHER), store.input(TAXONOMY), store.input("domain_inventory")
+    teacher, named, inventory = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY), store.input(DOMAIN_INVENTORY)
     last, before = (input_of(store.artifact(ref), ref.asset) for ref in (teacher, named))
     recipes = made_on(store, "recipes/", before) if before is not None else []
-    swarms = made_on(store, "proxy_swarm", last) if last is not None else []
+    swarms = made_on(store, PROXY_SWARM, last) if last is not None else []
     stage = Stage(
         store,
-        "carried_evidence",
+        CARRIED_EVIDENCE,
         config={},
         code_version=CODE_VERSION,
         inputs=[teacher, named, inventory, *recipes, *swarms],

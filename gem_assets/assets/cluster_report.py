@@ -5,16 +5,17 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import CLUSTER_REPORT, GIS_TAXONOMY, RAW_SHARDS, TEACHER_CLUSTERS
 from gem_assets.teacher.report_config import CODE_VERSION
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
-    deps=["teacher_clusters", "gis_taxonomy", every_snapshot("raw_shards")],
+    deps=[TEACHER_CLUSTERS, GIS_TAXONOMY, every_snapshot(RAW_SHARDS)],
     group_name=GROUP_CLUSTERS,
     kinds={"python", "json"},
     owners=OWNERS,
-    tags=refresh("fitted"),
+    tags=refresh(CLUSTER_REPORT),
     code_version=CODE_VERSION,
     output_required=False,
     description="The clusters beside k-means, the same mixture without balance, a random partition and the source "
@@ -27,10 +28,10 @@ def cluster_report(
 ) -> dg.MaterializeResult:
 
     conf = settings.load().cluster_report
-    teacher, named, shards = store.input("teacher_clusters"), store.input("gis_taxonomy"), store.inputs("raw_shards")
+    teacher, named, shards = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY), store.inputs(RAW_SHARDS)
     stage = Stage(
         store,
-        "cluster_report",
+        CLUSTER_REPORT,
         config=conf,
         code_version=CODE_VERSION,
         inputs=[teacher, named],

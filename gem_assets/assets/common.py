@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from gem_assets.orchestration.places import AUDITS, FAMILIES, NODE_OF, ORDERS, shown
+from gem_assets.orchestration.places import FAMILIES, NODE_OF, shown
 from gem_assets.orchestration.plan import POLICY_TAG
+from gem_assets.stages import AUDITS, EMBEDDINGS, ORDERS, POLICIES
 
 if TYPE_CHECKING:
     from gem_assets.storage.manifest import InputRef
@@ -49,17 +50,20 @@ def every_strategy(node: str) -> dg.AssetDep:
     return dg.AssetDep(node, partition_mapping=dg.AllPartitionMapping())
 
 
-def refresh(policy: str, **of_strategy: str) -> dict[str, str]:
-    """Tags that name the automation policy, and that of single strategies where it differs.
+def refresh(asset: str) -> dict[str, str]:
+    """Tags that name the policy of an asset, and that of single strategies where :data:`POLICIES` has another one."""
+    own = {name.removeprefix(f"{asset}/"): policy for name, policy in POLICIES.items() if name.startswith(f"{asset}/")}
+    return policy_tags(POLICIES[asset], own)
 
-    :data:`gem_assets.orchestration.plan.AUTOMATIC` gives policies their meaning.
-    """
+
+def policy_tags(policy: str, of_strategy: Mapping[str, str]) -> dict[str, str]:
+    """Tags that name a policy and that of single strategies; what each means is in ``orchestration.plan``."""
     return {POLICY_TAG: policy, **{f"{POLICY_TAG}.{name}": other for name, other in of_strategy.items()}}
 
 
 def without_vector(store: "StoreResource", labels: Sequence["InputRef"]) -> int:
     """Count the documents of labelled snapshots that have no vector: they are labelled, but no fit has seen them."""
-    found = (store.artifacts.current("embeddings", ref.partition) for ref in labels)
+    found = (store.artifacts.current(EMBEDDINGS, ref.partition) for ref in labels)
     return sum(one.manifest.counts.get("without_vector", 0) for one in found if one is not None)
 
 

@@ -5,15 +5,16 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table, without_vector
 from gem_assets.mixing.config import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import DOMAIN_INVENTORY, GIS_TAXONOMY, PAGE_HISTORY, STUDENT_LABELS, STUDENT_MODEL
 from resources import StoreResource
 
 
 @dg.asset(
-    deps=["gis_taxonomy", "page_history", every_snapshot("student_labels")],
+    deps=[GIS_TAXONOMY, PAGE_HISTORY, every_snapshot(STUDENT_LABELS)],
     group_name=GROUP_LABELS,
     kinds={"arrow", "parquet"},
     owners=OWNERS,
-    tags=refresh("fan_in"),
+    tags=refresh(DOMAIN_INVENTORY),
     code_version=CODE_VERSION,
     description="Documents, tokens and bytes per cluster, snapshot and language, over every snapshot that is labelled. "
     "A snapshot that failed is listed, not fatal; versions of a page that `recrawls.use` leaves out are not counted.",
@@ -21,11 +22,11 @@ from resources import StoreResource
 def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
-    named, model, pages = store.input("gis_taxonomy"), store.input("student_model"), store.input("page_history")
-    labels = store.inputs("student_labels", lance_table=store.label_table(model))
+    named, model, pages = store.input(GIS_TAXONOMY), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
+    labels = store.inputs(STUDENT_LABELS, lance_table=store.label_table(model))
     stage = Stage(
         store,
-        "domain_inventory",
+        DOMAIN_INVENTORY,
         config={},
         code_version=CODE_VERSION,
         inputs=[named, pages, *labels],
@@ -56,7 +57,7 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
             **stage.artifact.manifest.counts,
             "snapshots": len(labels),
             "documents_without_vector": without_vector(store, labels),
-            "not_labelled": ", ".join(store.absent("student_labels")) or "none",
+            "not_labelled": ", ".join(store.absent(STUDENT_LABELS)) or "none",
             "recrawls": table(describe_recrawls(store.artifact(pages).path), RECRAWL_COLUMNS),
             "clusters": table(describe_inventory(folder, names)),
             "over_snapshots": picture(folder, "snapshots.png", "Token share of each cluster, by snapshot"),

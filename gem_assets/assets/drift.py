@@ -6,16 +6,17 @@ from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, pictu
 from gem_assets.assets.partitions import snapshots
 from gem_assets.drift.config import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import DRIFT, DRIFT_STATISTICS, EMBEDDINGS, STUDENT_LABELS, STUDENT_MODEL, TEACHER_CLUSTERS
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
     partitions_def=snapshots,
-    deps=["embeddings", "student_labels", "teacher_clusters"],
+    deps=[EMBEDDINGS, STUDENT_LABELS, TEACHER_CLUSTERS],
     group_name=GROUP_LABELS,
     kinds={"parquet", "numpy"},
     owners=OWNERS,
-    tags=refresh("content"),
+    tags=refresh(DRIFT_STATISTICS),
     code_version=CODE_VERSION,
     description="Sums of one snapshot, per language: labels by cluster, labels below the margin, log-likelihoods of a "
     "sample under the teacher. Measured once a snapshot, so drift over many costs no second pass.",
@@ -25,11 +26,11 @@ def drift_statistics(
 ) -> dg.MaterializeResult:
 
     conf, snapshot = settings.load().drift, context.partition_key
-    teacher = store.input("teacher_clusters")
-    labels, vectors = store.input("student_labels", snapshot), store.input("embeddings", snapshot)
+    teacher = store.input(TEACHER_CLUSTERS)
+    labels, vectors = store.input(STUDENT_LABELS, snapshot), store.input(EMBEDDINGS, snapshot)
     stage = Stage(
         store,
-        "drift_statistics",
+        DRIFT_STATISTICS,
         partition=snapshot,
         config=conf.model_dump(include={"margin", "sample"}),
         code_version=CODE_VERSION,
@@ -42,7 +43,7 @@ def drift_statistics(
         from gem_assets.student.distil import training_ids
         from gem_assets.teacher.seed_fit import load_seed
 
-        student = store.artifact(store.ancestor(labels, "student_model")).manifest
+        student = store.artifact(store.ancestor(labels, STUDENT_MODEL)).manifest
         fitted, seed, _ = load_seed(store.artifact(teacher).path)
         with stage.write() as draft:
             draft.counts = publish_statistics(
@@ -60,31 +61,31 @@ def drift_statistics(
 
 
 @dg.asset(
-    deps=["teacher_clusters", every_snapshot("drift_statistics")],
+    deps=[TEACHER_CLUSTERS, every_snapshot(DRIFT_STATISTICS)],
     group_name=GROUP_LABELS,
     kinds={"json", "parquet"},
     owners=OWNERS,
-    tags=refresh("fan_in"),
+    tags=refresh(DRIFT),
     code_version=CODE_VERSION,
     description="Every snapshot against those that the teacher was fitted on: divergence of label shares, fall of the "
     "log-likelihood, rise of unsure labels, per language too. Past `drift.*.refit` the drift sensor asks for a refit.",
 )
 def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> dg.MaterializeResult:
 
-    conf, teacher = settings.load().drift, store.input("teacher_clusters")
+    conf, teacher = settings.load().drift, store.input(TEACHER_CLUSTERS)
     statistics = [
         ref
-        for ref in store.inputs("drift_statistics")
+        for ref in store.inputs(DRIFT_STATISTICS)
         if any(made.identity == teacher.identity for made in store.artifact(ref).manifest.inputs)
     ]
     stage = Stage(
-        store, "drift", config=conf, code_version=CODE_VERSION, inputs=[teacher, *statistics], libraries=("numpy",)
+        store, DRIFT, config=conf, code_version=CODE_VERSION, inputs=[teacher, *statistics], libraries=("numpy",)
     )
     if stage.done is None:
         from gem_assets.drift.report import publish_drift
 
         fit = store.artifact(teacher).manifest
-        fitted_on = [str(ref.partition) for ref in fit.inputs if ref.asset == "embeddings"]
+        fitted_on = [str(ref.partition) for ref in fit.inputs if ref.asset == EMBEDDINGS]
         folders = {str(ref.partition): store.artifact(ref).path for ref in statistics}
         with stage.write() as draft:
             report = publish_drift(folders, fitted_on, fit.counts["clusters"], str(teacher.identity), conf, draft.path)

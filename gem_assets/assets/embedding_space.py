@@ -8,6 +8,7 @@ from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, ref
 from gem_assets.embedding.config import CODE_VERSION
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import EMBEDDING_SPACE, RAW_SHARDS
 from gem_assets.storage.manifest import InputRef
 from gem_assets.storage.store import MissingInputError
 from resources import SettingsResource, StoreResource
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 
 @dg.asset(
-    deps=[every_snapshot("raw_shards")],
+    deps=[every_snapshot(RAW_SHARDS)],
     group_name=GROUP_CLUSTERS,
     kinds={"python", "numpy"},
     owners=OWNERS,
-    tags=refresh("fitted"),
+    tags=refresh(EMBEDDING_SPACE),
     code_version=CODE_VERSION,
     output_required=False,
     description="Text to unit vector, fitted once on a seeded sample of what has landed, then frozen so that old and "
@@ -34,11 +35,11 @@ def embedding_space(
 ) -> dg.MaterializeResult:
 
     conf = settings.load().embedding
-    inputs = store.inputs("raw_shards")
+    inputs = store.inputs(RAW_SHARDS)
     encoder = encoder_input(store, conf)
     stage = Stage(
         store,
-        "embedding_space",
+        EMBEDDING_SPACE,
         config=conf,
         code_version=CODE_VERSION,
         inputs=[*inputs, *encoder],
@@ -46,7 +47,7 @@ def embedding_space(
         seed=conf.seed,
     )
     documents = sum(store.artifact(ref).manifest.counts["kept"] for ref in inputs)
-    if store.artifacts.current("embedding_space") is None and documents < conf.fewest_documents:
+    if store.artifacts.current(EMBEDDING_SPACE) is None and documents < conf.fewest_documents:
         raise MissingInputError(
             f"embedding_space needs {conf.fewest_documents} documents for embedding.dimension = {conf.dimension} and "
             f"has {documents}: land more, or set a smaller dimension in gem.toml"
@@ -86,5 +87,5 @@ def encoder_input(store: StoreResource, conf: "EmbeddingConfig") -> list[InputRe
     version = encoder_version(conf, store.cache("encoders"), fetch=not store.only_asks)
     if version is not None:
         return [InputRef(asset="encoder", data_version=version)]
-    current = store.artifacts.current("embedding_space")
+    current = store.artifacts.current(EMBEDDING_SPACE)
     return [ref for ref in current.manifest.inputs if ref.asset == "encoder"] if current is not None else []

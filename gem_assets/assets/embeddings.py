@@ -6,16 +6,17 @@ from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
 from gem_assets.embedding.config import CODE_VERSION, LEFT_OUT_NAME
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import EMBEDDING_SPACE, EMBEDDINGS, RAW_SHARDS
 from resources import EngineResource, SettingsResource, StoreResource
 
 
 @dg.asset(
     partitions_def=snapshots,
-    deps=["raw_shards", "embedding_space"],
+    deps=[RAW_SHARDS, EMBEDDING_SPACE],
     group_name=GROUP_CLUSTERS,
     kinds={"lancedb", "numpy"},
     owners=OWNERS,
-    tags=refresh("content"),
+    tags=refresh(EMBEDDINGS),
     code_version=CODE_VERSION,
     pool="lance_embeddings",
     description="Unit vectors of one snapshot, encoded shard by shard and committed to LanceDB in one atomic "
@@ -27,11 +28,11 @@ def embeddings(
 ) -> dg.MaterializeResult:
 
     snapshot = context.partition_key
-    shards, space = store.input("raw_shards", snapshot), store.input("embedding_space")
+    shards, space = store.input(RAW_SHARDS, snapshot), store.input(EMBEDDING_SPACE)
     table = store.embedding_table(space)
     stage = Stage(
         store,
-        "embeddings",
+        EMBEDDINGS,
         partition=snapshot,
         config={"table": table},
         code_version=CODE_VERSION,

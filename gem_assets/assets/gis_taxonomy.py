@@ -7,6 +7,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import BLOCKLIST, GIS_TAXONOMY, RAW_SHARDS, TEACHER_CLUSTERS
 from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
 
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 
 @dg.asset(
-    deps=["teacher_clusters", every_snapshot("raw_shards"), "blocklist"],
+    deps=[TEACHER_CLUSTERS, every_snapshot(RAW_SHARDS), BLOCKLIST],
     group_name=GROUP_CLUSTERS,
     kinds={"python", "json"},
     owners=OWNERS,
-    tags=refresh("fitted"),
+    tags=refresh(GIS_TAXONOMY),
     code_version=CODE_VERSION,
     output_required=False,
     description="The named taxonomy: documents are ranked inside their cluster by the Geometric Influence Score "
@@ -38,12 +39,12 @@ def gis_taxonomy(
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, namer_version
 
     conf = settings.load().taxonomy
-    teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
+    teacher, shards = store.input(TEACHER_CLUSTERS), store.inputs(RAW_SHARDS)
     before = named_before(store, teacher)
     blocked = blocked_seed(taken_down(store.artifacts), store.artifact(teacher))
     stage = Stage(
         store,
-        "gis_taxonomy",
+        GIS_TAXONOMY,
         # a reworded prompt gives other names, so it gives another identity too
         config=conf if conf.namer is None else {**conf.model_dump(mode="json"), "named_by": namer_version(conf)},
         code_version=CODE_VERSION,
@@ -52,14 +53,14 @@ def gis_taxonomy(
         seed=conf.seed,
     )
     if stage.done is None:
-        from gem_assets.assets.refitting import TEACHER, input_of
+        from gem_assets.assets.refitting import input_of
         from gem_assets.taxonomy.publish import namer_of, publish_taxonomy, refitted
         from gem_assets.teacher.seed_documents import seed_documents
 
         fitted = store.artifact(teacher)
         seed = seed_documents(fitted.path, store.shards(shards), exclude=blocked)
         lineage = None
-        last = input_of(fitted, TEACHER)
+        last = input_of(fitted, TEACHER_CLUSTERS)
         if last is not None:
             names = Taxonomy.read(store.artifact(before).path / TAXONOMY_NAME) if before is not None else None
             lineage = refitted(fitted.path, store.artifact(last).path, names)

@@ -26,6 +26,7 @@ from gem_assets.corpus.shards import DUPLICATES_FILE
 from gem_assets.orchestration.plan import Reason
 from gem_assets.orchestration.stage import Stage
 from gem_assets.settings import Settings
+from gem_assets.stages import LANDING, RAW_SHARDS
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import FileRef, InputRef
@@ -57,7 +58,7 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     """
     landed = landed_input(settings, snapshot)
     config = settings.corpus
-    standing = store.artifacts.snapshots("raw_shards")
+    standing = store.artifacts.snapshots(RAW_SHARDS)
     current = standing.pop(snapshot, None)
     across = config.duplicates_across_snapshots
     shards = {name: shard_files(artifact) for name, artifact in standing.items()} if across else {}
@@ -149,7 +150,7 @@ def landed_input(settings: Settings, snapshot: str) -> InputRef:
         raise LandingError(f"{folder} {state} (gem land … --snapshot {snapshot})")
     digests = landed_digests(folder, settings.landing_cache(snapshot))
     return InputRef(
-        asset="landing",
+        asset=LANDING,
         partition=snapshot,
         data_version=fingerprint_of(digests),
         files=tuple(
@@ -164,7 +165,7 @@ def borrowed_inputs(store: StoreResource, duplicates: Path) -> list[InputRef]:
     """Pin what other snapshots keep for this one, by the content of what is borrowed."""
     with store.spill() as spill:
         return [
-            InputRef(asset="raw_shards", partition=keeper, data_version=borrowing_version(digests), rows=len(digests))
+            InputRef(asset=RAW_SHARDS, partition=keeper, data_version=borrowing_version(digests), rows=len(digests))
             for keeper, digests in borrowed_texts(duplicates, spill).items()
         ]
 
@@ -201,7 +202,7 @@ def _must_read(
 def _stage(store: StoreResource, snapshot: str, config: CorpusConfig, landed: InputRef, found: list[InputRef]) -> Stage:
     return Stage(
         store,
-        "raw_shards",
+        RAW_SHARDS,
         partition=snapshot,
         config=config,
         code_version=CODE_VERSION,

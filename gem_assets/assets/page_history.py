@@ -5,15 +5,16 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, every_snapshot, refresh, table
 from gem_assets.corpus.recrawls import CODE_VERSION
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import PAGE_HISTORY, RAW_SHARDS
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
-    deps=[every_snapshot("raw_shards")],
+    deps=[every_snapshot(RAW_SHARDS)],
     group_name=GROUP_CORPUS,
     kinds={"duckdb", "parquet"},
     owners=OWNERS,
-    tags=refresh("fan_in"),
+    tags=refresh(PAGE_HISTORY),
     code_version=CODE_VERSION,
     description="Pages followed through the snapshots by URL and content digest: first seen, unchanged, edited, gone. "
     "Also which versions of a page mixtures leave out, by `recrawls.use` (latest, all, first).",
@@ -23,8 +24,8 @@ def page_history(
 ) -> dg.MaterializeResult:
 
     conf = settings.load().recrawls
-    shards = store.inputs("raw_shards")
-    stage = Stage(store, "page_history", config=conf, code_version=CODE_VERSION, inputs=shards, libraries=("duckdb",))
+    shards = store.inputs(RAW_SHARDS)
+    stage = Stage(store, PAGE_HISTORY, config=conf, code_version=CODE_VERSION, inputs=shards, libraries=("duckdb",))
     if stage.done is None:
         from gem_assets.corpus.recrawls import publish_history
         from gem_assets.corpus.shards import DUPLICATES_FILE

@@ -10,27 +10,38 @@ from gem_assets.assets.partitions import snapshots
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
+from gem_assets.stages import (
+    CLUSTER_COUNTS,
+    DOMAIN_INVENTORY,
+    GIS_TAXONOMY,
+    PAGE_HISTORY,
+    PROXY_SWARM,
+    PROXY_TOKENS,
+    RAW_SHARDS,
+    STUDENT_LABELS,
+    STUDENT_MODEL,
+    TEACHER_CLUSTERS,
+)
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, StoreResource
 
-SWARM_FOLDER = "proxy_swarm"
 # metric of the prepared tokens
 COUNTING = "counting"
 
 
 @dg.asset(
     deps=[
-        "teacher_clusters",
-        "student_model",
-        "page_history",
-        every_snapshot("raw_shards"),
-        every_snapshot("student_labels"),
+        TEACHER_CLUSTERS,
+        STUDENT_MODEL,
+        PAGE_HISTORY,
+        every_snapshot(RAW_SHARDS),
+        every_snapshot(STUDENT_LABELS),
     ],
     group_name=GROUP_EVIDENCE,
     kinds={"numpy", "huggingface"},
     owners=OWNERS,
-    tags=refresh("fitted"),
+    tags=refresh(PROXY_TOKENS),
     code_version=TOKENS_CODE_VERSION,
     output_required=False,
     description="What proxies read: a small tokenizer, one token stream a cluster, and fixed windows of held-out text "
@@ -52,9 +63,9 @@ def proxy_tokens(
     from gem_assets.takedown.request import TAKEN_DOWN, blocked_tokens, blocklist_input
 
     conf = settings.load().proxy
-    teacher, model, pages = store.input("teacher_clusters"), store.input("student_model"), store.input("page_history")
-    labels = store.inputs("student_labels", lance_table=store.label_table(model))
-    before = store.artifacts.current("proxy_tokens")
+    teacher, model, pages = store.input(TEACHER_CLUSTERS), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
+    labels = store.inputs(STUDENT_LABELS, lance_table=store.label_table(model))
+    before = store.artifacts.current(PROXY_TOKENS)
     try:
         texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
     except PoolError as error:
@@ -72,10 +83,10 @@ def proxy_tokens(
     if lessened is not None:
         known = {ref.key for ref in lessened.manifest.inputs}
         labels = [ref for ref in labels if ref.key in known]
-    shards = [store.input("raw_shards", ref.partition) for ref in labels]
+    shards = [store.input(RAW_SHARDS, ref.partition) for ref in labels]
     stage = Stage(
         store,
-        "proxy_tokens",
+        PROXY_TOKENS,
         config=config,
         code_version=TOKENS_CODE_VERSION,
         inputs=[
@@ -85,7 +96,7 @@ def proxy_tokens(
             *shards,
             *(ref for label in labels for ref in superseded_input(store, pages, label.partition)),
             *blocklist_input(blocked),
-            *([InputRef(asset="proxy_tokens", data_version=lessened.identity)] if lessened is not None else []),
+            *([InputRef(asset=PROXY_TOKENS, data_version=lessened.identity)] if lessened is not None else []),
         ],
         libraries=("tokenizers",),
         seed=conf.seed,
@@ -141,11 +152,11 @@ def proxy_tokens(
 
 @dg.asset(
     partitions_def=snapshots,
-    deps=["raw_shards", "student_labels", "proxy_tokens", "page_history"],
+    deps=[RAW_SHARDS, STUDENT_LABELS, PROXY_TOKENS, PAGE_HISTORY],
     group_name=GROUP_EVIDENCE,
     kinds={"numpy", "parquet"},
     owners=OWNERS,
-    tags=refresh("content"),
+    tags=refresh(CLUSTER_COUNTS),
     code_version=CODE_VERSION,
     description="N-gram counts of every cluster in one snapshot: exact, sparse and additive, so that a new snapshot is "
     "counted alone. They are all that the lexical proxy (stage 0) needs. Versions of a page that `recrawls.use` leaves "
@@ -157,18 +168,18 @@ def cluster_counts(
 
     snapshot = context.partition_key
     order = max(2, settings.load().proxy.counts.order)
-    tokens, model, pages = store.input("proxy_tokens"), store.input("student_model"), store.input("page_history")
-    shards, labels = store.input("raw_shards", snapshot), store.input("student_labels", snapshot)
+    tokens, model, pages = store.input(PROXY_TOKENS), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
+    shards, labels = store.input(RAW_SHARDS, snapshot), store.input(STUDENT_LABELS, snapshot)
     prepared = store.artifact(tokens)
     stage = Stage(
         store,
-        "cluster_counts",
+        CLUSTER_COUNTS,
         partition=snapshot,
         config={"order": order, "table": store.label_table(model)},
         code_version=CODE_VERSION,
         # of the tokens a count takes the tokenizer and which documents are held out, and these outlive a takedown
         inputs=[
-            InputRef(asset="proxy_tokens", data_version=counting_of(store, tokens)),
+            InputRef(asset=PROXY_TOKENS, data_version=counting_of(store, tokens)),
             shards,
             labels,
             *superseded_input(store, pages, snapshot),
@@ -200,13 +211,13 @@ def cluster_counts(
 
 
 @dg.asset(
-    deps=["proxy_tokens", every_snapshot("cluster_counts"), "domain_inventory", "teacher_clusters", "gis_taxonomy"],
+    deps=[PROXY_TOKENS, every_snapshot(CLUSTER_COUNTS), DOMAIN_INVENTORY, TEACHER_CLUSTERS, GIS_TAXONOMY],
     group_name=GROUP_EVIDENCE,
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
-    tags=refresh("by_hand"),
+    tags=refresh(PROXY_SWARM),
     code_version=CODE_VERSION,
-    pool="proxy_swarm",
+    pool=PROXY_SWARM,
     output_required=False,
     description="Expensive, and only made when asked for: trains hundreds of tiny models.\n\n"
     "Mixtures and the losses that tiny transformers reach on them, as a growing table: keyed by mixture, "
@@ -226,11 +237,11 @@ def proxy_swarm(
 
     loaded = settings.load()
     conf, mixing = loaded.proxy, loaded.mixing
-    tokens, inventory = store.input("proxy_tokens"), store.input("domain_inventory")
-    teacher, named = store.input("teacher_clusters"), store.input("gis_taxonomy")
+    tokens, inventory = store.input(PROXY_TOKENS), store.input(DOMAIN_INVENTORY)
+    teacher, named = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY)
     check_same_labels(store, tokens, inventory)
     counted = counts_of(store, tokens)
-    data, folder = store.artifact(tokens), store.cache(SWARM_FOLDER)
+    data, folder = store.artifact(tokens), store.cache(PROXY_SWARM)
     k = int(data.manifest.counts["clusters"])
     supply = read_supply(store.artifact(inventory).path, k)
     taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
@@ -242,7 +253,7 @@ def proxy_swarm(
     drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf, groups)
     stage = Stage(
         store,
-        "proxy_swarm",
+        PROXY_SWARM,
         config={"proxy": conf.of_the_swarm(), "mixing": mixing, "drawn": drawing},
         code_version=CODE_VERSION,
         inputs=[tokens, inventory, teacher, *counted],
@@ -309,7 +320,7 @@ def check_same_labels(store: StoreResource, tokens: InputRef, inventory: InputRe
     from gem_assets.storage.store import MissingInputError
 
     tables = [
-        {ref.lance_table for ref in store.artifact(made).manifest.inputs if ref.asset == "student_labels"}
+        {ref.lance_table for ref in store.artifact(made).manifest.inputs if ref.asset == STUDENT_LABELS}
         for made in (tokens, inventory)
     ]
     if tables[0] != tables[1]:
@@ -348,7 +359,7 @@ def superseded_input(store: StoreResource, pages: InputRef, snapshot: str | None
 
     left_out = Selection.read(store.artifact(pages).path, snapshot)
     rows = len(left_out.superseded)
-    found = InputRef(asset="page_history", partition=snapshot, data_version=left_out.version, rows=rows)
+    found = InputRef(asset=PAGE_HISTORY, partition=snapshot, data_version=left_out.version, rows=rows)
     return [found] if rows else []
 
 
@@ -362,11 +373,11 @@ def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
     """
     from gem_assets.storage.store import MissingInputError
 
-    found, counting = store.inputs("cluster_counts"), counting_of(store, tokens)
+    found, counting = store.inputs(CLUSTER_COUNTS), counting_of(store, tokens)
     current = [
         ref
         for ref in found
-        if any(i.asset == "proxy_tokens" and i.data_version == counting for i in store.artifact(ref).manifest.inputs)
+        if any(i.asset == PROXY_TOKENS and i.data_version == counting for i in store.artifact(ref).manifest.inputs)
     ]
     if not current:
         raise MissingInputError(

@@ -7,12 +7,13 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, refresh, table
 from gem_assets.assets.partitions import snapshots
 from gem_assets.corpus.config import CODE_VERSION
+from gem_assets.stages import BLOCKLIST, LANDING, RAW_SHARDS
 from resources import EngineResource, SettingsResource, StoreResource
 
 FILE_COLUMNS = ["file", "read", "kept", "duplicates", "filtered", "quarantined", "n_bytes", "skipped"]
 
 landing = dg.AssetSpec(
-    "landing",
+    LANDING,
     partitions_def=snapshots,
     group_name=GROUP_CORPUS,
     kinds={"file"},
@@ -22,7 +23,7 @@ landing = dg.AssetSpec(
 )
 
 blocklist = dg.AssetSpec(
-    "blocklist",
+    BLOCKLIST,
     group_name=GROUP_CORPUS,
     kinds={"file"},
     owners=OWNERS,
@@ -37,9 +38,9 @@ blocklist = dg.AssetSpec(
     group_name=GROUP_CORPUS,
     kinds={"parquet", "arrow"},
     owners=OWNERS,
-    tags=refresh("content"),
+    tags=refresh(RAW_SHARDS),
     code_version=CODE_VERSION,
-    pool="raw_shards",
+    pool=RAW_SHARDS,
     description="WARC, WET, parquet and JSONL read into one document table: normalised text, 128-bit ids, exact and "
     "near duplicates removed, quality signals, token counts. What could not be read or was refused is in "
     "`quarantine.parquet`, with file, offset and reason.",

@@ -4,23 +4,24 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, each_recipe, picture, refresh, table
 from gem_assets.assets.partitions import of_strategies
-from gem_assets.assets.proxies import SWARM_FOLDER, check_same_labels
+from gem_assets.assets.proxies import check_same_labels
 from gem_assets.mixing.methods.registry import confirmable
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
+from gem_assets.stages import CONFIRMATIONS, DOMAIN_INVENTORY, PROXY_SWARM, PROXY_TOKENS, TEACHER_CLUSTERS
 from resources import EngineResource, SettingsResource, StoreResource
 
 
 @dg.asset(
     partitions_def=of_strategies(confirmable()),
-    deps=[*each_recipe(confirmable()), "proxy_tokens", "domain_inventory", "teacher_clusters"],
+    deps=[*each_recipe(confirmable()), PROXY_TOKENS, DOMAIN_INVENTORY, TEACHER_CLUSTERS],
     group_name=GROUP_EVIDENCE,
     kinds={"pytorch", "json"},
     owners=OWNERS,
-    tags=refresh("by_hand"),
+    tags=refresh(CONFIRMATIONS),
     code_version=PROXY_CODE_VERSION,
-    pool="proxy_swarm",
+    pool=PROXY_SWARM,
     output_required=False,
     description="Expensive, and only made when asked for: about a minute per model on one core.\n\n"
     "Whether a recipe holds: models of `proxy.confirmation` (three times the proxies' size and tokens) trained on it, "
@@ -32,8 +33,8 @@ def recipe_confirmation(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
 ) -> dg.MaterializeResult:
     strategy, loaded = context.partition_key, settings.load()
-    recipe, tokens = store.input(f"recipes/{strategy}"), store.input("proxy_tokens")
-    inventory, teacher = store.input("domain_inventory"), store.input("teacher_clusters")
+    recipe, tokens = store.input(f"recipes/{strategy}"), store.input(PROXY_TOKENS)
+    inventory, teacher = store.input(DOMAIN_INVENTORY), store.input(TEACHER_CLUSTERS)
     check_same_labels(store, tokens, inventory)
     larger = loaded.proxy.at_next_size()
     stage = Stage(
@@ -60,7 +61,7 @@ def recipe_confirmation(
                 read_supply(store.artifact(inventory).path, k),
                 loaded.mixing,
                 swarm_spec(larger, data.path, str(teacher.identity), k),
-                store.cache(SWARM_FOLDER),
+                store.cache(PROXY_SWARM),
                 draft.path,
                 map_shards=engine.shard_map,
                 progress=lambda done, total, left: report(

@@ -4,20 +4,21 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_strategy, page_link, refresh, table
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
-from gem_assets.orchestration.places import CONFIRMATIONS, FAMILIES
+from gem_assets.orchestration.places import FAMILIES
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM, RECIPE_REPORT
 from resources import StoreResource
 
 
 @dg.asset(
     deps=[
-        "proxy_swarm",
+        PROXY_SWARM,
         *(every_strategy(node) for node in (*FAMILIES, CONFIRMATIONS)),
     ],
     group_name=GROUP_MIXTURES,
     kinds={"html", "matplotlib"},
     owners=OWNERS,
-    tags=refresh("fan_in"),
+    tags=refresh(RECIPE_REPORT),
     code_version=LEARNED_CODE_VERSION,
     description="Every recipe that has been made, with its law, predictions, confirmation and verdict, and which one "
     "to use: what was confirmed at the next model size, else proportional. Recipes that were not made are left out.",
@@ -31,7 +32,7 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
     except NoRecipesError as error:
         raise MissingInputError(str(error)) from error
     stage = Stage(
-        store, "recipe_report", config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
+        store, RECIPE_REPORT, config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
     )
     if stage.done is None:
         from gem_assets.mixing.pages import RECIPES_PAGE, comparison_page, gains_picture, shares_picture

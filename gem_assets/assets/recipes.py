@@ -12,8 +12,8 @@ from gem_assets.assets.common import (
     audit_links,
     every_snapshot,
     picture,
+    policy_tags,
     recipe_of,
-    refresh,
     table,
 )
 from gem_assets.assets.partitions import of_strategies
@@ -71,7 +71,7 @@ def build_recipes(node: str) -> dg.AssetsDefinition:
         group_name=GROUP_MIXTURES,
         kinds={"json", "pytorch"} if trained else {"json", "parquet"},
         owners=OWNERS,
-        tags=refresh(family[0].policy, **own),
+        tags=policy_tags(family[0].policy, own),
         code_version="+".join(sorted({method.code_version for method in family})),
         pool=SWARM if trained else None,
         output_required=False,

@@ -8,11 +8,10 @@ result that stands, whatever it was refitted from; so the results in the store a
 from collections.abc import Callable
 
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import GIS_TAXONOMY, TEACHER_CLUSTERS
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
 from resources import StoreResource
-
-TEACHER, TAXONOMY = "teacher_clusters", "gis_taxonomy"
 
 
 def input_of(artifact: Artifact, asset: str) -> InputRef | None:
@@ -30,12 +29,12 @@ def teacher_stage(
     stage_with
         Makes the stage for a previous teacher, or for none.
     """
-    for found in reversed(store.artifacts.history(TEACHER)):
-        previous = input_of(found, TEACHER)
+    for found in reversed(store.artifacts.history(TEACHER_CLUSTERS)):
+        previous = input_of(found, TEACHER_CLUSTERS)
         stage = stage_with(previous)
         if stage.identity == found.identity and stage.done is not None:
             return stage, previous
-    current = store.artifacts.current(TEACHER)
+    current = store.artifacts.current(TEACHER_CLUSTERS)
     previous = current.ref() if current is not None else None
     return stage_with(previous), previous
 
@@ -45,10 +44,10 @@ def named_before(store: StoreResource, teacher: InputRef) -> InputRef | None:
 
     Taxonomies of the same teacher do not count: asking for other names has to give other names.
     """
-    if input_of(store.artifact(teacher), TEACHER) is None:
+    if input_of(store.artifact(teacher), TEACHER_CLUSTERS) is None:
         return None
-    for found in reversed(store.artifacts.history(TAXONOMY)):
-        of = input_of(found, TEACHER)
+    for found in reversed(store.artifacts.history(GIS_TAXONOMY)):
+        of = input_of(found, TEACHER_CLUSTERS)
         if of is not None and of.identity != teacher.identity:
             return found.ref()
     return None

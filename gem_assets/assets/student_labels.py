@@ -5,17 +5,18 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import EMBEDDING_SPACE, RAW_SHARDS, STUDENT_LABELS, STUDENT_MODEL, TEACHER_CLUSTERS
 from gem_assets.student.config import CODE_VERSION
 from resources import EngineResource, SettingsResource, StoreResource
 
 
 @dg.asset(
     partitions_def=snapshots,
-    deps=["raw_shards", "student_model"],
+    deps=[RAW_SHARDS, STUDENT_MODEL],
     group_name=GROUP_LABELS,
     kinds={"lancedb", "numba"},
     owners=OWNERS,
-    tags=refresh("content"),
+    tags=refresh(STUDENT_LABELS),
     code_version=CODE_VERSION,
     pool="lance_labels",
     description="Cluster, calibrated confidence and margin of every document of one snapshot, committed in one atomic "
@@ -27,11 +28,11 @@ def student_labels(
 ) -> dg.MaterializeResult:
 
     snapshot, conf = context.partition_key, settings.load().labels
-    shards, model = store.input("raw_shards", snapshot), store.input("student_model")
+    shards, model = store.input(RAW_SHARDS, snapshot), store.input(STUDENT_MODEL)
     table = store.label_table(model)
     stage = Stage(
         store,
-        "student_labels",
+        STUDENT_LABELS,
         partition=snapshot,
         config={"table": table, **(conf.model_dump() if conf.escalates else {})},
         code_version=CODE_VERSION,
@@ -45,8 +46,8 @@ def student_labels(
 
         escalation = None
         if conf.escalates:
-            teacher = store.ancestor(model, "teacher_clusters")
-            space = store.ancestor(teacher, "embedding_space")
+            teacher = store.ancestor(model, TEACHER_CLUSTERS)
+            space = store.ancestor(teacher, EMBEDDING_SPACE)
             escalation = Escalation(store.artifact(space).path, store.artifact(teacher).path, conf)
         with stage.write() as draft, store.scratch() as scratch:
             files = label_shards(

@@ -5,16 +5,17 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import RAW_SHARDS, STUDENT_MODEL, TEACHER_CLUSTERS
 from gem_assets.student.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
-    deps=["teacher_clusters", every_snapshot("raw_shards")],
+    deps=[TEACHER_CLUSTERS, every_snapshot(RAW_SHARDS)],
     group_name=GROUP_LABELS,
     kinds={"pytorch", "numba"},
     owners=OWNERS,
-    tags=refresh("fitted"),
+    tags=refresh(STUDENT_MODEL),
     code_version=CODE_VERSION,
     output_required=False,
     description="Text to cluster in one compiled pass: a hashed n-gram linear model distilled from the teacher's soft "
@@ -26,10 +27,10 @@ def student_model(
 ) -> dg.MaterializeResult:
 
     conf = settings.load()
-    teacher, shards = store.input("teacher_clusters"), store.inputs("raw_shards")
+    teacher, shards = store.input(TEACHER_CLUSTERS), store.inputs(RAW_SHARDS)
     stage = Stage(
         store,
-        "student_model",
+        STUDENT_MODEL,
         config=conf.student,
         code_version=CODE_VERSION,
         inputs=[teacher],

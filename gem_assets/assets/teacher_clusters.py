@@ -5,17 +5,18 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import EMBEDDING_SPACE, EMBEDDINGS, TEACHER_CLUSTERS
 from gem_assets.storage.manifest import InputRef
 from gem_assets.teacher.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset(
-    deps=["embedding_space", every_snapshot("embeddings")],
+    deps=[EMBEDDING_SPACE, every_snapshot(EMBEDDINGS)],
     group_name=GROUP_CLUSTERS,
     kinds={"python", "numpy"},
     owners=OWNERS,
-    tags=refresh("fitted"),
+    tags=refresh(TEACHER_CLUSTERS),
     code_version=CODE_VERSION,
     output_required=False,
     description="Expensive once there is a teacher, and then only made when asked for: `gem refit`, or materialize it "
@@ -30,13 +31,13 @@ def teacher_clusters(
     from gem_assets.assets.refitting import teacher_stage
 
     conf = settings.load().teacher
-    space = store.input("embedding_space")
-    inputs = store.inputs("embeddings", lance_table=store.embedding_table(space))
+    space = store.input(EMBEDDING_SPACE)
+    inputs = store.inputs(EMBEDDINGS, lance_table=store.embedding_table(space))
 
     def stage_with(previous: InputRef | None) -> Stage:
         return Stage(
             store,
-            "teacher_clusters",
+            TEACHER_CLUSTERS,
             config=conf,
             code_version=CODE_VERSION,
             inputs=[space, *inputs, *([previous] if previous is not None else [])],

@@ -22,25 +22,23 @@ from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.mixing.methods.registry import strategies
 from gem_assets.orchestration.stage import Stage
 from gem_assets.ordering.config import CODE_VERSION
+from gem_assets.stages import AUDITS, DOMAIN_INVENTORY, ORDERS, PAGE_HISTORY, RAW_SHARDS, STUDENT_LABELS, STUDENT_MODEL
 from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.export.records import ExportRecord
 
-# the others are made when asked for: an order is as long as the mixture
-KEPT_CURRENT = "balanced"
-
 
 @dg.asset(
     partitions_def=of_strategies(strategies()),
-    deps=[*each_recipe(strategies()), "student_model", "page_history", every_snapshot("student_labels")],
+    deps=[*each_recipe(strategies()), STUDENT_MODEL, PAGE_HISTORY, every_snapshot(STUDENT_LABELS)],
     group_name=GROUP_TRAINING,
     kinds={"parquet", "duckdb"},
     owners=OWNERS,
-    tags=refresh("by_hand", **{KEPT_CURRENT: "fan_in"}),
+    tags=refresh(ORDERS),
     code_version=CODE_VERSION,
-    pool="training_order",
+    pool=ORDERS,
     description="The documents of a mixture in training order: drawn with whole and fractional "
     "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
     "(random, curriculum, folding, zigzag, segment, STR, SAW). `balanced` is kept current; the others by hand.",
@@ -54,9 +52,9 @@ def training_order(
     strategy = context.partition_key
     root, conf = settings.load().data_root, settings.load().ordering
     columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
-    recipe, model = store.input(f"recipes/{strategy}"), store.input("student_model")
-    pages = store.input("page_history")
-    labels = known_labels(store, recipe, store.inputs("student_labels", lance_table=store.label_table(model)))
+    recipe, model = store.input(f"recipes/{strategy}"), store.input(STUDENT_MODEL)
+    pages = store.input(PAGE_HISTORY)
+    labels = known_labels(store, recipe, store.inputs(STUDENT_LABELS, lance_table=store.label_table(model)))
     stage = Stage(
         store,
         f"training_order/{strategy}",
@@ -127,8 +125,8 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
     from gem_assets.storage.store import MissingInputError
     from gem_assets.takedown.certificate import shows_blocked
 
-    inventory = store.artifact(store.ancestor(recipe, "domain_inventory")).manifest
-    counted = {ref.partition: ref for ref in inventory.inputs if ref.asset == "student_labels"}
+    inventory = store.artifact(store.ancestor(recipe, DOMAIN_INVENTORY)).manifest
+    counted = {ref.partition: ref for ref in inventory.inputs if ref.asset == STUDENT_LABELS}
     known = [ref for ref in labels if (one := counted.get(ref.partition)) and one.lance_table == ref.lance_table]
     strange = [ref for ref in labels if ref not in known or ref.data_version != counted[ref.partition].data_version]
     if not strange:
@@ -176,11 +174,11 @@ def _bias_on_record(store: StoreResource, mixture: str, names: Mapping[int, str]
 
 @dg.asset(
     partitions_def=of_strategies(strategies()),
-    deps=["training_order", every_snapshot("student_labels")],
+    deps=[ORDERS, every_snapshot(STUDENT_LABELS)],
     group_name=GROUP_TRAINING,
     kinds={"json", "parquet"},
     owners=OWNERS,
-    tags=refresh("by_hand", **{KEPT_CURRENT: "fan_in"}),
+    tags=refresh(AUDITS),
     code_version=AUDIT_CODE_VERSION,
     description="The account of a training order: every document with how often it is shown, the Merkle "
     "root over them, shares by language, source and licence as trained, the lineage down to the landed files, and "
@@ -212,9 +210,9 @@ def mixture_audit(
         from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
         from gem_assets.student.schema import LABEL_SCHEMA
 
-        labels = [ref for ref in made.manifest.inputs if ref.asset == "student_labels"]
+        labels = [ref for ref in made.manifest.inputs if ref.asset == STUDENT_LABELS]
         recipe = next(ref for ref in made.manifest.inputs if ref.asset.startswith("recipes/"))
-        shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == "raw_shards"]
+        shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == RAW_SHARDS]
         schema = pa.schema([LABEL_SCHEMA.field(name) for name in COLUMNS])
         documents = pa.RecordBatchReader.from_batches(
             schema, (batch.select(COLUMNS).cast(schema) for batch in store.table_scan(labels)(COLUMNS))

@@ -17,13 +17,13 @@ from gem_assets.audit.crawl import CrawlPeriod, crawl_period
 from gem_assets.audit.domains import DomainShare, count_domains, listed, shares_of
 from gem_assets.audit.origins import LanguageFacts, count_languages, documents_by_snapshot
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, AuditReport
-from gem_assets.lineage.walk import LANDING, Lineage
+from gem_assets.lineage.walk import Lineage
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.stages import LANDING, RAW_SHARDS, STUDENT_MODEL
 from gem_assets.storage.manifest import Manifest
 from gem_assets.takedown.request import BLOCKED_BY
 
 FACTS_NAME = "facts.json"
-SHARDS, LABELS, MODEL, TEACHER = "raw_shards", "student_labels", "student_model", "teacher_clusters"
 SHOWN_DOMAINS = 50
 
 Shards = Mapping[str, Sequence[Path]]
@@ -204,7 +204,7 @@ def gather(
     manifests = [node.manifest for node in lineage.nodes.values()]
     held = shards or {}
     used = documents_by_snapshot(folder / DOCUMENTS_NAME, held)
-    corpus = [manifest for manifest in manifests if manifest.asset == SHARDS]
+    corpus = [manifest for manifest in manifests if manifest.asset == RAW_SHARDS]
     facts = AuditFacts(
         strategy=recipe.strategy,
         order_identity=order.identity,
@@ -227,7 +227,7 @@ def gather(
         takedown_requests=len({str(entry) for m in corpus for entry in _entries(m)}),
         near_duplicates_removed=any(_near(manifest) for manifest in corpus),
         quality_filters=sorted({name for m in corpus for name in _reasons(m) if name != "blocked"}),
-        labeller=next((f"{m.key} {m.identity[:16]}" for m in manifests if m.asset == MODEL), "none"),
+        labeller=next((f"{m.key} {m.identity[:16]}" for m in manifests if m.asset == STUDENT_MODEL), "none"),
         not_stated=config.missing,
     )
     return Account(facts, lineage, recipe, config, domains, folder)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.parquet as pq
 
-from gem_assets.audit.facts import LABELS, SHARDS, Account
+from gem_assets.audit.facts import Account
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.ordering.training_order import ORDER_SCHEMA
+from gem_assets.stages import RAW_SHARDS, STUDENT_LABELS
 from gem_assets.storage.manifest import InputRef, Manifest, stage_name
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _runs(account: Account) -> Iterator[tuple[Manifest, "list[InputDataset]", "l
 def _audit_manifest(account: Account) -> Manifest:
     """Describe the audit itself, whose own manifest is written after its files: named by its Merkle root."""
     order, root = account.order, account.facts.report.merkle_root
-    labels = [ref for ref in order.inputs if ref.asset == LABELS]
+    labels = [ref for ref in order.inputs if ref.asset == STUDENT_LABELS]
     own = InputRef(asset=order.asset, data_version=order.data_version, identity=order.identity, rows=_rows(order))
     return Manifest(
         asset=f"mixture_audit/{account.facts.strategy}",
@@ -155,7 +156,7 @@ def _job_facets(manifest: Manifest) -> dict[str, Any]:
 
 def _order_columns(order: Manifest) -> dict[str, Any]:
     """Column lineage of a training order: drawn and sorted from the label tables."""
-    labels = [ref for ref in order.inputs if ref.asset == LABELS]
+    labels = [ref for ref in order.inputs if ref.asset == STUDENT_LABELS]
     score = str(order.config.get("score", "score"))
     same = {"doc_id": "doc_id", "cluster": "cluster", "n_tokens": "n_tokens", "score": score}
     found = {name: [(ref.key, same[name], IDENTITY) for ref in labels] for name in ORDER_SCHEMA.names if name in same}
@@ -166,13 +167,13 @@ def _order_columns(order: Manifest) -> dict[str, Any]:
 def _audit_columns(account: Account) -> dict[str, Any]:
     """Column lineage of the audited documents: counted in the order, described by the label tables."""
     schema = pq.read_schema(account.folder / DOCUMENTS_NAME)
-    labels = [ref.key for ref in account.order.inputs if ref.asset == LABELS]
+    labels = [ref.key for ref in account.order.inputs if ref.asset == STUDENT_LABELS]
     found = {
         name: [(key, name, IDENTITY) for key in labels]
         for name in schema.names
         if name not in {"doc_id", "multiplicity", "text_digest"}
     }
-    found["text_digest"] = [(m.key, "text", AGGREGATION) for m in account.manifests if m.asset == SHARDS]
+    found["text_digest"] = [(m.key, "text", AGGREGATION) for m in account.manifests if m.asset == RAW_SHARDS]
     found["doc_id"] = [(account.order.key, "doc_id", IDENTITY)]
     found["multiplicity"] = [(account.order.key, "doc_id", AGGREGATION)]
     return _columns({name: str(schema.field(name).type) for name in schema.names}, found)

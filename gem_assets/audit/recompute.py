@@ -8,11 +8,12 @@ import duckdb
 import pyarrow.parquet as pq
 
 from gem_assets.audit.config import AuditConfig
-from gem_assets.audit.facts import FACTS_NAME, SHARDS, AuditFacts, gather
+from gem_assets.audit.facts import FACTS_NAME, AuditFacts, gather
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME, AuditReport, account
 from gem_assets.lineage.mixtures import ORDERS, RECIPES, part_files
 from gem_assets.lineage.walk import Lineage, Node
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+from gem_assets.stages import RAW_SHARDS
 
 _TEXT_COLUMNS = ("content_digest", "text_digest", "n_tokens", "n_bytes", "lang", "source", "url", "license")
 
@@ -37,7 +38,7 @@ def audit_faults(node: Node, lineage: Lineage) -> Iterator[str]:
     if order is None or not documents.is_file() or "text_digest" not in pq.read_schema(documents).names:
         # an audit of an earlier release has another tree; gem audit makes it anew
         return
-    shards = [one for one in _below(order, lineage) if one.manifest.asset == SHARDS]
+    shards = [one for one in _below(order, lineage) if one.manifest.asset == RAW_SHARDS]
     by_snapshot = {str(one.manifest.partition): part_files(one.artifact) for one in shards}
     files = [path for paths in by_snapshot.values() for path in paths]
     try:

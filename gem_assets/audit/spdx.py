@@ -14,7 +14,7 @@ from typing import Any, Final
 from gem_assets.audit.croissant import limits, manipulation, observed, preprocessing
 from gem_assets.audit.facts import Account
 from gem_assets.lineage.audit import DOCUMENTS_NAME
-from gem_assets.lineage.walk import LANDING
+from gem_assets.stages import LANDING
 from gem_assets.storage.identity import file_digest
 from gem_assets.storage.manifest import InputRef
 

@@ -3,11 +3,12 @@
 import dagster as dg
 
 from gem_assets.checks.validation import validate_frame
+from gem_assets.stages import DRIFT
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset_check(
-    asset="drift",
+    asset=DRIFT,
     description="Figures of every snapshot that was not part of the teacher's fit stay below `drift.*.warn`. Past "
     "`drift.*.refit` the check is an error: refit the teacher (`gem refit`).",
 )
@@ -18,7 +19,7 @@ def drift_is_small(settings: SettingsResource, store: StoreResource) -> dg.Asset
     from gem_assets.drift.report import METRICS, DriftReport
 
     conf = settings.load().drift
-    report = DriftReport.read(store.artifact(store.input("drift")).path)
+    report = DriftReport.read(store.artifact(store.input(DRIFT)).path)
     judged = [row for row in report.rows if row.judged]
     frame = pd.DataFrame(
         [
@@ -42,6 +43,6 @@ def drift_is_small(settings: SettingsResource, store: StoreResource) -> dg.Asset
     return validate_frame(
         frame,
         [*bounds, worst],
-        "drift",
+        DRIFT,
         {"level": report.level, "beyond": ", ".join(f"{r.snapshot} {r.lang}: {r.level}" for r in report.beyond)},
     )

@@ -4,11 +4,12 @@ import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
 from gem_assets.checks.validation import VALIDATED_ROWS, kept_documents, validate_frame
+from gem_assets.stages import EMBEDDING_SPACE, EMBEDDINGS
 from resources import StoreResource
 
 
 @dg.asset_check(
-    asset="embeddings",
+    asset=EMBEDDINGS,
     partitions_def=snapshots,
     blocking=True,
     description="Every document has exactly one vector, finite and of unit length; or is named as left out.",
@@ -20,7 +21,7 @@ def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResourc
     from gem_assets.embedding.inspection import vector_frame
 
     snapshot = context.partition_key
-    vectors = store.input("embeddings", snapshot)
+    vectors = store.input(EMBEDDINGS, snapshot)
     documents = kept_documents(store, vectors)
     scan = store.table_scan([vectors])(["doc_id", "vector"])
     frame = vector_frame(thinned(scan, documents, VALIDATED_ROWS))
@@ -36,20 +37,20 @@ def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResourc
             gxe.ExpectColumnValuesToBeBetween(column="norm", min_value=0.999, max_value=1.001),
             gxe.ExpectColumnValuesToBeInSet(column="finite", value_set=[True]),
         ],
-        "embeddings",
+        EMBEDDINGS,
         {"documents": documents, "without_vector": without},
     )
 
 
-@dg.asset_check(asset="embedding_space", description="The space has not collapsed into a cone.")
+@dg.asset_check(asset=EMBEDDING_SPACE, description="The space has not collapsed into a cone.")
 def space_is_spread(store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    metrics = store.artifact(store.input("embedding_space")).manifest.metrics
+    metrics = store.artifact(store.input(EMBEDDING_SPACE)).manifest.metrics
     return validate_frame(
         pd.DataFrame([metrics]),
         [gxe.ExpectColumnValuesToBeBetween(column="mean_cosine", min_value=-0.01, max_value=0.5, severity="warning")],
-        "embedding_space",
+        EMBEDDING_SPACE,
         {"mean_cosine": metrics["mean_cosine"]},
     )

@@ -3,11 +3,12 @@
 import dagster as dg
 
 from gem_assets.checks.validation import validate_frame
+from gem_assets.stages import GIS_TAXONOMY
 from resources import StoreResource
 
 
 @dg.asset_check(
-    asset="gis_taxonomy",
+    asset=GIS_TAXONOMY,
     blocking=True,
     description="Every cluster has a unique name, keywords and at least one exemplar.",
 )
@@ -18,7 +19,7 @@ def names_are_usable(store: StoreResource) -> dg.AssetCheckResult:
     from gem_assets.taxonomy.publish import TAXONOMY_NAME
     from gem_assets.taxonomy.taxonomy import Taxonomy
 
-    taxonomy = Taxonomy.read(store.artifact(store.input("gis_taxonomy")).path / TAXONOMY_NAME)
+    taxonomy = Taxonomy.read(store.artifact(store.input(GIS_TAXONOMY)).path / TAXONOMY_NAME)
     frame = pd.DataFrame(
         {
             "name": [c.name for c in taxonomy.clusters],
@@ -37,5 +38,5 @@ def names_are_usable(store: StoreResource) -> dg.AssetCheckResult:
             gxe.ExpectColumnValuesToBeBetween(column="exemplars", min_value=1, severity="warning"),
             gxe.ExpectColumnValuesToBeBetween(column="documents", min_value=1, severity="warning"),
         ],
-        "gis_taxonomy",
+        GIS_TAXONOMY,
     )

@@ -5,11 +5,12 @@ import dagster as dg
 from gem_assets.assets.partitions import of_strategies
 from gem_assets.checks.validation import validate_frame
 from gem_assets.orchestration.places import FAMILIES, place_of
+from gem_assets.stages import DOMAIN_INVENTORY, RAW_SHARDS, STUDENT_LABELS
 from resources import StoreResource
 
 
 @dg.asset_check(
-    asset="domain_inventory",
+    asset=DOMAIN_INVENTORY,
     blocking=True,
     description="Documents and tokens per cluster add up to those of the labelled snapshots.",
 )
@@ -17,9 +18,9 @@ def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    inventory = store.artifact(store.input("domain_inventory"))
-    labelled = [ref for ref in inventory.manifest.inputs if ref.asset == "student_labels"]
-    corpus = [store.artifact(store.ancestor(ref, "raw_shards")).manifest.counts for ref in labelled]
+    inventory = store.artifact(store.input(DOMAIN_INVENTORY))
+    labelled = [ref for ref in inventory.manifest.inputs if ref.asset == STUDENT_LABELS]
+    corpus = [store.artifact(store.ancestor(ref, RAW_SHARDS)).manifest.counts for ref in labelled]
     frame = pd.DataFrame(
         {
             "quantity": ["documents", "tokens", "bytes"],
@@ -36,7 +37,7 @@ def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
             gxe.ExpectColumnValuesToBeInSet(column="difference", value_set=[0]),
             gxe.ExpectColumnValuesToBeBetween(column="inventory", min_value=1),
         ],
-        "domain_inventory",
+        DOMAIN_INVENTORY,
         {"snapshots": len(corpus)},
     )
 

@@ -4,11 +4,12 @@ import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
 from gem_assets.checks.validation import VALIDATED_ROWS, validate_frame
+from gem_assets.stages import RAW_SHARDS
 from resources import StoreResource
 
 
 @dg.asset_check(
-    asset="raw_shards",
+    asset=RAW_SHARDS,
     partitions_def=snapshots,
     blocking=True,
     description="Ids are unique and well formed, texts are not empty, and every record read is accounted for.",
@@ -18,7 +19,7 @@ def documents_are_sound(context: dg.AssetCheckExecutionContext, store: StoreReso
 
     from gem_assets.corpus.description import checked_columns, unaccounted
 
-    shards = store.input("raw_shards", context.partition_key)
+    shards = store.input(RAW_SHARDS, context.partition_key)
     artifact = store.artifact(shards)
     counts = artifact.manifest.counts
     frame = checked_columns(store.shards([shards])[context.partition_key], counts["kept"], VALIDATED_ROWS)
@@ -43,13 +44,13 @@ def documents_are_sound(context: dg.AssetCheckExecutionContext, store: StoreReso
                 column="q_compression_ratio", min_value=1.0, max_value=6.0, severity="warning"
             ),
         ],
-        "raw_shards",
+        RAW_SHARDS,
         dict(counts),
     )
 
 
 @dg.asset_check(
-    asset="raw_shards",
+    asset=RAW_SHARDS,
     partitions_def=snapshots,
     description="No more than one record in ten had to be quarantined.",
 )
@@ -57,7 +58,7 @@ def quarantine_is_small(context: dg.AssetCheckExecutionContext, store: StoreReso
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    counts = store.artifact(store.input("raw_shards", context.partition_key)).manifest.counts
+    counts = store.artifact(store.input(RAW_SHARDS, context.partition_key)).manifest.counts
     share = counts["quarantined"] / max(counts["read"], 1)
     return validate_frame(
         pd.DataFrame({"quarantined_share": [share]}),

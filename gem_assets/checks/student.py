@@ -4,18 +4,19 @@ import dagster as dg
 
 from gem_assets.assets.partitions import snapshots
 from gem_assets.checks.validation import VALIDATED_ROWS, kept_documents, validate_frame
+from gem_assets.stages import STUDENT_LABELS, STUDENT_MODEL
 from resources import SettingsResource, StoreResource
 
 
 @dg.asset_check(
-    asset="student_model",
+    asset=STUDENT_MODEL,
     description="The student agrees with the teacher on documents it never saw, and keeps its cluster shares.",
 )
 def student_agrees(store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    summary = store.artifact(store.input("student_model")).manifest.metrics["summary"]
+    summary = store.artifact(store.input(STUDENT_MODEL)).manifest.metrics["summary"]
     return validate_frame(
         pd.DataFrame([summary]),
         [
@@ -24,13 +25,13 @@ def student_agrees(store: StoreResource) -> dg.AssetCheckResult:
             gxe.ExpectColumnValuesToBeBetween(column="share_drift", max_value=0.1, severity="warning"),
             gxe.ExpectColumnValuesToBeBetween(column="calibration_error", max_value=0.1, severity="warning"),
         ],
-        "student_model",
+        STUDENT_MODEL,
         {"agreement": summary["agreement"]},
     )
 
 
 @dg.asset_check(
-    asset="student_labels",
+    asset=STUDENT_LABELS,
     partitions_def=snapshots,
     blocking=True,
     description="Every document of the snapshot has one label within range, with a confidence that is a probability.",
@@ -44,7 +45,7 @@ def labels_are_sound(
     from gem_assets.corpus.sampling import thinned
 
     snapshot = context.partition_key
-    labels = store.input("student_labels", snapshot)
+    labels = store.input(STUDENT_LABELS, snapshot)
     documents = kept_documents(store, labels)
     columns = ["doc_id", "cluster", "confidence", "margin", "n_tokens"]
     batches = list(thinned(store.table_scan([labels])(columns), documents, VALIDATED_ROWS))
@@ -64,6 +65,6 @@ def labels_are_sound(
             gxe.ExpectColumnUniqueValueCountToBeBetween(column="cluster", min_value=2, severity="warning"),
             gxe.ExpectColumnMeanToBeBetween(column="confidence", min_value=0.5, severity="warning"),
         ],
-        "student_labels",
+        STUDENT_LABELS,
         {"documents": documents},
     )

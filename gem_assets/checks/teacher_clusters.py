@@ -3,13 +3,14 @@
 import dagster as dg
 
 from gem_assets.checks.validation import validate_frame
+from gem_assets.stages import TEACHER_CLUSTERS
 from resources import StoreResource
 
 EMPTY = "a cluster has no document: many texts of the sample are nearly one; lower teacher.k, or drop near duplicates"
 
 
 @dg.asset_check(
-    asset="teacher_clusters",
+    asset=TEACHER_CLUSTERS,
     blocking=True,
     description="The objective never fell and the duality gap certifies the last step. Balance (N_eff/K, "
     "largest/smallest, a cluster without a document) warns.",
@@ -18,7 +19,7 @@ def fit_is_certified(store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe
     import pandas as pd
 
-    metrics = dict(store.artifact(store.input("teacher_clusters")).manifest.metrics)
+    metrics = dict(store.artifact(store.input(TEACHER_CLUSTERS)).manifest.metrics)
     empty = metrics["max_over_min"] is None
     told = validate_frame(
         # without a type, a column of nothing but None is of no number
@@ -32,7 +33,7 @@ def fit_is_certified(store: StoreResource) -> dg.AssetCheckResult:
             gxe.ExpectColumnValuesToBeBetween(column="max_over_min", max_value=5, severity="warning"),
             gxe.ExpectColumnValuesToBeInSet(column="converged", value_set=[True], severity="warning"),
         ],
-        "teacher_clusters",
+        TEACHER_CLUSTERS,
         {name: metrics[name] for name in ("objective", "gap", "n_eff_over_k")},
     )
     return told._replace(description=f"{EMPTY}; {told.description}") if empty else told

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from gem_assets.stages import RAW_SHARDS
 from gem_assets.storage.manifest import InputRef
 from resources.store import StoreResource
 
@@ -85,7 +86,7 @@ def validate_frame(
 
 def kept_documents(store: StoreResource, made: InputRef) -> int:
     """Count the documents that a result of one snapshot was made from; the snapshot may have changed since."""
-    return store.artifact(store.ancestor(made, "raw_shards")).manifest.counts["kept"]
+    return store.artifact(store.ancestor(made, RAW_SHARDS)).manifest.counts["kept"]
 
 
 def _observed(result: Any) -> str:

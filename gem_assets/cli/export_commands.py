@@ -7,6 +7,7 @@ import typer
 
 from gem_assets.cli.app import MIXTURES, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, plain_table, print_error, print_json
+from gem_assets.stages import ORDERS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,7 +120,7 @@ def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRe
 
     from gem_assets.assets.training_order import share_bias
     from gem_assets.orchestration.instance import open_instance
-    from gem_assets.orchestration.places import ORDERS, shown
+    from gem_assets.orchestration.places import shown
 
     key, strategy = shown((f"{ORDERS}/{mixture.name}", None))
     with open_instance(settings) as instance:

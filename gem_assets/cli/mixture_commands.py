@@ -10,6 +10,7 @@ import typer
 
 from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json, run_steps, summary_line
+from gem_assets.stages import PROXY_SWARM
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
     from gem_assets.run import RunSummary
@@ -111,12 +112,12 @@ def confirm_recipe(
 @friendly
 def run_proxies(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Train the proxies that are missing in the swarm of the current clusters."""
-    _materialize(data_root, ["proxy_swarm"], quiet=as_json)
+    _materialize(data_root, [PROXY_SWARM], quiet=as_json)
     from gem_assets.mixing.swarm.growth import describe_swarm
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
-    made = ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm")
+    made = ArtifactStore(load_existing(data_root).data_root).current(PROXY_SWARM)
     if made is None:
         raise MixtureStepError("proxy_swarm ran and left no result; see the run's log")
     figures = describe_swarm(made.path).figures
@@ -201,7 +202,7 @@ def _need_swarm(data_root: Path | None, strategy: str) -> None:
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
-    if ArtifactStore(load_existing(data_root).data_root).current("proxy_swarm") is None:
+    if ArtifactStore(load_existing(data_root).data_root).current(PROXY_SWARM) is None:
         raise MixtureStepError(f"{strategy} is learned from a swarm of proxies, and there is none yet: gem swarm run")
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from gem_assets.cli.app import LOOK, UPKEEP, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json, progress_report, run_steps, summary_line
 from gem_assets.cli.run_commands import print_failed, summary_answer
+from gem_assets.stages import CARRIED_EVIDENCE, EMBEDDINGS, RAW_SHARDS, TEACHER_CLUSTERS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,19 +51,19 @@ def refit(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
     If a refit is stopped, the same command continues where it was.
     """
-    from gem_assets.run import TEACHER, refit_everything
+    from gem_assets.run import refit_everything
     from gem_assets.settings import load_existing
     from gem_assets.storage.artifacts import ArtifactStore
 
     settings = load_existing(data_root)
     artifacts, out = ArtifactStore(settings.data_root), console()
-    if not artifacts.partitions("raw_shards"):
+    if not artifacts.partitions(RAW_SHARDS):
         raise NothingToRefitError(f"nothing has been ingested in {settings.data_root} yet: land a snapshot first")
-    before = artifacts.current(TEACHER)
+    before = artifacts.current(TEACHER_CLUSTERS)
     log = settings.dagster_home / "logs" / "refit.log"
     with run_steps(log, quiet=as_json) as report:
         summary = refit_everything(settings, report)
-    after = artifacts.current(TEACHER)
+    after = artifacts.current(TEACHER_CLUSTERS)
     found = _refitted(artifacts, before, after) if after is not None else None
     if as_json:
         print_json({**summary_answer(summary, log), "teacher": found.model_dump(mode="json") if found else None})
@@ -116,14 +117,13 @@ class Refit(BaseModel):
 
 
 def _refitted(artifacts: "ArtifactStore", before: "Artifact | None", after: "Artifact") -> Refit:
-    from gem_assets.run import TEACHER
     from gem_assets.teacher.crosswalk import CROSSWALK_NAME, Crosswalk
 
     stands = before is not None and before.identity == after.identity
     found: dict[str, Any] = {
         "identity": after.identity,
         "fitted": "first" if before is None else "stands" if stands else "again",
-        "snapshots": sorted(str(ref.partition) for ref in after.manifest.inputs if ref.asset == "embeddings"),
+        "snapshots": sorted(str(ref.partition) for ref in after.manifest.inputs if ref.asset == EMBEDDINGS),
     }
     if (after.path / CROSSWALK_NAME).is_file():
         walk = Crosswalk.read(after.path)
@@ -133,9 +133,9 @@ def _refitted(artifacts: "ArtifactStore", before: "Artifact | None", after: "Art
             "kept_documents": walk.kept,
             **{name: len(getattr(walk, name)) for name in ("births", "deaths", "splits", "merges")},
         }
-    evidence = artifacts.current("carried_evidence")
+    evidence = artifacts.current(CARRIED_EVIDENCE)
     of_this = evidence is not None and any(
-        ref.asset == TEACHER and ref.identity == after.identity for ref in evidence.manifest.inputs
+        ref.asset == TEACHER_CLUSTERS and ref.identity == after.identity for ref in evidence.manifest.inputs
     )
     if evidence is not None and of_this and evidence.manifest.counts.get("recipes"):
         counts = evidence.manifest.counts

@@ -15,11 +15,11 @@ from gem_assets.orchestration.plan import Plan, Rate, Task, work_of
 from gem_assets.orchestration.reconcile import MOVING, Item
 from gem_assets.orchestration.run_records import observations
 from gem_assets.settings import Settings
+from gem_assets.stages import RAW_SHARDS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import stage_name
 
 Progress = Callable[[int, int], None]
-RAW = "raw_shards"
 
 
 class NothingToPlanError(ValueError):
@@ -48,7 +48,7 @@ class Survey:
         self.artifacts = ArtifactStore(settings.data_root)
         self._landed: dict[str, int] = {}
         self._rates: dict[str, Rate | None] = {}
-        self._current = self.artifacts.snapshots(RAW)
+        self._current = self.artifacts.snapshots(RAW_SHARDS)
         self._sizes = {
             name: Size(found.manifest.counts["kept"], found.manifest.counts["tokens"])
             for name, found in self._current.items()
@@ -76,7 +76,7 @@ class Survey:
     def _task(self, item: Item) -> Task:
         current = self.artifacts.current(item.asset, item.partition)
         size = self._size(item.asset, item.partition, current)
-        if item.asset == RAW and item.partition is not None:
+        if item.asset == RAW_SHARDS and item.partition is not None:
             self._sizes[item.partition] = size
         return Task(
             asset=item.asset,
@@ -100,7 +100,7 @@ class Survey:
 
     def _size(self, name: str, partition: str | None, current: Artifact | None) -> Size:
         if partition is not None:
-            stale = name == RAW or partition not in self._sizes
+            stale = name == RAW_SHARDS or partition not in self._sizes
             return self._guess(partition) if stale else self._sizes[partition]
         total = Size(sum(s.documents for s in self._sizes.values()), sum(s.tokens for s in self._sizes.values()))
         if current is not None and "seed_documents" in current.manifest.config:
@@ -125,7 +125,7 @@ class Survey:
         if name not in self._rates:
             self._rates[name] = Rate.learn(observations(self.instance, self.artifacts, name))
         rate = self._rates[name]
-        work = self._landed.get(partition or "", 0) if name == RAW else size.documents
+        work = self._landed.get(partition or "", 0) if name == RAW_SHARDS else size.documents
         return rate.seconds(work) if rate is not None else None
 
 

@@ -23,9 +23,9 @@ from gem_assets.orchestration.dagster_home import CONFIG_NAME, running_server
 from gem_assets.orchestration.plan import State
 from gem_assets.orchestration.reconcile import MOVING, holds_up
 from gem_assets.settings import Settings
+from gem_assets.stages import RAW_SHARDS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
-RAW = "raw_shards"
 RECIPES = "recipes/"
 _TAKEDOWNS = ("blocklist.jsonl", "blocklist.head.json", "takedowns")
 COUNTS = ("read", "kept", "duplicates", "filtered", "quarantined", "tokens")
@@ -171,12 +171,13 @@ def _blocklist_problem(store: ArtifactStore) -> str | None:
 
 
 def _refused_rows(store: ArtifactStore) -> bool:
-    found = (store.current(RAW, name) for name in store.partitions(RAW))
+    found = (store.current(RAW_SHARDS, name) for name in store.partitions(RAW_SHARDS))
     return any(artifact is not None and artifact.manifest.metrics.get("blocked_by") for artifact in found)
 
 
 def _snapshots(settings: Settings, store: ArtifactStore) -> list[SnapshotStatus]:
-    ingested = {name: store.current(RAW, name) for name in store.partitions(RAW)} if RAW in store.assets() else {}
+    names = store.partitions(RAW_SHARDS) if RAW_SHARDS in store.assets() else []
+    ingested = {name: store.current(RAW_SHARDS, name) for name in names}
     found: list[SnapshotStatus] = []
     landed = list_snapshots(settings.landing) if settings.landing.is_dir() else []
     for entry in landed:

@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gem_assets.cli.console import plain_table
-from gem_assets.cli.status import COUNTS, RAW, RECIPES, count_cells, size_text
+from gem_assets.cli.status import COUNTS, RECIPES, count_cells, size_text
 from gem_assets.mixing.recipe_artifact import RecipeDescription, describe_recipe
 from gem_assets.run import RunSummary
 from gem_assets.settings import Settings
+from gem_assets.stages import GIS_TAXONOMY, RAW_SHARDS
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
@@ -36,7 +37,7 @@ def print_summary(
     for line in quarantine_lines(store):
         out.print(line, soft_wrap=True)
     recipes = read_recipes(store)
-    named = store.current("gis_taxonomy")
+    named = store.current(GIS_TAXONOMY)
     if named is not None:
         taxonomy = Taxonomy.read(named.path / TAXONOMY_NAME)
         out.print()
@@ -78,8 +79,8 @@ def ingested_table(store: ArtifactStore) -> Table:
     for column in COUNTS:
         table.add_column(column, justify="right", no_wrap=True)
     totals: Counter[str] = Counter()
-    for name in store.partitions(RAW):
-        artifact = store.current(RAW, name)
+    for name in store.partitions(RAW_SHARDS):
+        artifact = store.current(RAW_SHARDS, name)
         counts = artifact.manifest.counts if artifact is not None else {}
         totals.update(counts)
         table.add_row(name, *count_cells(counts))
@@ -90,8 +91,8 @@ def ingested_table(store: ArtifactStore) -> Table:
 def quarantine_lines(store: ArtifactStore) -> list[str]:
     """Return one line for each file and reason in the quarantine tables."""
     lines: list[str] = []
-    for name in store.partitions(RAW):
-        artifact = store.current(RAW, name)
+    for name in store.partitions(RAW_SHARDS):
+        artifact = store.current(RAW_SHARDS, name)
         path = artifact.path / "quarantine.parquet" if artifact is not None else None
         if path is None or not path.is_file():
             continue

@@ -8,27 +8,44 @@ from rich.console import Console
 
 from gem_assets.cli.app import EVIDENCE, DataRoot, app
 from gem_assets.cli.console import console, error_console, friendly, print_json, run_steps
+from gem_assets.stages import (
+    AUDITS,
+    CARRIED_EVIDENCE,
+    CLUSTER_COUNTS,
+    CLUSTER_REPORT,
+    DOMAIN_INVENTORY,
+    DRIFT,
+    DRIFT_STATISTICS,
+    EMBEDDINGS,
+    GIS_TAXONOMY,
+    ORDERS,
+    PAGE_HISTORY,
+    PROXY_TOKENS,
+    RAW_SHARDS,
+    RECIPES,
+    STUDENT_LABELS,
+)
 
 if TYPE_CHECKING:
     from gem_assets.settings import Settings
     from gem_assets.takedown.certificate import Asked, Certificate
 
 _FOLLOWING = {
-    "raw_shards",
-    "embeddings",
-    "student_labels",
-    "gis_taxonomy",
-    "cluster_report",
-    "page_history",
-    "domain_inventory",
-    "drift_statistics",
-    "drift",
-    "proxy_tokens",
-    "cluster_counts",
-    "carried_evidence",
-    "recipes",
-    "training_order",
-    "mixture_audit",
+    RAW_SHARDS,
+    EMBEDDINGS,
+    STUDENT_LABELS,
+    GIS_TAXONOMY,
+    CLUSTER_REPORT,
+    PAGE_HISTORY,
+    DOMAIN_INVENTORY,
+    DRIFT_STATISTICS,
+    DRIFT,
+    PROXY_TOKENS,
+    CLUSTER_COUNTS,
+    CARRIED_EVIDENCE,
+    RECIPES,
+    ORDERS,
+    AUDITS,
 }
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -8,6 +8,7 @@ import typer
 
 from gem_assets.cli.app import MIXTURES, DataRoot, app
 from gem_assets.cli.console import console, friendly, plain_table, print_json
+from gem_assets.stages import DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_TOKENS
 
 
 @app.command("tokenizer-mixture", rich_help_panel=MIXTURES)
@@ -30,9 +31,7 @@ def tokenizer_mixture(
     from gem_assets.taxonomy.taxonomy import Taxonomy
 
     store = Store(root=str(load_existing(data_root).data_root))
-    tokens, named, held = (
-        store.artifact(store.input(name)) for name in ("proxy_tokens", "gis_taxonomy", "domain_inventory")
-    )
+    tokens, named, held = (store.artifact(store.input(name)) for name in (PROXY_TOKENS, GIS_TAXONOMY, DOMAIN_INVENTORY))
     taxonomy = Taxonomy.read(named.path / TAXONOMY_NAME)
     supply = read_supply(held.path, len(taxonomy.clusters))
     found = infer_tokenizer_mixture(tokens.path, tokenizer, merges=merges, sample_bytes=sample)

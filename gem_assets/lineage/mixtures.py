@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from gem_assets.lineage.walk import Lineage, walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
+from gem_assets.stages import DOMAIN_INVENTORY, RAW_SHARDS, STUDENT_LABELS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import InputRef, check_asset
 from gem_assets.storage.purged import Purges
 
 RECIPES = "recipes/"
 ORDERS = "training_order/"
-INVENTORY, LABELS, SHARDS = "domain_inventory", "student_labels", "raw_shards"
 
 _SPEC = re.compile(r"(?:recipes/)?(?P<name>[a-z0-9_-]+)(?:@(?P<hex>[0-9a-f]{4,64})|~(?P<back>[0-9]{1,6}))?")
 
@@ -148,9 +148,11 @@ def labelled_snapshots(store: ArtifactStore, mixture: Mixture) -> list[Labelled]
     found: list[Labelled] = []
     for ref in mixture.labels:
         labels = _open(store, ref, mixture)
-        shards = next((r for r in labels.manifest.inputs if r.asset == SHARDS), None)
+        shards = next((r for r in labels.manifest.inputs if r.asset == RAW_SHARDS), None)
         if shards is None:
-            raise MixtureError(f"{ref.key} of {mixture.key} names no {SHARDS} among its inputs; materialize it again")
+            raise MixtureError(
+                f"{ref.key} of {mixture.key} names no {RAW_SHARDS} among its inputs; materialize it again"
+            )
         found.append(Labelled(str(ref.partition), labels, _open(store, shards, mixture)))
     return found
 
@@ -189,13 +191,15 @@ def part_files(artifact: Artifact) -> list[Path]:
 
 
 def _mixture(store: ArtifactStore, artifact: Artifact, *, current: bool) -> Mixture:
-    inventory = next((ref for ref in artifact.manifest.inputs if ref.asset == INVENTORY), None)
-    found = store.examine(INVENTORY, inventory.identity or "")[0] if inventory is not None else None
+    inventory = next((ref for ref in artifact.manifest.inputs if ref.asset == DOMAIN_INVENTORY), None)
+    found = store.examine(DOMAIN_INVENTORY, inventory.identity or "")[0] if inventory is not None else None
     return Mixture(
         name=artifact.manifest.asset.removeprefix(RECIPES),
         artifact=artifact,
         recipe=_recipe(artifact),
-        labels=tuple(ref for ref in found.manifest.inputs if ref.asset == LABELS) if found is not None else None,
+        labels=tuple(ref for ref in found.manifest.inputs if ref.asset == STUDENT_LABELS)
+        if found is not None
+        else None,
         current=current,
     )
 

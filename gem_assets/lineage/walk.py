@@ -115,7 +115,6 @@ class Lineage:
 
 
 #: What no stage makes; other inputs without an identity name content by a version of their own.
-LANDING = "landing"
 
 
 @dataclass

@@ -30,6 +30,7 @@ from gem_assets.embedding.config import LEFT_OUT_NAME
 from gem_assets.export.records import DRAFT_PREFIX, EXPORTS, GRAVE_PREFIX, RECORDS, export_places, unregistered
 from gem_assets.lineage.walk import everything
 from gem_assets.maintenance.verify import verify
+from gem_assets.stages import EMBEDDINGS, STUDENT_LABELS
 from gem_assets.storage.artifacts import Artifact, Entry
 from gem_assets.storage.durable import is_abandoned
 from gem_assets.storage.lance import LanceTables
@@ -46,7 +47,7 @@ from gem_assets.tracing.index import TraceIndex
 # pyright: reportAttributeAccessIssue=false
 
 Severity = Literal["error", "warning", "info"]
-_PER_DOCUMENT = ("embeddings", "student_labels")
+_PER_DOCUMENT = (EMBEDDINGS, STUDENT_LABELS)
 _UNIT_TOLERANCE = 1e-3
 
 

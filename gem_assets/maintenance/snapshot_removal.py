@@ -13,11 +13,10 @@ from typing import Protocol
 from gem_assets.corpus.dedup.ownership import borrowed_texts
 from gem_assets.corpus.landed import landing_lock
 from gem_assets.corpus.shards import DUPLICATES_FILE
+from gem_assets.stages import RAW_SHARDS, SNAPSHOT_WISE
 from gem_assets.storage.durable import LockTimeoutError
 from gem_assets.storage.manifest import check_partition
 from gem_assets.storage.store import Store
-
-SNAPSHOT_ASSETS = ("drift_statistics", "cluster_counts", "student_labels", "embeddings", "raw_shards")
 
 
 class RemovalError(ValueError):
@@ -84,7 +83,7 @@ def remove_snapshot(store: Store, snapshot: str, *, instance: Registered | None 
 
 def _remove(store: Store, snapshot: str, instance: Registered | None, *, force: bool) -> Removal:
     artifacts = store.artifacts
-    if snapshot not in artifacts.places("raw_shards"):
+    if snapshot not in artifacts.places(RAW_SHARDS):
         raise RemovalError(f"snapshot {snapshot} was never ingested in {store.root}; see gem status")
     folder = store.landing / snapshot
     if folder.exists():
@@ -96,9 +95,9 @@ def _remove(store: Store, snapshot: str, instance: Registered | None, *, force: 
             f"snapshot {snapshot} keeps {sum(borrowers[n] for n in stranded):,} texts for {', '.join(stranded)}, whose "
             "landing files are gone: they would be lost. Land those snapshots again first, or say --force"
         )
-    current = artifacts.current("raw_shards", snapshot)
+    current = artifacts.current(RAW_SHARDS, snapshot)
     documents = current.manifest.counts["kept"] if current is not None else 0
-    for asset in SNAPSHOT_ASSETS:
+    for asset in reversed(SNAPSHOT_WISE):
         if snapshot in artifacts.places(asset) and not artifacts.removed(asset, snapshot):
             artifacts.remove(asset, snapshot)
     rows: dict[str, int] = {}
@@ -115,8 +114,8 @@ def _remove(store: Store, snapshot: str, instance: Registered | None, *, force: 
 def borrowers_of(store: Store, snapshot: str) -> dict[str, int]:
     """Count the texts that other snapshots left to this one, by snapshot."""
     found: dict[str, int] = {}
-    for name in store.artifacts.partitions("raw_shards"):
-        artifact = store.artifacts.current("raw_shards", name)
+    for name in store.artifacts.partitions(RAW_SHARDS):
+        artifact = store.artifacts.current(RAW_SHARDS, name)
         if artifact is None or name == snapshot:
             continue
         with store.spill() as spill:

@@ -16,7 +16,8 @@ from typing import Protocol, runtime_checkable
 
 from gem_assets.audit.recompute import audit_faults
 from gem_assets.corpus.landed import landed_path
-from gem_assets.lineage.walk import LANDING, Fault, Lineage, Node, check_files
+from gem_assets.lineage.walk import Fault, Lineage, Node, check_files
+from gem_assets.stages import LANDING
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.identity import file_digest
 from gem_assets.storage.manifest import InputRef, LanceRef, stage_name

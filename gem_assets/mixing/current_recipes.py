@@ -9,11 +9,11 @@ from gem_assets.mixing.confirmation import Confirmation, describe_confirmation
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.swarm.design import LEXICAL
 from gem_assets.proxy.config import CountConfig
+from gem_assets.stages import PROXY_SWARM, PROXY_TOKENS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import InputRef
 
 RECIPES, CONFIRMATIONS = "recipes/", "recipe_confirmation/"
-SWARM, TOKENS = "proxy_swarm", "proxy_tokens"
 
 
 class NoRecipesError(LookupError):
@@ -82,10 +82,10 @@ def gather_recipes(store: ArtifactStore) -> Gathered:
     )
     used = {RECIPES + name for name in shown} | {CONFIRMATIONS + name for name in confirmations}
     zero = stage_zero(store) if LEXICAL in shown else None
-    swarm = store.current(SWARM) if zero is not None else None
+    swarm = store.current(PROXY_SWARM) if zero is not None else None
     if swarm is not None:
-        inputs[SWARM] = swarm.ref()
-        used.add(SWARM)
+        inputs[PROXY_SWARM] = swarm.ref()
+        used.add(PROXY_SWARM)
     return Gathered(
         recipes=ordered,
         comparison=compare_recipes(ordered, confirmations, zero),
@@ -100,8 +100,8 @@ def stage_zero(store: ArtifactStore) -> StageZero | None:
 
     None without a swarm, and where it is of other tokens or of an n-gram model with other settings.
     """
-    recipe, swarm = store.current(RECIPES + LEXICAL), store.current(SWARM)
-    if recipe is None or swarm is None or _pinned(recipe, TOKENS) != _pinned(swarm, TOKENS):
+    recipe, swarm = store.current(RECIPES + LEXICAL), store.current(PROXY_SWARM)
+    if recipe is None or swarm is None or _pinned(recipe, PROXY_TOKENS) != _pinned(swarm, PROXY_TOKENS):
         return None
     of_swarm: dict[str, Any] = dict(swarm.manifest.config)["proxy"]  # type: ignore[assignment]
     of_recipe: dict[str, Any] = dict(recipe.manifest.config)

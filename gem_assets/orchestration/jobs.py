@@ -3,7 +3,16 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from gem_assets.orchestration.places import AUDITS, CONFIRMATIONS, ORDERS
+from gem_assets.stages import (
+    AUDITS,
+    CONFIRMATIONS,
+    GIS_TAXONOMY,
+    ORDERS,
+    PROXY_SWARM,
+    SNAPSHOT_WISE,
+    STUDENT_MODEL,
+    TEACHER_CLUSTERS,
+)
 
 
 def _job(name: str, assets: list[str], description: str) -> UnresolvedAssetJobDefinition:
@@ -13,17 +22,17 @@ def _job(name: str, assets: list[str], description: str) -> UnresolvedAssetJobDe
 JOBS = [
     _job(
         "new_snapshot",
-        ["raw_shards", "embeddings", "student_labels", "drift_statistics", "cluster_counts"],
+        list(SNAPSHOT_WISE),
         "Read, embed, label and count one landed snapshot. The automation does this by itself.",
     ),
     _job(
         "refit",
-        ["teacher_clusters", "student_model", "gis_taxonomy"],
+        [TEACHER_CLUSTERS, STUDENT_MODEL, GIS_TAXONOMY],
         "Expensive: fit the teacher again on all snapshots, anchored on the last one, with its student and its names.",
     ),
     _job(
         "learn_a_mixture",
-        ["proxy_swarm", "recipe_learned"],
+        [PROXY_SWARM, "recipe_learned"],
         "Expensive: train the swarm of proxies where it is not trained yet, and learn the mixture of the partition.",
     ),
     _job(

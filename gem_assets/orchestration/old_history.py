@@ -8,7 +8,8 @@ of such keys this is four queries.
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from gem_assets.orchestration.places import BY_STRATEGY, RECIPES, shown
+from gem_assets.orchestration.places import BY_STRATEGY, shown
+from gem_assets.stages import RECIPES
 
 VERSION_TAG = "dagster/data_version"
 CHECKS = {RECIPES: ("mixture_is_feasible",)}

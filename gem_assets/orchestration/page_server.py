@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from gem_assets.orchestration.web_guard import LOOPBACK, App, Receive, Refusal, Scope, Send, check_host
+from gem_assets.stages import AUDITS
 
 PAGES_URL_VARIABLE: Final = "GEM_PAGES_URL"
 DEFAULT_PAGES_PORT: Final = 3001
@@ -222,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
         if artifact is None or not name:
             asset = folder.replace(".", "/")
             kind, _, strategy = asset.partition("/")
-            how = f"gem audit {strategy}" if kind == "mixture_audit" and strategy else f"materialize {asset}"
+            how = f"gem audit {strategy}" if kind == AUDITS and strategy else f"materialize {asset}"
             self._refuse(HTTPStatus.NOT_FOUND, f": nothing of {asset} has been made yet. To make it: {how}")
             return
         self.send_response(HTTPStatus.FOUND)

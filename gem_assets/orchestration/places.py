@@ -12,8 +12,8 @@ import dagster as dg
 from gem_assets.mixing.methods.base import FAMILIES as REGISTERED
 from gem_assets.mixing.methods.registry import strategies
 from gem_assets.orchestration.reconcile import Place
+from gem_assets.stages import AUDITS, CONFIRMATIONS, ORDERS, RECIPES
 
-RECIPES, ORDERS, AUDITS, CONFIRMATIONS = "recipes", "training_order", "mixture_audit", "recipe_confirmation"
 BY_STRATEGY = frozenset({ORDERS, AUDITS, CONFIRMATIONS})
 """Nodes with a partition for each strategy that carry the name of their folder in the store."""
 FAMILIES: Mapping[str, tuple[str, ...]] = {f"recipe_{family}": strategies(family) for family in REGISTERED}

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from gem_assets.stages import LANDING, RAW_SHARDS
 from gem_assets.storage.identity import plain
 from gem_assets.storage.manifest import Manifest, input_versions
 
@@ -147,8 +148,8 @@ class Rate:
 
 def work_of(manifest: Manifest) -> float:
     """Work that a committed result took: landed bytes for ``raw_shards``, documents or rows for all else, or 0."""
-    if manifest.asset == "raw_shards":
-        return float(sum(file.bytes for ref in manifest.inputs if ref.asset == "landing" for file in ref.files))
+    if manifest.asset == RAW_SHARDS:
+        return float(sum(file.bytes for ref in manifest.inputs if ref.asset == LANDING for file in ref.files))
     counts = manifest.counts
     return float(counts.get("documents") or counts.get("rows") or counts.get("trained_on") or 0)
 

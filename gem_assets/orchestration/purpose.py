@@ -16,8 +16,8 @@ from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG, BACKFILL_ID_TAG
 
 from gem_assets.orchestration.plan import differences
 from gem_assets.orchestration.progress import run_logger
-from gem_assets.orchestration.reconcile import SNAPSHOT_ASSETS
 from gem_assets.orchestration.stage import Stage
+from gem_assets.stages import GROWING
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.store import Store
 
@@ -45,7 +45,7 @@ class _SparingStore(Store):
         if current is None and self._first:
             return
         if current is not None and self._refits:
-            reasons = differences(current.manifest, stage.wanted, SNAPSHOT_ASSETS)
+            reasons = differences(current.manifest, stage.wanted, GROWING)
             if any(reason.kind != "snapshots" for reason in reasons):
                 return
         raise _LeftAsItIsError(stage, current)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gem_assets.orchestration.plan import Reason, ReasonKind, State, is_automatic
+from gem_assets.stages import GROWING, PAGE_HISTORY
 from gem_assets.storage.manifest import stage_name
 
 Place = tuple[str, str | None]
@@ -23,17 +24,7 @@ PAUSES_S = (60.0, 300.0, 1800.0)
 """How long a failed try rests before the next one, while nothing that it reads has changed."""
 KILLED_PAUSES_S = (0.0, *PAUSES_S)
 """The same for a try whose process was killed."""
-SNAPSHOT_ASSETS = (
-    "landing",
-    "raw_shards",
-    "page_history",
-    "embeddings",
-    "student_labels",
-    "cluster_counts",
-    "drift_statistics",
-)
-"""Assets with one result per snapshot, and what their snapshots are made of: they alone never refit anything."""
-COMPARED = frozenset({"page_history"})
+COMPARED = frozenset({PAGE_HISTORY})
 """Whether these concern a snapshot is compared by that snapshot itself: that they are made again is no reason."""
 UNSAID: frozenset[ReasonKind] = frozenset({"untold", "unchecked"})
 """The result stands; a run only reports it or checks it, and changes nothing downstream."""
@@ -306,7 +297,7 @@ class _Reconciliation:
             for parent in self.parents(node, partition)
             if (one := self.items.get(parent)) is not None
             and one.changes
-            and not (fitted and parent[0] in SNAPSHOT_ASSETS)
+            and not (fitted and parent[0] in GROWING)
             and not (partition is not None and parent[0] in COMPARED and made)
         ]
         return (Reason(kind="upstream", text=f"{_names(changing)} made before it"),) if changing else ()

@@ -20,7 +20,6 @@ from gem_assets.orchestration.places import place_of, shown
 from gem_assets.orchestration.plan import POLICY_TAG, Reason, differences
 from gem_assets.orchestration.probe import probe
 from gem_assets.orchestration.reconcile import (
-    SNAPSHOT_ASSETS,
     Asked,
     Item,
     Look,
@@ -32,6 +31,7 @@ from gem_assets.orchestration.reconcile import (
 )
 from gem_assets.orchestration.stamps import Stamps, stamp_of
 from gem_assets.settings import SETTINGS_FILE, Settings, load_settings
+from gem_assets.stages import CARRIED_EVIDENCE, GROWING, PROXY_SWARM, PROXY_TOKENS
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import stage_name
@@ -39,7 +39,7 @@ from gem_assets.storage.store import RAW_SHARDS, Store, shard_files
 
 logger = logging.getLogger(__name__)
 
-OUTSIDE = ("proxy_tokens", "training_order/")
+OUTSIDE = (PROXY_TOKENS, "training_order/")
 """Assets that read files which are not results: they are asked on every look that is not a repetition."""
 KEPT_FOR_S = 30.0
 """How long the answer of a look is repeated while nothing on the disk has moved."""
@@ -306,7 +306,7 @@ class Reconciler:
         if stage is None:
             raise RuntimeError(f"{stage_name(asset, partition)}: the probe found neither a stage nor what is missing")
         if stage.identity != current.identity:
-            reasons = differences(current.manifest, stage.wanted, SNAPSHOT_ASSETS)
+            reasons = differences(current.manifest, stage.wanted, GROWING)
             return Look(True, reasons, "", basis)
         if not self._tables_stand(stage, current):
             return Look(True, (Reason(kind="missing", text="its rows are no longer in their table"),), "", basis)
@@ -363,8 +363,8 @@ class Reconciler:
         for parent in self._policies[asset].parents:
             of_snapshot = partition is not None and parent in self._policies and self._policies[parent].partitioned
             read.append(self._stamps.pointer((parent, partition)) if of_snapshot else self._stamps.pointers_of(parent))
-        if asset == "carried_evidence":  # it looks through recipes and swarms of the past
-            read.extend([self._stamps.pointers_of("recipes/"), self._stamps.pointers_of("proxy_swarm")])
+        if asset == CARRIED_EVIDENCE:  # it looks through recipes and swarms of the past
+            read.extend([self._stamps.pointers_of("recipes/"), self._stamps.pointers_of(PROXY_SWARM)])
         return tuple(read)
 
 

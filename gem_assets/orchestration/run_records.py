@@ -14,6 +14,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from gem_assets.orchestration.places import place_of, shown
 from gem_assets.orchestration.plan import Observation, work_of
 from gem_assets.orchestration.timing import RunTime, StageTime
+from gem_assets.stages import LANDING
 from gem_assets.storage.artifacts import ArtifactStore
 
 RUNS_PER_ASSET = 20
@@ -54,7 +55,7 @@ def _opened(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def last_landing(instance: dg.DagsterInstance) -> float | None:
     """Return when the newest snapshot was first seen, in seconds since the epoch; None when none was."""
-    records = instance.fetch_materializations(dg.AssetKey("landing"), limit=1).records
+    records = instance.fetch_materializations(dg.AssetKey(LANDING), limit=1).records
     return records[0].timestamp if records else None
 
 

@@ -30,6 +30,7 @@ from gem_assets.proxy.model import resolve_precision
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.stream import check_shares
 from gem_assets.proxy.train import DivergedError, ProxyResult, train_proxy
+from gem_assets.stages import PROXY_SWARM
 from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
 from gem_assets.storage.identity import digest
 
@@ -275,7 +276,7 @@ def run_swarm(
         work = partial(train_jobs, spec=spec, folder=folder)
         size = spec.together if spec.batched else 1
         number = 0
-        for keys in map_shards(work, _chunks(missing, size), "proxy_swarm"):
+        for keys in map_shards(work, _chunks(missing, size), PROXY_SWARM):
             number += len(keys)
             if progress is not None:
                 left = (time.monotonic() - started) / number * (len(missing) - number)

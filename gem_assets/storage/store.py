@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
+from gem_assets.stages import RAW_SHARDS, TEACHER_CLUSTERS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.durable import local_folder, locked_folder, make_dirs
 from gem_assets.storage.manifest import InputRef, check_partition, stage_name
@@ -22,7 +23,6 @@ from gem_assets.storage.spill import Spill
 if TYPE_CHECKING:
     from gem_assets.storage.lance import LanceTables
 
-RAW_SHARDS = "raw_shards"
 SCRATCH_PREFIX = "scratch-"
 _SHORT = 16
 
@@ -170,7 +170,7 @@ class Store:
 
     def label_table(self, model: InputRef) -> str:
         """Return the table of the labels of one student, named after its teacher and itself."""
-        teacher = self.ancestor(model, "teacher_clusters")
+        teacher = self.ancestor(model, TEACHER_CLUSTERS)
         return f"labels__{str(teacher.identity)[:_SHORT]}__{str(model.identity)[:_SHORT]}"
 
     def ancestor(self, ref: InputRef, asset: str) -> InputRef:

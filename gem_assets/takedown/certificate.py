@@ -22,15 +22,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.export.records import ExportHolding, find_in_exports
+from gem_assets.stages import EMBEDDINGS, RAW_SHARDS, STUDENT_LABELS
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.chain import Head
 from gem_assets.storage.durable import make_dirs, write_atomic
 from gem_assets.takedown.blocklist import BlockEntry, Blocklist, BlocklistError, BlockRequest
-from gem_assets.takedown.in_force import EMBEDDINGS, Checked, OldVersion, Tables, live_rows, old_versions, rows_shown
+from gem_assets.takedown.in_force import Checked, OldVersion, Tables, live_rows, old_versions, rows_shown
 from gem_assets.takedown.near import Near
 from gem_assets.takedown.request import (
-    LABELS,
-    RAW_SHARDS,
     FoundDocument,
     Holding,
     count_found,
@@ -376,7 +375,7 @@ def _removals(store: ArtifactStore, found: Sequence[FoundDocument], earlier: Cer
     held = Counter((one.snapshot, one.identity) for one in found if one.kept)
     for (snapshot, identity), documents in held.items():
         listed[RAW_SHARDS, snapshot, identity] = _removal(store, RAW_SHARDS, snapshot, documents, identity)
-        for asset in (EMBEDDINGS, LABELS):
+        for asset in (EMBEDDINGS, STUDENT_LABELS):
             for artifact in store.history(asset, snapshot):
                 if any(ref.asset == RAW_SHARDS and ref.identity == identity for ref in artifact.manifest.inputs):
                     before = artifact.identity

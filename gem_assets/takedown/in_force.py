@@ -14,23 +14,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from gem_assets import stages
 from gem_assets.corpus.recrawls import PAGES_NAME
 from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
 from gem_assets.lineage.audit import DOCUMENTS_NAME
+from gem_assets.stages import (
+    CLUSTER_COUNTS,
+    EMBEDDINGS,
+    GIS_TAXONOMY,
+    PAGE_HISTORY,
+    PROXY_TOKENS,
+    RAW_SHARDS,
+    STUDENT_LABELS,
+)
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import stage_name
 from gem_assets.takedown.blocklist import BlockEntry, BlockRequest, Matcher
-from gem_assets.takedown.request import (
-    CLUSTER_COUNTS,
-    LABELS,
-    MATCHED,
-    PROXY_TOKENS,
-    RAW_SHARDS,
-    TableScan,
-)
+from gem_assets.takedown.request import MATCHED, TableScan
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
-
-EMBEDDINGS, PAGES, TAXONOMY = "embeddings", "page_history", "gis_taxonomy"
 
 
 class Tables(TableScan, Protocol):
@@ -81,13 +82,13 @@ def live_rows(store: ArtifactStore, tables: Tables, request: BlockRequest) -> It
             yield Checked(where=stage_name(RAW_SHARDS, snapshot), rows=rows)
     for table in sorted(_tables_in_force(store) & set(tables.tables())):
         yield Checked(where=f"table {table}", rows=_table_rows(tables, table, None, matcher))
-    history = store.current(PAGES)
+    history = store.current(PAGE_HISTORY)
     if history is not None:
         rows = sum(int(matcher(batch).sum()) for batch in _columns([history.path / PAGES_NAME], MATCHED))
-        yield Checked(where=PAGES, rows=rows)
-    taxonomy = store.current(TAXONOMY)
+        yield Checked(where=PAGE_HISTORY, rows=rows)
+    taxonomy = store.current(GIS_TAXONOMY)
     if taxonomy is not None:
-        yield Checked(where=TAXONOMY, rows=_exemplars(taxonomy, set(request.documents)))
+        yield Checked(where=GIS_TAXONOMY, rows=_exemplars(taxonomy, set(request.documents)))
     for snapshot in store.partitions(CLUSTER_COUNTS):
         yield Checked(where=stage_name(CLUSTER_COUNTS, snapshot), rows=_counted_rows(store, snapshot, matcher))
     for asset in store.assets():
@@ -119,10 +120,10 @@ def old_versions(store: ArtifactStore, tables: Tables, request: BlockRequest) ->
 
 def _result_rows(artifact: Artifact, request: BlockRequest, matcher: Matcher) -> int:
     match artifact.manifest.asset:
-        case "raw_shards":
+        case stages.RAW_SHARDS:
             paths = shard_paths(artifact.path)
             return sum(int(matcher(batch).sum()) for batch in _columns(paths, MATCHED))
-        case "gis_taxonomy":
+        case stages.GIS_TAXONOMY:
             return _exemplars(artifact, set(request.documents))
         case _:
             return rows_shown(artifact, request.documents)
@@ -135,7 +136,7 @@ def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
 
 def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact]]:
     for asset in store.assets():
-        if asset in (RAW_SHARDS, TAXONOMY, PROXY_TOKENS) or asset.startswith(("training_order/", "mixture_audit/")):
+        if asset in (RAW_SHARDS, GIS_TAXONOMY, PROXY_TOKENS) or asset.startswith(("training_order/", "mixture_audit/")):
             for partition in store.places(asset):
                 current = store.current(asset, partition)
                 for artifact in store.history(asset, partition):
@@ -149,7 +150,7 @@ def _matcher(request: BlockRequest) -> Matcher:
 
 def _tables_in_force(store: ArtifactStore) -> set[str]:
     found: set[str] = set()
-    for asset in (EMBEDDINGS, LABELS):
+    for asset in (EMBEDDINGS, STUDENT_LABELS):
         for snapshot in store.partitions(asset):
             current = store.current(asset, snapshot)
             found.update(ref.table for ref in (current.manifest.lance if current is not None else ()))

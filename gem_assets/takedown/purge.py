@@ -26,6 +26,7 @@ from pathlib import Path
 
 from gem_assets.export.records import ExportHolding, find_in_exports, purge_export, sweep
 from gem_assets.lineage.walk import walk
+from gem_assets.stages import GIS_TAXONOMY, PROXY_TOKENS
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.durable import fsync_dir
 from gem_assets.storage.lance import LanceTables
@@ -38,7 +39,7 @@ from gem_assets.takedown.in_force import OldVersion, old_versions
 
 PUBLISHED = ("recipes/", "training_order/", "mixture_audit/")
 # orders and audits hold ids and addresses and are the evidence of what was shown; they stay
-TEXTS = ("raw_shards[", "gis_taxonomy", "proxy_tokens")
+TEXTS = ("raw_shards[", GIS_TAXONOMY, PROXY_TOKENS)
 GRAVE_PREFIX = ".purged-"
 
 

@@ -27,6 +27,7 @@ from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
 from gem_assets.lineage.walk import walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.proxy.contents import held_documents
+from gem_assets.stages import BLOCKLIST, RAW_SHARDS, STUDENT_LABELS, TEACHER_CLUSTERS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import InputRef
@@ -41,9 +42,6 @@ from gem_assets.takedown.blocklist import (
 )
 from gem_assets.takedown.near import NearMisses
 
-RAW_SHARDS, LABELS, TEACHER = "raw_shards", "student_labels", "teacher_clusters"
-PROXY_TOKENS, CLUSTER_COUNTS = "proxy_tokens", "cluster_counts"
-BLOCKLIST_ASSET = "blocklist"
 BLOCKED_BY = "blocked_by"
 """Metric of a manifest that names the entries by which rows of its snapshot were refused."""
 TAKEN_DOWN = "taken_down"
@@ -251,7 +249,7 @@ def applied_entries(artifact: Artifact) -> set[str]:
 def blocklist_input(ids: Iterable[str]) -> list[InputRef]:
     """Return what an identity takes of the list: nothing when no entry concerns the result."""
     names = sorted(ids)
-    return [InputRef(asset=BLOCKLIST_ASSET, data_version=entries_version(names), rows=len(names))] if names else []
+    return [InputRef(asset=BLOCKLIST, data_version=entries_version(names), rows=len(names))] if names else []
 
 
 def stale_snapshots(root: str) -> dict[str, frozenset[str]]:
@@ -344,7 +342,7 @@ def fitted_on(store: ArtifactStore, documents: Iterable[str]) -> list[tuple[str,
     """Return the identities of teachers whose seed sample held the documents, with how many."""
     wanted = set(documents)
     result: list[tuple[str, int]] = []
-    for artifact, _ in _history(store, TEACHER):
+    for artifact, _ in _history(store, TEACHER_CLUSTERS):
         if (artifact.path / _SAMPLE_FILE).is_file():
             ids = pq.read_table(artifact.path / _SAMPLE_FILE, columns=["doc_id"]).column("doc_id").to_pylist()
             held = len(wanted.intersection(ids))
@@ -364,7 +362,7 @@ def _recipe_holding(
     epochs = {entry.cluster: entry.implied_epochs for entry in Recipe.read(recipe.path / RECIPE_NAME).entries}
     held, exposures, tokens = list[str](), 0.0, 0.0
     for node in lineage.nodes.values():
-        if node.manifest.asset != LABELS or not node.manifest.lance:
+        if node.manifest.asset != STUDENT_LABELS or not node.manifest.lance:
             continue
         shards = next((ref for ref in node.manifest.inputs if ref.asset == RAW_SHARDS), None)
         ids = by_version.get((str(node.manifest.partition), str(shards.identity))) if shards is not None else None

@@ -25,8 +25,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gem_assets.corpus.addresses import canonical_host, canonical_page, canonical_url, host_of
-from gem_assets.lineage.mixtures import LABELS, ORDERS, SHARDS, Mixture, every_mixture, orders_of
+from gem_assets.lineage.mixtures import ORDERS, Mixture, every_mixture, orders_of
 from gem_assets.ordering.config import OrderingConfig
+from gem_assets.stages import RAW_SHARDS, STUDENT_LABELS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.purged import Purges
 from gem_assets.takedown.blocklist import Blocklist
@@ -97,11 +98,11 @@ class Tracer:
 
     @cached_property
     def _shards(self) -> list[tuple[Artifact, bool]]:
-        return _versions(self.store, SHARDS)
+        return _versions(self.store, RAW_SHARDS)
 
     @cached_property
     def _labels(self) -> list[tuple[Artifact, bool]]:
-        return _versions(self.store, LABELS)
+        return _versions(self.store, STUDENT_LABELS)
 
     @cached_property
     def _taken_down(self) -> list[tuple[str, str, CertifiedPlace]]:

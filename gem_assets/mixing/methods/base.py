@@ -14,6 +14,14 @@ from pydantic import BaseModel
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
 from gem_assets.proxy.config import ProxyConfig
+from gem_assets.stages import (
+    CLUSTER_COUNTS,
+    DOMAIN_INVENTORY,
+    GIS_TAXONOMY,
+    PROXY_SWARM,
+    PROXY_TOKENS,
+    TEACHER_CLUSTERS,
+)
 
 if TYPE_CHECKING:  # what a recipe is made with is loaded when one is made
     from gem_assets.mixing.recipe import Recipe
@@ -29,8 +37,8 @@ Family = Literal["rules", "counts", "learned", "lab"]
 #: the ``lab`` train proxies in their own way or are not meant for a fresh model.
 FAMILIES: tuple[Family, ...] = ("rules", "counts", "learned", "lab")
 
-INVENTORY, TAXONOMY, TOKENS, COUNTS = "domain_inventory", "gis_taxonomy", "proxy_tokens", "cluster_counts"
-SWARM, TEACHER = "proxy_swarm", "teacher_clusters"
+INVENTORY, TAXONOMY, TOKENS, COUNTS = DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_TOKENS, CLUSTER_COUNTS
+SWARM, TEACHER = PROXY_SWARM, TEACHER_CLUSTERS
 #: Code version of recipes that train proxies of their own.
 TRAINED_CODE_VERSION = f"{LEARNED_CODE_VERSION}.{PROXY_CODE_VERSION}"
 
