@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, refresh
 from gem_assets.mixing.config import CODE_VERSION
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import CARRIED_EVIDENCE, DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_SWARM, TEACHER_CLUSTERS
 from resources import StoreResource
 
@@ -19,7 +19,8 @@ from resources import StoreResource
     description="After a refit: recipes of the taxonomy before and its swarm table, carried through the crosswalk "
     "of shared documents and marked as carried. Empty after a first fit.",
 )
-def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+@staged
+def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
     from gem_assets.assets.refitting import input_of, made_on
 
     teacher, named, inventory = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY), store.input(DOMAIN_INVENTORY)
@@ -34,6 +35,7 @@ def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) ->
         inputs=[teacher, named, inventory, *recipes, *swarms],
         libraries=("numpy",),
     )
+    yield stage
     if stage.done is None:
         from gem_assets.mixing.carried_evidence import SWARM_FILE, publish_carried
         from gem_assets.mixing.recipe import RECIPE_NAME

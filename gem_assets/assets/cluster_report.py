@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import CLUSTER_REPORT, GIS_TAXONOMY, RAW_SHARDS, TEACHER_CLUSTERS
 from gem_assets.teacher.report_config import CODE_VERSION
 from resources import SettingsResource, StoreResource
@@ -23,9 +23,8 @@ from resources import SettingsResource, StoreResource
     "half of the documents, and anisotropy of the vectors before and after.",
 )
 @expensive(first=True, refits=True)
-def cluster_report(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def cluster_report(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
 
     conf = settings.load().cluster_report
     teacher, named, shards = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY), store.inputs(RAW_SHARDS)
@@ -38,6 +37,7 @@ def cluster_report(
         libraries=("numpy", "scipy", "scikit-learn"),
         seed=conf.seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
         from gem_assets.teacher.publish_report import publish_report

@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table, without_vector
 from gem_assets.mixing.config import CODE_VERSION
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import DOMAIN_INVENTORY, GIS_TAXONOMY, PAGE_HISTORY, STUDENT_LABELS, STUDENT_MODEL
 from resources import StoreResource
 
@@ -19,7 +19,8 @@ from resources import StoreResource
     description="Documents, tokens and bytes per cluster, snapshot and language, over every snapshot that is labelled. "
     "A snapshot that failed is listed, not fatal; versions of a page that `recrawls.use` leaves out are not counted.",
 )
-def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+@staged
+def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
     named, model, pages = store.input(GIS_TAXONOMY), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
@@ -31,6 +32,7 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
         code_version=CODE_VERSION,
         inputs=[named, pages, *labels],
     )
+    yield stage
     names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection

@@ -5,7 +5,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
 from gem_assets.drift.config import CODE_VERSION
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import DRIFT, DRIFT_STATISTICS, EMBEDDINGS, STUDENT_LABELS, STUDENT_MODEL, TEACHER_CLUSTERS
 from resources import SettingsResource, StoreResource
 
@@ -21,9 +21,8 @@ from resources import SettingsResource, StoreResource
     description="Sums of one snapshot, per language: labels by cluster, labels below the margin, log-likelihoods of a "
     "sample under the teacher. Measured once a snapshot, so drift over many costs no second pass.",
 )
-def drift_statistics(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def drift_statistics(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
 
     conf, snapshot = settings.load().drift, context.partition_key
     teacher = store.input(TEACHER_CLUSTERS)
@@ -37,6 +36,7 @@ def drift_statistics(
         inputs=[teacher, labels, vectors],
         libraries=("numpy", "scipy"),
     )
+    yield stage
     if stage.done is None:
         from gem_assets.drift.statistics import Seen, publish_statistics
         from gem_assets.student.config import StudentConfig
@@ -70,7 +70,8 @@ def drift_statistics(
     description="Every snapshot against those that the teacher was fitted on: divergence of label shares, fall of the "
     "log-likelihood, rise of unsure labels, per language too. Past `drift.*.refit` the drift sensor asks for a refit.",
 )
-def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> dg.MaterializeResult:
+@staged
+def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
 
     conf, teacher = settings.load().drift, store.input(TEACHER_CLUSTERS)
     statistics = [
@@ -81,6 +82,7 @@ def drift(context: dg.AssetExecutionContext, settings: SettingsResource, store: 
     stage = Stage(
         store, DRIFT, config=conf, code_version=CODE_VERSION, inputs=[teacher, *statistics], libraries=("numpy",)
     )
+    yield stage
     if stage.done is None:
         from gem_assets.drift.report import publish_drift
 

@@ -7,7 +7,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
 from gem_assets.embedding.config import CODE_VERSION
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import EMBEDDING_SPACE, RAW_SHARDS
 from gem_assets.storage.manifest import InputRef
 from gem_assets.storage.store import MissingInputError
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     "sentence encoder would buy.",
 )
 @expensive(first=True)
-def embedding_space(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def embedding_space(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
 
     conf = settings.load().embedding
     inputs = store.inputs(RAW_SHARDS)
@@ -52,6 +51,7 @@ def embedding_space(
             f"embedding_space needs {conf.fewest_documents} documents for embedding.dimension = {conf.dimension} and "
             f"has {documents}: land more, or set a smaller dimension in gem.toml"
         )
+    yield stage
     if stage.done is None:
         from gem_assets.embedding.space import fit_space
 

@@ -5,7 +5,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
 from gem_assets.embedding.config import CODE_VERSION, LEFT_OUT_NAME
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import EMBEDDING_SPACE, EMBEDDINGS, RAW_SHARDS
 from resources import EngineResource, SettingsResource, StoreResource
 
@@ -23,9 +23,10 @@ from resources import EngineResource, SettingsResource, StoreResource
     "replacement of the snapshot. The table is named after the embedding space, so spaces never mix. Documents "
     "for which the encoder gives no finite direction are left out and named in `left_out.parquet`.",
 )
+@staged
 def embeddings(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
 
     snapshot = context.partition_key
     shards, space = store.input(RAW_SHARDS, snapshot), store.input(EMBEDDING_SPACE)
@@ -39,6 +40,7 @@ def embeddings(
         inputs=[shards, space],
         libraries=("numpy",),
     )
+    yield stage
     if stage.done is None:
         import pyarrow.parquet as pq
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import BLOCKLIST, GIS_TAXONOMY, RAW_SHARDS, TEACHER_CLUSTERS
 from gem_assets.taxonomy.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     "named parents by agglomeration on the sphere; names of clusters and parents stay through refits.",
 )
 @expensive(first=True, refits=True)
-def gis_taxonomy(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def gis_taxonomy(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
     from gem_assets.assets.refitting import named_before
     from gem_assets.takedown.certificate import taken_down
     from gem_assets.takedown.request import blocked_seed, blocklist_input
@@ -52,6 +51,7 @@ def gis_taxonomy(
         libraries=("numpy", "scikit-learn"),
         seed=conf.seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.assets.refitting import input_of
         from gem_assets.taxonomy.publish import namer_of, publish_taxonomy, refitted

@@ -5,7 +5,7 @@ Those last are known only after reading, so the result that is current is asked 
 what it borrowed, and no new entry of the blocklist concerns one of its rows, it stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,19 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     BlocklistError
         When the blocklist lacks something that was on it; nothing is read then.
     """
+    making = ingesting(store, engine, settings, snapshot)
+    next(making)
+    try:
+        next(making)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("ingesting declares one stage")
+
+
+def ingesting(
+    store: StoreResource, engine: EngineResource, settings: Settings, snapshot: str
+) -> Generator[Stage, None, Stage]:
+    """Declare the stage of a snapshot, as far as it is known before reading; asked for more, commit its result."""
     landed = landed_input(settings, snapshot)
     config = settings.corpus
     standing = store.artifacts.snapshots(RAW_SHARDS)
@@ -66,15 +79,18 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
 
     entries = blocked_entries(store)
     why = _must_read(store, current, shards, entries)
-    if current is not None and why is None:
+    if current is None or why is not None:
+        declared = stage_with([])
+        declared.why = why or Reason(kind="missing", text="never made")
+    else:
         borrowed = borrowed_inputs(store, current.path / DUPLICATES_FILE)
         metrics = current.manifest.metrics
         given_up = given_up_inputs(metrics.get(HUNG), metrics.get(DIED), settings)
-        stage = stage_with([*borrowed, *given_up, *blocklist_input(applied_entries(current))])
-        if stage.done is not None:
-            return stage
+        declared = stage_with([*borrowed, *given_up, *blocklist_input(applied_entries(current))])
+    yield declared
+    if declared.why is None and declared.done is not None:
+        return declared
 
-    store.must_read(stage_with([]), why or Reason(kind="missing", text="never made"))
     from gem_assets.corpus.ingest import LandedFileChangedError, ingest_snapshot
 
     known: KnownContent = NothingKnown()

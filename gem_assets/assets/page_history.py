@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, every_snapshot, refresh, table
 from gem_assets.corpus.recrawls import CODE_VERSION
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import PAGE_HISTORY, RAW_SHARDS
 from resources import SettingsResource, StoreResource
 
@@ -19,13 +19,13 @@ from resources import SettingsResource, StoreResource
     description="Pages followed through the snapshots by URL and content digest: first seen, unchanged, edited, gone. "
     "Also which versions of a page mixtures leave out, by `recrawls.use` (latest, all, first).",
 )
-def page_history(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def page_history(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
 
     conf = settings.load().recrawls
     shards = store.inputs(RAW_SHARDS)
     stage = Stage(store, PAGE_HISTORY, config=conf, code_version=CODE_VERSION, inputs=shards, libraries=("duckdb",))
+    yield stage
     if stage.done is None:
         from gem_assets.corpus.recrawls import publish_history
         from gem_assets.corpus.shards import DUPLICATES_FILE

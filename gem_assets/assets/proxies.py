@@ -8,7 +8,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, every_snapshot, page_link, picture, refresh, table
 from gem_assets.assets.partitions import snapshots
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
 from gem_assets.stages import (
     CLUSTER_COUNTS,
@@ -50,9 +50,10 @@ COUNTING = "counting"
     "of them changes.",
 )
 @expensive(first=True, refits=True)
+@staged
 def proxy_tokens(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
     from pathlib import Path
 
     from gem_assets.proxy.pool import PoolError
@@ -101,6 +102,7 @@ def proxy_tokens(
         libraries=("tokenizers",),
         seed=conf.seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
         from gem_assets.proxy.contents import without_documents
@@ -162,9 +164,10 @@ def proxy_tokens(
     "counted alone. They are all that the lexical proxy (stage 0) needs. Versions of a page that `recrawls.use` leaves "
     "out are not counted; a snapshot is counted again when some of its own are.",
 )
+@staged
 def cluster_counts(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
 
     snapshot = context.partition_key
     order = max(2, settings.load().proxy.counts.order)
@@ -186,6 +189,7 @@ def cluster_counts(
         ],
         libraries=("tokenizers",),
     )
+    yield stage
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
         from gem_assets.proxy.prepare import count_snapshot
@@ -225,9 +229,10 @@ def cluster_counts(
     "per core. Uniform, proportional, UniMax and the stage-0 optimum are always among the mixtures.",
 )
 @expensive()
+@staged
 def proxy_swarm(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
     from gem_assets.mixing.inventory import read_supply
     from gem_assets.mixing.pages import SWARM_PAGE
     from gem_assets.mixing.swarm.groups import GroupError, cluster_groups
@@ -260,6 +265,7 @@ def proxy_swarm(
         libraries=("torch", "numpy"),
         seed=conf.seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.mixing.methods.lexical import lexical_optimum
         from gem_assets.mixing.pages import swarm_page

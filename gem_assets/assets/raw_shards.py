@@ -7,6 +7,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_CORPUS, OWNERS, refresh, table
 from gem_assets.assets.partitions import snapshots
 from gem_assets.corpus.config import CODE_VERSION
+from gem_assets.orchestration.stage import Making, staged
 from gem_assets.stages import BLOCKLIST, LANDING, RAW_SHARDS
 from resources import EngineResource, SettingsResource, StoreResource
 
@@ -45,17 +46,18 @@ blocklist = dg.AssetSpec(
     "near duplicates removed, quality signals, token counts. What could not be read or was refused is in "
     "`quarantine.parquet`, with file, offset and reason.",
 )
+@staged
 def raw_shards(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
-    from gem_assets.assets.ingestion import NothingKeptError, ingest_once
+) -> Making:
+    from gem_assets.assets.ingestion import NothingKeptError, ingesting
     from gem_assets.corpus.description import describe_snapshot, skipped_kinds
     from gem_assets.corpus.landing import LandingError
     from gem_assets.takedown.blocklist import BlocklistError
 
     snapshot = context.partition_key
     try:
-        stage = ingest_once(store, engine, settings.load(), snapshot)
+        stage = yield from ingesting(store, engine, settings.load(), snapshot)
     except (LandingError, NothingKeptError, BlocklistError) as problem:
         raise dg.Failure(str(problem), allow_retries=False) from problem
     manifest = stage.artifact.manifest

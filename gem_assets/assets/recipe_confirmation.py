@@ -7,7 +7,7 @@ from gem_assets.assets.partitions import of_strategies
 from gem_assets.assets.proxies import check_same_labels
 from gem_assets.mixing.methods.registry import confirmable
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
 from gem_assets.stages import CONFIRMATIONS, DOMAIN_INVENTORY, PROXY_SWARM, PROXY_TOKENS, TEACHER_CLUSTERS
 from resources import EngineResource, SettingsResource, StoreResource
@@ -29,9 +29,10 @@ from resources import EngineResource, SettingsResource, StoreResource
     "proportional is recommended.",
 )
 @expensive()
+@staged
 def recipe_confirmation(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
     strategy, loaded = context.partition_key, settings.load()
     recipe, tokens = store.input(f"recipes/{strategy}"), store.input(PROXY_TOKENS)
     inventory, teacher = store.input(DOMAIN_INVENTORY), store.input(TEACHER_CLUSTERS)
@@ -46,6 +47,7 @@ def recipe_confirmation(
         libraries=("torch", "numpy"),
         seed=larger.seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.mixing.confirmation import publish_confirmation
         from gem_assets.mixing.inventory import read_supply

@@ -5,7 +5,7 @@ import dagster as dg
 from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_strategy, page_link, refresh, table
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from gem_assets.orchestration.places import FAMILIES
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM, RECIPE_REPORT
 from resources import StoreResource
 
@@ -23,7 +23,8 @@ from resources import StoreResource
     description="Every recipe that has been made, with its law, predictions, confirmation and verdict, and which one "
     "to use: what was confirmed at the next model size, else proportional. Recipes that were not made are left out.",
 )
-def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+@staged
+def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
     from gem_assets.mixing.current_recipes import NoRecipesError, gather_recipes
     from gem_assets.storage.store import MissingInputError
 
@@ -34,6 +35,7 @@ def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> dg
     stage = Stage(
         store, RECIPE_REPORT, config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
     )
+    yield stage
     if stage.done is None:
         from gem_assets.mixing.pages import RECIPES_PAGE, comparison_page, gains_picture, shares_picture
 

@@ -31,7 +31,7 @@ from gem_assets.mixing.methods.base import (
 from gem_assets.mixing.methods.registry import methods
 from gem_assets.orchestration.places import FAMILIES
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Draft
 from gem_assets.storage.manifest import InputRef
@@ -78,17 +78,18 @@ def build_recipes(node: str) -> dg.AssetsDefinition:
         description="\n".join([what, "", *(f"- **{method.name}**: {method.summary}" for method in family)]),
     )
     @expensive(of=trained.__contains__)
+    @staged
     def recipe(
         context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-    ) -> dg.MaterializeResult:
-        return _make(methods()[context.partition_key], context, settings.load(), store, engine)
+    ) -> Making:
+        return (yield from _make(methods()[context.partition_key], context, settings.load(), store, engine))
 
     return recipe
 
 
 def _make(
     method: Method, context: dg.AssetExecutionContext, loaded: Settings, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
     from gem_assets.storage.store import MissingInputError
 
     bases = {strategy: store.input(f"recipes/{strategy}") for strategy in method.recipes}
@@ -110,6 +111,7 @@ def _make(
         libraries=method.libraries,
         seed=method.seed(loaded),
     )
+    yield stage
     if stage.done is None:
         from gem_assets.mixing.recipe_artifact import MixtureFrame
 

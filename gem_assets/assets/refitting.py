@@ -32,7 +32,7 @@ def teacher_stage(
     for found in reversed(store.artifacts.history(TEACHER_CLUSTERS)):
         previous = input_of(found, TEACHER_CLUSTERS)
         stage = stage_with(previous)
-        if stage.identity == found.identity and stage.done is not None:
+        if stage.identity == found.identity and store.artifacts.get(stage.asset, stage.identity) is not None:
             return stage, previous
     current = store.artifacts.current(TEACHER_CLUSTERS)
     previous = current.ref() if current is not None else None

@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
 from gem_assets.assets.partitions import snapshots
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import EMBEDDING_SPACE, RAW_SHARDS, STUDENT_LABELS, STUDENT_MODEL, TEACHER_CLUSTERS
 from gem_assets.student.config import CODE_VERSION
 from resources import EngineResource, SettingsResource, StoreResource
@@ -23,9 +23,10 @@ from resources import EngineResource, SettingsResource, StoreResource
     "replacement. The table is named after the teacher and the student, so labels of different models never mix. With "
     "`labels.escalate_margin` the documents that the student is unsure of are embedded and labelled by the teacher.",
 )
+@staged
 def student_labels(
     context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> dg.MaterializeResult:
+) -> Making:
 
     snapshot, conf = context.partition_key, settings.load().labels
     shards, model = store.input(RAW_SHARDS, snapshot), store.input(STUDENT_MODEL)
@@ -39,6 +40,7 @@ def student_labels(
         inputs=[shards, model],
         libraries=("numpy", "numba"),
     )
+    yield stage
     if stage.done is None:
         from gem_assets.storage.scratch import read_scratch
         from gem_assets.student.distil import MODEL_FOLDER

@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import RAW_SHARDS, STUDENT_MODEL, TEACHER_CLUSTERS
 from gem_assets.student.config import CODE_VERSION
 from resources import SettingsResource, StoreResource
@@ -22,9 +22,8 @@ from resources import SettingsResource, StoreResource
     "labels, its shares matched to the teacher's and its confidences calibrated on documents it did not train on.",
 )
 @expensive(first=True, refits=True)
-def student_model(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def student_model(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
 
     conf = settings.load()
     teacher, shards = store.input(TEACHER_CLUSTERS), store.inputs(RAW_SHARDS)
@@ -37,6 +36,7 @@ def student_model(
         libraries=("numpy", "scipy", "torch", "numba"),
         seed=conf.student.seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.student.distil import distil
         from gem_assets.taxonomy.gis import seed_influence

@@ -4,7 +4,7 @@ import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, picture, refresh
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.stages import EMBEDDING_SPACE, EMBEDDINGS, TEACHER_CLUSTERS
 from gem_assets.storage.manifest import InputRef
 from gem_assets.teacher.config import CODE_VERSION
@@ -25,9 +25,8 @@ from resources import SettingsResource, StoreResource
     "is a teacher, materializing this again is a refit: anchored on the last one, so that clusters keep their ids.",
 )
 @expensive(first=True)
-def teacher_clusters(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def teacher_clusters(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
     from gem_assets.assets.refitting import teacher_stage
 
     conf = settings.load().teacher
@@ -46,6 +45,7 @@ def teacher_clusters(
         )
 
     stage, before = teacher_stage(store, stage_with)
+    yield stage
     if stage.done is None:
         # torch takes seconds to import, and a plan only asks for the stage
         from gem_assets.corpus.sampling import sample_rows

@@ -20,7 +20,7 @@ from gem_assets.assets.common import (
 from gem_assets.assets.partitions import of_strategies
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.mixing.methods.registry import strategies
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.ordering.config import CODE_VERSION
 from gem_assets.stages import AUDITS, DOMAIN_INVENTORY, ORDERS, PAGE_HISTORY, RAW_SHARDS, STUDENT_LABELS, STUDENT_MODEL
 from gem_assets.storage.manifest import InputRef
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
     "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
     "(random, curriculum, folding, zigzag, segment, STR, SAW). `balanced` is kept current; the others by hand.",
 )
-def training_order(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def training_order(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
     from gem_assets.ordering.scores import label_columns, pin_scores, score_files
     from gem_assets.student.schema import LABEL_SCHEMA
 
@@ -64,6 +63,7 @@ def training_order(
         libraries=("duckdb", "numpy"),
         seed=conf.draw_seed,
     )
+    yield stage
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
         from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
@@ -184,9 +184,8 @@ def _bias_on_record(store: StoreResource, mixture: str, names: Mapping[int, str]
     "root over them, shares by language, source and licence as trained, the lineage down to the landed files, and "
     "the audit pack: a page, data card, EU summary, Croissant, SPDX and OpenLineage.",
 )
-def mixture_audit(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource
-) -> dg.MaterializeResult:
+@staged
+def mixture_audit(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
     from gem_assets.audit.config import openlineage_available
     from gem_assets.lineage.walk import walk
 
@@ -201,6 +200,7 @@ def mixture_audit(
         inputs=[order],
         libraries=("duckdb", "publicsuffixlist"),
     )
+    yield stage
     lineage = walk(store.artifacts, order.asset, identity=order.identity)
     if stage.done is None:
         import pyarrow as pa

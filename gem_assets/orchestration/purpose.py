@@ -15,8 +15,9 @@ from dagster._core.errors import DagsterInvalidPropertyError
 from dagster._core.storage.tags import AUTOMATION_CONDITION_TAG, BACKFILL_ID_TAG
 
 from gem_assets.orchestration.plan import differences
+from gem_assets.orchestration.probe import declaration
 from gem_assets.orchestration.progress import run_logger
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Stage, finish
 from gem_assets.stages import GROWING
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.store import Store
@@ -24,31 +25,12 @@ from gem_assets.storage.store import Store
 Compute = Callable[..., dg.MaterializeResult]
 
 
-class _LeftAsItIsError(Exception):
-    def __init__(self, stage: Stage, current: Artifact | None) -> None:
-        super().__init__(stage.name)
-        self.stage, self.current = stage, current
-
-
-class _SparingStore(Store):
-    """Stops a stage that would do expensive work."""
-
-    def __init__(self, root: str, *, first: bool, refits: bool) -> None:
-        super().__init__(root)
-        self._first, self._refits = first, refits
-
-    def not_there(self, stage: object) -> None:
-        """Let a first fit and a needed refit through, and nothing else."""
-        if not isinstance(stage, Stage):
-            return
-        current = self.artifacts.current(stage.asset, stage.partition)
-        if current is None and self._first:
-            return
-        if current is not None and self._refits:
-            reasons = differences(current.manifest, stage.wanted, GROWING)
-            if any(reason.kind != "snapshots" for reason in reasons):
-                return
-        raise _LeftAsItIsError(stage, current)
+def _needed(stage: Stage, current: Artifact | None, *, first: bool, refits: bool) -> bool:
+    """Tell whether this is a first fit or a needed refit, of those that are let through."""
+    if current is None:
+        return first
+    reasons = differences(current.manifest, stage.wanted, GROWING) if refits else ()
+    return any(reason.kind != "snapshots" for reason in reasons)
 
 
 def expensive(
@@ -71,20 +53,23 @@ def expensive(
         def on_purpose(
             context: dg.AssetExecutionContext, *, store: Store, **given: Any
         ) -> Generator[dg.MaterializeResult]:
-            if asked_for(context) or (context.has_partition_key and not of(context.partition_key)):
-                yield compute(context=context, store=store, **given)
+            making = declaration(compute)(context=context, store=store, **given)
+            stage = next(making)
+            wanted = asked_for(context) or (context.has_partition_key and not of(context.partition_key))
+            if wanted or stage.done is not None:
+                yield finish(making)
                 return
-            sparing = _SparingStore(store.root, first=first, refits=refits)
-            try:
-                yield compute(context=context, store=sparing, **given)
-            except _LeftAsItIsError as left:
-                name = left.stage.name
-                way_out = f"materialize it alone, run a job that holds it, or: gem run --until {name}"
-                said = "%s is expensive and this run holds what it reads, so it is left as it is. To make it, %s"
-                run_logger().warning(said, name, way_out)
-                if left.current is not None:
-                    left.stage.keep(left.current)
-                    yield left.stage.result({"left_as_it_is": f"To make it, {way_out}"})
+            current = store.artifacts.current(stage.asset, stage.partition)
+            if _needed(stage, current, first=first, refits=refits):
+                yield finish(making)
+                return
+            making.close()
+            way_out = f"materialize it alone, run a job that holds it, or: gem run --until {stage.name}"
+            said = "%s is expensive and this run holds what it reads, so it is left as it is. To make it, %s"
+            run_logger().warning(said, stage.name, way_out)
+            if current is not None:
+                stage.keep(current)
+                yield stage.result({"left_as_it_is": f"To make it, {way_out}"})
 
         return on_purpose
 

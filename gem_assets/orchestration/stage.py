@@ -1,14 +1,23 @@
-"""One run of one stage: named first, skipped when its result stands, committed with its manifest when it does not.
+"""One run of one stage: declared first, skipped when its result stands, committed with its manifest when it does not.
 
-stage = Stage(store, "teacher_clusters", config=conf, code_version="1", inputs=[space, *vectors], seed=conf.seed)
-if stage.done is None:
-    with stage.write() as draft:
-        ...fill draft.path...
-        draft.counts = {"documents": n}
-return stage.result({"clusters": k})
+@dg.asset(...)
+@staged
+def student_model(context, settings, store) -> Making:
+    conf, teacher = settings.load().student, store.input(TEACHER_CLUSTERS)
+    stage = Stage(store, STUDENT_MODEL, config=conf, code_version="1", inputs=[teacher], seed=conf.seed)
+    yield stage
+    if stage.done is None:
+        with stage.write() as draft:
+            ...fill draft.path...
+            draft.counts = {"documents": n}
+    return stage.result({"clusters": k})
+
+What stands above ``yield`` is the declaration: ``gem plan`` and the daemon read no further, and a run goes on from it.
 """
 
 import contextlib
+import functools
+import inspect
 import logging
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -18,7 +27,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from gem_assets.orchestration.plan import Wanted, wanted_of
+from gem_assets.orchestration.plan import Reason, Wanted, wanted_of
 from gem_assets.orchestration.progress import reporter, run_logger
 from gem_assets.storage.artifacts import Artifact, Draft
 from gem_assets.storage.identity import identity, library_versions
@@ -50,6 +59,11 @@ class Stage:
     version_prefix
         Goes before the identity in the data version (``<prefix>:<identity>``), for a stage whose freshness is judged
         by the version of its parent.
+
+    Attributes
+    ----------
+    why
+        Why it has to be made again whatever its identity is, where all of that is known only after reading; else None.
     """
 
     def __init__(
@@ -70,6 +84,7 @@ class Stage:
         self.config, self.code_version = config, code_version
         self.inputs, self.libraries, self.seed = tuple(inputs), tuple(libraries), seed
         self.version_prefix = version_prefix
+        self.why: Reason | None = None
         self.fresh = False
         self._artifact: Artifact | None = None
         self._lost_rows = False
@@ -104,12 +119,10 @@ class Stage:
         A result whose rows are no longer in its table (the table stepped back from a torn version) does not count.
         """
         if self._artifact is None:
-            self.store.looked_up(self)
             store = self.store.artifacts
             found = store.get(self.asset, self.identity, self.partition)
             self._lost_rows = found is not None and not self.tables_stand(found)
             if found is None or self._lost_rows:
-                self.store.not_there(self)
                 return None
             current = store.current(self.asset, self.partition)
             if current is None or current.identity != found.identity:
@@ -205,6 +218,33 @@ class Stage:
             return self.store.tables.count(ref.table, version=ref.version, snapshot=self.partition) == ref.rows
         except (ValueError, OSError):
             return False
+
+
+Making = Generator[Stage, None, dg.MaterializeResult]
+"""An asset's function: it yields the stage that it declares, and when it is resumed makes it and returns the report."""
+
+
+def staged(compute: Callable[..., Making]) -> Callable[..., dg.MaterializeResult]:
+    """Make an asset's function out of one that declares a stage: a call runs it to its end."""
+
+    @functools.wraps(compute)
+    def made(*args: Any, **given: Any) -> dg.MaterializeResult:
+        making = compute(*args, **given)
+        next(making)
+        return finish(making)
+
+    made.__annotations__ = {**compute.__annotations__, "return": dg.MaterializeResult}
+    made.__signature__ = inspect.signature(compute).replace(return_annotation=dg.MaterializeResult)  # type: ignore[attr-defined]
+    return made
+
+
+def finish(making: Making) -> dg.MaterializeResult:
+    """Make the stage that was declared, and return what its asset reports."""
+    try:
+        next(making)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("an asset declares one stage")
 
 
 def _shown(value: Any) -> Any:

@@ -107,15 +107,6 @@ class Store:
             raise MissingInputError(f"no snapshot of {asset} has been materialized{where}; materialize {asset} first")
         return wanted
 
-    def looked_up(self, stage: object) -> None:
-        """Hear of a stage that looks for its result; ``gem_assets.orchestration.probe`` listens here."""
-
-    def not_there(self, stage: object) -> None:
-        """Hear of a stage that is about to make its result; ``gem_assets.orchestration.purpose`` may stop it."""
-
-    def must_read(self, stage: object, why: object) -> None:
-        """Hear of a stage whose identity is known only after reading, and why it has to read."""
-
     def artifact(self, ref: InputRef) -> Artifact:
         """Return the artifact that was pinned, even if another one is current by now.
 

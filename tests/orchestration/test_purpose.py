@@ -4,7 +4,7 @@ import dagster as dg
 import pytest
 
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from resources import StoreResource
 
 
@@ -18,19 +18,22 @@ class Bench:
 
         def stage(name, store, inputs, setting):
             made = Stage(store, name, config={"setting": setting}, code_version="1", inputs=inputs)
+            yield made
             if made.done is None:
                 with made.write():
                     self.worked.append(name)
             return made.result()
 
         @dg.asset
-        def upstream(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-            return stage("upstream", store, [], "one")
+        @staged
+        def upstream(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
+            return (yield from stage("upstream", store, [], "one"))
 
         @dg.asset(deps=[upstream], output_required=False)
         @expensive(**options)
-        def dear(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-            return stage("dear", store, [store.input("upstream")], self.setting)
+        @staged
+        def dear(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
+            return (yield from stage("dear", store, [store.input("upstream")], self.setting))
 
         job = dg.define_asset_job("make_it", selection="*")
         self.defs = dg.Definitions(assets=[upstream, dear], jobs=[job], resources={"store": store})
@@ -101,8 +104,10 @@ def test_partitions_that_are_cheap_are_made_in_any_run(tmp_path):
 
     @dg.asset(deps=[upstream], partitions_def=dg.StaticPartitionsDefinition(["cheap", "dear"]), output_required=False)
     @expensive(of="dear".__eq__)
-    def recipe(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+    @staged
+    def recipe(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
         stage = Stage(store, f"recipes/{context.partition_key}", config={}, code_version="1")
+        yield stage
         if stage.done is None:
             with stage.write():
                 made.append(context.partition_key)

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from gem_assets.orchestration.places import place_of, shown
-from gem_assets.orchestration.stage import Stage
+from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.storage.manifest import InputRef
 from resources import SettingsResource, StoreResource
 from sensors.conditions import with_policy
@@ -120,8 +120,9 @@ class World:
             tags={"gem/refresh": policy},
             code_version=self.code.get(name, "1"),
         )
-        def stage(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
-            return self._make(store, (name, context.partition_key if partitioned else None), deps)
+        @staged
+        def stage(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
+            return (yield from self._make(store, (name, context.partition_key if partitioned else None), deps))
 
         return stage
 
@@ -131,13 +132,14 @@ class World:
         policies = {f"gem/refresh.{strategy}": policy for strategy, (_, policy) in rows.items()}
 
         @dg.asset(key=node, deps=deps, partitions_def=STRATEGIES[node], tags={"gem/refresh": "by_hand", **policies})
-        def stage(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult:
+        @staged
+        def stage(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
             place = place_of(dg.AssetKey(node), context.partition_key)
-            return self._make(store, place, rows[context.partition_key][0])
+            return (yield from self._make(store, place, rows[context.partition_key][0]))
 
         return stage
 
-    def _make(self, store: StoreResource, place: tuple[str, str | None], deps: list) -> dg.MaterializeResult:
+    def _make(self, store: StoreResource, place: tuple[str, str | None], deps: list) -> Making:
         name, snapshot = place
         made = Stage(
             store,
@@ -147,6 +149,7 @@ class World:
             code_version=self.code.get(name, "1"),
             inputs=[*self._inputs(store, name, deps, snapshot)],
         )
+        yield made
         if made.done is None:
             if place in self.failing:
                 raise dg.Failure(f"{name} cannot be made", allow_retries=False)
