@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, proxy_settings
-from gem_assets.mixing.methods.qurating import SelectionError, select_by_quality
+from gem_assets.mixing.methods.qurating import select_by_quality
 from gem_assets.mixing.quality.declaration import SCORES, make_searched, score_settings
+from gem_assets.mixing.quality.selection import SelectionError, weighted_quality
 
 if TYPE_CHECKING:
+    from gem_assets.mixing.config import ScoreConfig
+    from gem_assets.mixing.quality.documents import ScoredDocuments
+    from gem_assets.mixing.quality.trial import SelectionTrainer
     from gem_assets.mixing.search.trees import SearchResult
     from gem_assets.settings import Settings
 
@@ -40,16 +44,6 @@ class ScoreWeights:
 
     weights: Floats
     search: "SearchResult"
-
-
-def weighted_quality(scores: Floats, weights: Floats) -> Floats:
-    """Weighted sum of standard scores, ``(n,)``; a score that is the same everywhere counts 0."""
-    values = np.asarray(scores, np.float64)
-    if values.ndim != 2 or weights.shape != (values.shape[1],):
-        raise SelectionError(f"{len(weights)} weights do not fit scores of shape {values.shape}")
-    centred = values - values.mean(axis=0)
-    deviation = centred.std(axis=0)
-    return centred / np.where(deviation > 0, deviation, 1.0) @ weights
 
 
 def select_best(scores: Floats, tokens: NDArray[np.int64], weights: Floats, budget: float) -> NDArray[np.bool_]:
@@ -111,6 +105,26 @@ def learn_weights(
     return ScoreWeights(found.parameters / found.parameters.sum(), found)
 
 
+def search_documents(
+    documents: "ScoredDocuments", config: "ScoreConfig", trainer: "SelectionTrainer", seed: int
+) -> tuple[Floats, "SearchResult", dict[str, list[dict[str, Any]]]]:
+    """Search weights of the raters by the losses of proxies."""
+    from gem_assets.mixing.quality.recipes import rater_rows
+    from gem_assets.mixing.quality.trial import selection_job
+
+    budget = config.kept * float(documents.tokens.sum())
+
+    def evaluate(many: Iterable[NDArray[np.bool_]]) -> Floats:
+        chosen = (mask.astype(np.float64) for mask in many)
+        return trainer.losses([selection_job(f"meta_rater-{i:03d}", v, documents, seed) for i, v in enumerate(chosen)])
+
+    learned = learn_weights(
+        documents.scores, documents.tokens, budget, evaluate, runs=config.proxies, seed=seed
+    )  # fmt: skip
+    chosen = select_best(documents.scores, documents.tokens, learned.weights, budget)
+    return chosen.astype(np.float64), learned.search, {"raters": rater_rows(documents, learned.weights)}
+
+
 def _settings(settings: "Settings") -> dict[str, Any]:
     return {**proxy_settings(settings), "scores": score_settings(settings, {"on_fault", "proxies", "kept"})}
 
@@ -120,7 +134,7 @@ METHOD = Method(
     "lab",
     "Meta-rater: how much to believe each rater, searched by proxies that are each trained on the best documents under "
     "random weights." + SCORES,
-    partial(make_searched, "meta_rater"),
+    partial(make_searched, "meta_rater", search_documents),
     _settings,
     cost="the proxies: 32 by default",
     use="there are many raters, and nobody knows which to believe",

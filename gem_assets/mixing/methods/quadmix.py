@@ -16,7 +16,7 @@ There is no public code. The form of ``S`` is from secondary descriptions, and h
 published: ``z`` is the standard score over all documents here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,13 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, proxy_settings
-from gem_assets.mixing.methods.qurating import SelectionError
 from gem_assets.mixing.quality.declaration import SCORES, make_searched, score_settings
+from gem_assets.mixing.quality.selection import SelectionError
 
 if TYPE_CHECKING:
+    from gem_assets.mixing.config import ScoreConfig
+    from gem_assets.mixing.quality.documents import ScoredDocuments
+    from gem_assets.mixing.quality.trial import SelectionTrainer
     from gem_assets.mixing.search.trees import SearchResult
     from gem_assets.settings import Settings
 
@@ -173,12 +176,6 @@ def sampling_values(corpus: QualityCorpus, parameters: QuaDMixParameters) -> Flo
     return np.where(ranks <= parameters.kept[m], inside, 0.0) + parameters.rest[m]
 
 
-def draw_copies(values: Floats, seed: int = 0) -> NDArray[np.int64]:
-    """Turn expected copies into copies: the integer part, and one more with the fraction as probability."""
-    whole = np.floor(values)
-    return (whole + (np.random.default_rng(seed).random(len(values)) < values - whole)).astype(np.int64)
-
-
 def token_shares(corpus: QualityCorpus, values: Floats) -> Floats:
     """Mixture over the domains that expected copies imply, ``(M,)``."""
     given = np.bincount(corpus.domains, corpus.tokens * values)
@@ -224,6 +221,36 @@ def search_quadmix(
     return read(found.parameters, scores), found
 
 
+def search_documents(
+    documents: "ScoredDocuments", config: "ScoreConfig", trainer: "SelectionTrainer", seed: int
+) -> tuple[Floats, "SearchResult", dict[str, list[dict[str, Any]]]]:
+    """Search a rule over scored documents by the losses of proxies."""
+    from gem_assets.mixing.quality.trial import selection_job
+
+    active, domain = np.unique(documents.clusters, return_inverse=True)
+    corpus = QualityCorpus(documents.scores, domain.astype(np.int64), documents.tokens)
+
+    def evaluate(many: Iterable[Floats]) -> Floats:
+        return trainer.losses([selection_job(f"quadmix-{i:03d}", v, documents, seed) for i, v in enumerate(many)])
+
+    rule, search = search_quadmix(corpus, evaluate, tied=config.tied, runs=config.proxies, seed=seed)
+    return sampling_values(corpus, rule), search, {"rule": _rule_rows(rule, active, documents.raters)}
+
+
+def _rule_rows(rule: QuaDMixParameters, active: NDArray[np.int64], raters: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "cluster": int(k),
+            "kept": float(rule.kept[m]),
+            "steepness": float(rule.steepness[m]),
+            "power": float(rule.power[m]),
+            "rest": float(rule.rest[m]),
+            **{name: float(weight) for name, weight in zip(raters, rule.merge[:, m], strict=True)},
+        }
+        for m, k in enumerate(active)
+    ]
+
+
 def _settings(settings: "Settings") -> dict[str, Any]:
     return {**proxy_settings(settings), "scores": score_settings(settings, {"on_fault", "proxies", "tied"})}
 
@@ -233,7 +260,7 @@ METHOD = Method(
     "lab",
     "QuaDMix: how much of each cluster is kept, best documents first, searched by `mixing.scores.proxies` proxies and "
     "boosted trees." + SCORES,
-    partial(make_searched, "quadmix"),
+    partial(make_searched, "quadmix", search_documents),
     _settings,
     cost="the proxies: 32 by default, hundreds for rules that clusters do not share",
     use="quality and domain must be weighed together",

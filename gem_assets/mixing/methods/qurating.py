@@ -20,16 +20,18 @@ from numpy.typing import NDArray
 from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
 from gem_assets.mixing.quality.declaration import SCORES, score_settings
+from gem_assets.mixing.quality.selection import SelectionError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gem_assets.mixing.config import ScoreConfig
+    from gem_assets.mixing.quality.documents import ScoredDocuments
     from gem_assets.mixing.recipe import Recipe
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
     from gem_assets.settings import Settings
 
 TAU = 2.0
-
-
-class SelectionError(ValueError):
-    """Documents that cannot be selected from; the message names the document or the cluster."""
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,43 @@ def _check(
         raise SelectionError(f"tau must be finite and not negative, not {tau}")
 
 
+def publish_qurating(
+    documents: "ScoredDocuments", frame: "MixtureFrame", config: "ScoreConfig", out: "Path"
+) -> "Recipe":
+    """Write the shares that QuRating's draw gives the clusters on average.
+
+    The quality of a document is the mean of its standard scores, scaled to deviation 1.
+    """
+    from gem_assets.mixing.laws.proposal import divergence
+    from gem_assets.mixing.quality.recipes import capped, notes_of, rater_rows, standard_quality, write_choice
+    from gem_assets.mixing.recipe import RecipeEvidence
+
+    quality = standard_quality(documents)
+    weights = inclusion_probabilities(
+        quality, documents.tokens, config.kept * float(documents.tokens.sum()), tau=config.temperature
+    )
+    shares = capped(documents.shares(weights), frame)
+    recipe = frame.recipe(
+        "qurating",
+        shares,
+        RecipeEvidence(
+            method="qurating",
+            n_runs=0,
+            law=f"inclusion odds exp(score / {config.temperature:g}), {config.kept:.0%} of the tokens",
+            kl_to_prior=divergence(shares, frame.supply.token_shares),
+            verdict=f"scores {documents.origin}: a rule without a prediction",
+            notes=notes_of(documents),
+        ),
+    )
+    write_choice(
+        recipe, documents, weights, frame, out, {"raters": rater_rows(documents, np.ones(len(documents.raters)))}
+    )
+    return recipe
+
+
 def make(work: MethodWork) -> "Recipe":
     """Draw documents of the pinned tokens and write the shares that follow."""
     from gem_assets.mixing.quality.documents import load_scored
-    from gem_assets.mixing.quality.recipes import publish_qurating
 
     config = work.settings.mixing.scores
     return publish_qurating(load_scored(work.folder(TOKENS), work.frame.supply, config), work.frame, config, work.out)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from gem_assets.mixing.methods.base import TOKENS, MethodWork, MissingSettingError
 
 if TYPE_CHECKING:
+    from gem_assets.mixing.quality.recipes import Search
     from gem_assets.mixing.recipe import Recipe
     from gem_assets.settings import Settings
 
@@ -39,7 +40,7 @@ def score_settings(settings: "Settings", counts: set[str]) -> dict[str, Any]:
     return {**scores.model_dump(mode="json", include=counts), "file": file}
 
 
-def make_searched(strategy: str, work: MethodWork) -> "Recipe":
+def make_searched(strategy: str, search: "Search", work: MethodWork) -> "Recipe":
     """Search a rule by proxies that are trained on the documents that it chooses, and write its recipe."""
     from gem_assets.mixing.quality.documents import load_scored
     from gem_assets.mixing.quality.proxies import run_selections
@@ -57,4 +58,4 @@ def make_searched(strategy: str, work: MethodWork) -> "Recipe":
         progress=work.proxies,
     )
     trainer = SelectionTrainer.of(train, data, wanted_targets(data))
-    return publish_searched(strategy, documents, work.frame, config, trainer, work.out)
+    return publish_searched(strategy, search, documents, work.frame, config, trainer, work.out)

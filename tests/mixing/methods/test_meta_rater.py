@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from gem_assets.mixing.methods.meta_rater import learn_weights, select_best, weighted_quality
+from gem_assets.mixing.methods.meta_rater import learn_weights, select_best
 from gem_assets.mixing.methods.qurating import SelectionError
+from gem_assets.mixing.quality.selection import weighted_quality
 
 
 def world(n=3000, seed=0):

@@ -4,7 +4,6 @@ import pytest
 from gem_assets.mixing.methods.quadmix import (
     QuaDMixParameters,
     QualityCorpus,
-    draw_copies,
     percentile_ranks,
     sample_parameters,
     sample_tied_parameters,
@@ -14,6 +13,7 @@ from gem_assets.mixing.methods.quadmix import (
     untie,
 )
 from gem_assets.mixing.methods.qurating import SelectionError
+from gem_assets.mixing.quality.selection import draw_copies
 
 
 def corpus(n=2000, seed=0):

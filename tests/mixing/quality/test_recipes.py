@@ -7,13 +7,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.mixing.config import MixingConfig, ScoreConfig
+from gem_assets.mixing.methods import meta_rater, quadmix
+from gem_assets.mixing.methods.qurating import publish_qurating
 from gem_assets.mixing.quality.documents import load_scored
 from gem_assets.mixing.quality.proxies import run_selections
-from gem_assets.mixing.quality.recipes import publish_qurating, publish_searched
+from gem_assets.mixing.quality.recipes import publish_searched
 from gem_assets.mixing.quality.trial import SelectionTrainer
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.proxy.swarm import SwarmSpec
 from tests.mixing.quality.worlds import CONFIG, frame, write_prepared
+
+SEARCHES = {"quadmix": quadmix.search_documents, "meta_rater": meta_rater.search_documents}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,13 @@ def test_a_search_finds_the_rater_that_knows(world, tmp_path, strategy):
     _, _, clusters, good = world
     documents, config = scored(world, proxies=48, kept=0.4)
     recipe = publish_searched(
-        strategy, documents, frame(repetition_cap=10), config, known(good, documents, clusters), tmp_path
+        strategy,
+        SEARCHES[strategy],
+        documents,
+        frame(repetition_cap=10),
+        config,
+        known(good, documents, clusters),
+        tmp_path,
     )
     assert recipe.shares[0] > 0.65
     evidence = recipe.evidence
@@ -116,18 +126,18 @@ def test_a_choice_within_clusters_is_not_sold_as_a_mixture(world, tmp_path):
         return np.array(chosen)[:, None]
 
     trainer = SelectionTrainer(train, np.ones(1), "aim")
-    recipe = publish_searched("meta_rater", documents, frame(repetition_cap=10), config, trainer, tmp_path)
+    recipe = publish_searched(
+        "meta_rater", meta_rater.search_documents, documents, frame(repetition_cap=10), config, trainer, tmp_path
+    )
     assert "not supported as a mixture, as a choice of documents it is" in recipe.evidence.verdict
 
 
 def test_a_search_that_finds_nothing_says_so(world, tmp_path):
     documents, config = scored(world, proxies=16)
     trainer = SelectionTrainer(lambda jobs: np.ones((len(jobs), 1)), np.ones(1), "aim")
-    recipe = publish_searched("meta_rater", documents, frame(), config, trainer, tmp_path)
+    recipe = publish_searched("meta_rater", meta_rater.search_documents, documents, frame(), config, trainer, tmp_path)
     assert recipe.evidence.cv_spearman is None
     assert "not supported" in recipe.evidence.verdict
-    with pytest.raises(ValueError, match="no search 'best'"):
-        publish_searched("best", documents, frame(), config, trainer, tmp_path)
 
 
 def test_real_proxies_choose_the_clean_documents(world, tmp_path):
@@ -138,13 +148,17 @@ def test_real_proxies_choose_the_clean_documents(world, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     trainer = SelectionTrainer.of(train, folder, {"aim": 1.0})
-    recipe = publish_searched("meta_rater", documents, frame(repetition_cap=10), config, trainer, out)
+    recipe = publish_searched(
+        "meta_rater", meta_rater.search_documents, documents, frame(repetition_cap=10), config, trainer, out
+    )
     assert recipe.shares[0] > 0.65
     assert "chosen documents -" in recipe.evidence.verdict
     rows = list((tmp_path / "rows").glob("*.json"))
     # equal choices are trained once
     assert 16 < len(rows) <= 16 + 9
     before = {path: path.stat().st_mtime_ns for path in rows}
-    again = publish_searched("meta_rater", documents, frame(repetition_cap=10), config, trainer, out)
+    again = publish_searched(
+        "meta_rater", meta_rater.search_documents, documents, frame(repetition_cap=10), config, trainer, out
+    )
     assert again == recipe
     assert {path: path.stat().st_mtime_ns for path in rows} == before
