@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from gem_assets.mixing.heuristics import unimax_shares
 from gem_assets.mixing.laws.base import Law
 from gem_assets.mixing.laws.exposure import EffectiveExposureLaw
 from gem_assets.mixing.laws.log_linear import LogLinearLaw
 from gem_assets.mixing.laws.proposal import Proposal, propose_convex, simulate
 from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.laws.trees import TreesLaw
-from gem_assets.mixing.methods.rules import unimax_shares
 from gem_assets.mixing.rehydration import RemovalRates, rehydrate
 from gem_assets.mixing.swarm.table import SwarmTable, import_swarm
 from gem_assets.mixing.tokenizer.bpe import count_words, infer_mixture, train_bpe

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps, share_caps
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.methods.rules import HEURISTICS
+from gem_assets.mixing.heuristics import HEURISTICS
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.samplers import (
     NEAR,

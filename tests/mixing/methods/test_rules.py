@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from gem_assets.mixing.caps import InfeasibleMixtureError
 from gem_assets.mixing.config import MixingConfig
-from gem_assets.mixing.methods.rules import HEURISTICS, STRATEGIES, make_recipe, unimax_shares
+from gem_assets.mixing.heuristics import HEURISTICS, unimax_shares
+from gem_assets.mixing.methods.rules import STRATEGIES, make_recipe
 from gem_assets.mixing.supply import ClusterSupply
 from tests.mixing.test_recipe import supply_of
 
