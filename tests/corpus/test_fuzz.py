@@ -67,6 +67,20 @@ def test_flipped_and_foreign_bytes(tmp_path, reader):
         check(path, name)
 
 
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [(24173, "'utf-8' codec can't decode byte 0xf4"), (27468, "into a dictionary of")],
+    ids=["the name of a column is not UTF-8", "an index lies outside its dictionary"],
+)
+def test_what_a_long_search_in_parquet_found(tmp_path, case, said):
+    name, data = fuzzing.make("parquet", random.Random(f"41/{case}"))
+    path = tmp_path / name
+    path.write_bytes(data)
+    faults = [item for item in check(path, name) if isinstance(item, Quarantined)]
+    assert [one.reason for one in faults] == ["damaged_parquet"]
+    assert said in faults[0].detail
+
+
 PIECES = {
     "overlapping headers": ("a.warc", b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: 90000\r\n\r\n"),
     "overlapping headers beyond the limit": ("a.warc", b"WARC/1.0\r\nWARC-Type: x\r\nContent-Length: 9000000\r\n\r\n"),

@@ -5,7 +5,7 @@ its row group. A dictionary page lets a file of a few bytes unfold into gigabyte
 still encoded, inside lists and structs too, large ones in batches so short that even the largest possible value fits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -80,9 +80,9 @@ def _rows(path: Path, relative: str, names: dict[str, str], size: int, config: C
             if (bomb := budget.check(size, expanded + stored)) is not None:
                 yield Quarantined(relative, first, bomb.reason, bomb.detail, stored)
                 return
-            step, encoded = _reading_plan(about, columns, config)
             at = first
             try:
+                step, encoded = _reading_plan(about, columns, config)
                 if encoded not in files:
                     file = pq.ParquetFile(path, read_dictionary=list(encoded), pre_buffer=False)
                     files[encoded] = stack.enter_context(file)
@@ -95,7 +95,8 @@ def _rows(path: Path, relative: str, names: dict[str, str], size: int, config: C
                             yield Quarantined(relative, item.offset, bomb.reason, bomb.detail, 0)
                             return
                     at += batch.num_rows
-            except (pa.ArrowException, OSError) as error:
+            # a column whose name in the footer is not UTF-8 fails where the name is asked for
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 if not is_fault(error):
                     raise
                 detail = f"row group {group}, rows {at} to {first + about.num_rows - 1}: {_first_line(error)}"
@@ -154,8 +155,17 @@ def _as_bytes(column: pa.Array) -> list[bytes | None]:
     # as bytes: one row that is not UTF-8 must not stop the others
     if isinstance(column, pa.DictionaryArray):
         values = column.dictionary.cast(pa.large_binary()).to_pylist()
-        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+        return _looked_up(column, values)
     return column.cast(pa.large_binary()).to_pylist()
+
+
+def _looked_up(column: pa.DictionaryArray, values: Sequence[Any]) -> list[Any]:
+    # Arrow reads indices without comparing them with the dictionary, and -1 would be another row's value
+    indices = column.indices.to_pylist()
+    wrong = next((i for i in indices if i is not None and not 0 <= i < len(values)), None)
+    if wrong is not None:
+        raise pa.ArrowInvalid(f"index {wrong} into a dictionary of {len(values)} values")
+    return [None if i is None else values[i] for i in indices]
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -166,7 +176,7 @@ def _values(column: pa.Array) -> list[Any]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         values = _values(column.dictionary)
-        return [None if i is None else values[i] for i in column.indices.to_pylist()]
+        return _looked_up(column, values)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
     if pa.types.is_fixed_size_list(kind):
