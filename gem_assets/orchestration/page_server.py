@@ -254,20 +254,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 def listing(data_root: Path) -> str:
     """Return the page that links every HTML page of the results in force."""
-    from gem_assets.report.pages import escape, page
+    from gem_assets.report.pages import render
     from gem_assets.storage.artifacts import ArtifactStore
 
-    lines: list[str] = []
     store = ArtifactStore(data_root)
-    for asset in store.assets():
-        artifact = store.current(asset)
-        if artifact is None:
-            continue
-        for file in sorted(artifact.path.glob("*.html")):
-            url = escape(artifact_url("", artifact.path, file.name))
-            lines.append(
-                f'<li><a href="{url}">{escape(asset)}</a> '
-                f'<span class="muted">{escape(file.name)}, {escape(artifact.identity[:12])}</span></li>'
-            )
-    shown = f"<ul>{''.join(lines)}</ul>" if lines else '<p class="muted">No result has a page yet.</p>'
-    return page("Pages", f"<h1>Pages of this data root</h1>\n{shown}", str(data_root))
+    pages = [
+        (asset, artifact_url("", artifact.path, file.name), file.name, artifact.identity[:12])
+        for asset in store.assets()
+        if (artifact := store.current(asset)) is not None
+        for file in sorted(artifact.path.glob("*.html"))
+    ]
+    return render("listing.html", "Pages", str(data_root), pages=pages)

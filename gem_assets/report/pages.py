@@ -8,6 +8,9 @@ import base64
 import html
 import re
 from collections.abc import Sequence
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gem_assets.printable import printable
 from gem_assets.report.page_style import CSS
@@ -17,16 +20,25 @@ _MARKUP = re.compile(r"<[^>]*>")
 _NUMBER = re.compile(r"[<+\-−]*\s*(\d[\d,.]*(e[+-]?\d+)?|nan|inf)\s*[kMBTQ%×]?( / \d+)?")
 
 
+def render(template: str, title: str, footer: str = "", **values: object) -> str:
+    """Fill a template of ``gem_assets/templates``; every value is escaped as :func:`escape` does it."""
+    return _templates().get_template(template).render(title=title, footer=footer, css=CSS, **values)
+
+
 def page(title: str, body: str, footer: str = "") -> str:
     """Wrap a body, which must be escaped already, into a complete HTML document."""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # nothing but inline style and pictures may be used, whatever a text smuggles in
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        'img-src data:">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n{body}\n"
-        f"<footer>{escape(footer)}</footer>\n</main>\n</body>\n</html>\n"
+    return render("page.html", title, footer, body=body)
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("gem_assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if hasattr(value, "__html__") else printable(value, lines=True),
     )
 
 

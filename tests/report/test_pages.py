@@ -3,9 +3,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from gem_assets.printable import printable
-from gem_assets.report.pages import html_table, page
+from gem_assets.report.pages import html_table, page, render
 from gem_assets.report.plots import cluster_shares
 from gem_assets.taxonomy.page import taxonomy_page
 from gem_assets.taxonomy.taxonomy import Exemplar, Portion, Taxonomy
@@ -91,6 +92,16 @@ def test_everything_from_data_is_escaped():
 def test_page_title_and_footer_are_escaped():
     reader = check_is_inert(page(EVIL, "", EVIL))
     assert reader.text.count(SHOWN) == 2
+
+
+def test_a_template_escapes_every_value():
+    text = render("listing.html", EVIL, EVIL, pages=[(EVIL, 'https://x/"onmouseover="alert(1)', EVIL, EVIL)])
+    assert check_is_inert(text).text.count(SHOWN) == 5
+
+
+def test_a_template_refuses_a_value_that_is_missing():
+    with pytest.raises(UndefinedError, match="pages"):
+        render("listing.html", "Pages")
 
 
 def test_clusters_stand_under_their_parents():
