@@ -392,7 +392,7 @@ def test_the_real_server_starts_and_stops_without_a_trace(tmp_path: Path, port: 
         assert "Another `gem dev` already runs" in second.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(60)
+        code = process.wait(200)
     assert code == 0, out.read_text()
     assert out.read_text().rstrip().endswith("Stopped.")
     assert processes_on(home) == []

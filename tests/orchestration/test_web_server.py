@@ -82,7 +82,7 @@ def test_without_a_web_interface_the_daemon_makes_what_is_missing(tmp_path):
         assert "without a web interface" in second.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(60)
+        code = process.wait(200)
     assert code == 0, out.read_text()
     assert out.read_text().rstrip().endswith("Stopped.")
     with open_instance(load_settings(root)) as instance:

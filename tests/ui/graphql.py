@@ -53,7 +53,7 @@ class Client:
         self._url = f"{url}/graphql"
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        answer = httpx.post(self._url, json={"query": query, "variables": variables}, timeout=30).json()
+        answer = httpx.post(self._url, json={"query": query, "variables": variables}, timeout=120).json()
         assert "errors" not in answer, answer["errors"]
         return answer["data"]
 
