@@ -175,14 +175,24 @@ class Stage:
             raise
 
     def result(self, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
-        """Return what the asset reports: the data version, where the manifest lies, and the metadata given."""
+        """Return what the asset reports: pictures and links to pages first, then figures, then identities.
+
+        Dagster shows metadata in the order in which it was given.
+        """
         manifest = self.artifact.manifest
+        shown = {name: _shown(value) for name, value in dict(metadata or {}).items()}
+        seen_first = {
+            name: value
+            for name, value in shown.items()
+            if isinstance(value, (dg.MarkdownMetadataValue, dg.UrlMetadataValue))
+        }
         tables = {f"lance/{ref.table}": ref.version for ref in manifest.lance}
         rows = {"dagster/row_count": manifest.lance[0].rows} if len(manifest.lance) == 1 else {}
         return dg.MaterializeResult(
             metadata={
+                **seen_first,
                 **rows,
-                **{name: _shown(value) for name, value in dict(metadata or {}).items()},
+                **{name: value for name, value in shown.items() if name not in seen_first},
                 **tables,
                 "identity": manifest.identity,
                 "manifest": dg.MetadataValue.path(str(self.artifact.path / "manifest.json")),

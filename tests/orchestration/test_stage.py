@@ -95,6 +95,13 @@ def test_result_carries_data_version_and_metadata(store):
     assert Path(result.metadata["manifest"].value).is_file()
 
 
+def test_a_page_shows_pictures_and_links_before_figures_and_identities_last(store):
+    page, map_ = dg.MetadataValue.url("http://a.invalid/page.html"), dg.MetadataValue.md("![map](data:,)")
+    shown = list(run(store).result({"documents": 3, "page": page, "map": map_}).metadata)
+    assert shown[:3] == ["page", "map", "documents"]
+    assert shown[-3:] == ["identity", "manifest", "computed"]
+
+
 def test_artifact_before_any_work_is_an_error(store):
     with pytest.raises(RuntimeError, match="no committed result"):
         _ = Stage(store, "teacher", config={}, code_version="1").artifact
