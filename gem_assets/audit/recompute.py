@@ -36,7 +36,7 @@ def audit_faults(node: Node, lineage: Lineage) -> Iterator[str]:
     folder = node.artifact.path
     documents = folder / DOCUMENTS_NAME
     if order is None or not documents.is_file() or "text_digest" not in pq.read_schema(documents).names:
-        # an audit of an earlier release has another tree; gem audit makes it anew
+        # an audit of an earlier release has another tree; gem audit makes it again
         return
     shards = [one for one in _below(order, lineage) if one.manifest.asset == RAW_SHARDS]
     by_snapshot = {str(one.manifest.partition): part_files(one.artifact) for one in shards}

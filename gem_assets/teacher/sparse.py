@@ -4,7 +4,7 @@ With kappa in the hundreds a document has one or two clusters within any distanc
 responsibilities below e^-14. One product in low precision, whose error bound decides which clusters can matter to a
 row, makes the lists. They are kept for as long as they serve: an iteration is exact scores of what is listed, Newton
 over the lists, and sums over the rows with more than one cluster (those with one are kept as running sums). Where the
-offsets of a few clusters move far within one E-step, only their columns and rows are scored anew. All of it together
+offsets of a few clusters move far within one E-step, only their columns and rows are scored again. All of it together
 takes a third to a half of the time of the two dense products of plain EM.
 
 Sums run over fixed lanes of blocks and are added in order: the result does not depend on the number of threads.
@@ -34,7 +34,7 @@ LONG_LIVED = 5
 #: Factor by which lists grow each time that the offsets leave them within one E-step, and how often that may happen.
 STRETCH = 1.5
 MAX_REBUILDS = 24
-#: Share of the clusters whose offsets may have moved far for the lists to be mended and not made anew.
+#: Share of the clusters whose offsets may have moved far for the lists to be mended and not made again.
 PATCHED_SHARE = 1 / 8
 
 
@@ -93,7 +93,7 @@ class SparseEngine:
     def e_step(self, theta: Theta, lam: float, gap_tol: float) -> EStep:
         """Bring the lists up to date for ``theta`` and solve for the offsets.
 
-        Lists serve until, on the watched rows, they miss something that matters. Then they are made anew at the offsets
+        Lists serve until, on the watched rows, they miss something that matters. Then they are made again at the offsets
         that the old lists lead to, and until they are sure to hold all that matters at the solution.
         """
         b = theta.b
@@ -243,8 +243,8 @@ class SparseEngine:
     def _patch_lists(self, theta: Theta, b: Floats, risen: NDArray[np.intp], fallen: NDArray[np.bool_]) -> float:
         """Bring lists made for this density up to date for offsets ``b`` that moved far for a few clusters only.
 
-        A cluster that has ``risen`` (J,) may matter to any row: its column is scored anew. One that has ``fallen`` (K,)
-        leaves its rows with another best cluster: these rows are scored anew.
+        A cluster that has ``risen`` (J,) may matter to any row: its column is scored again. One that has ``fallen`` (K,)
+        leaves its rows with another best cluster: these rows are scored again.
         """
         window = CLIMB_DROP + self._spare
         self._watch = Watch(self._watched_rows, theta, b, window)
