@@ -1,4 +1,4 @@
-"""``recipe_confirmation/<strategy>``: does a learned recipe hold at the next model size?"""
+"""``recipe_confirmation``, one partition per strategy: does a learned recipe hold at the next model size?"""
 
 import dagster as dg
 

@@ -1,4 +1,4 @@
-"""``training_order/<strategy>`` and ``mixture_audit/<strategy>``: what a trainer reads, and the account of it."""
+"""``training_order`` and ``mixture_audit``, one partition per strategy: what a trainer reads, and the account of it."""
 
 import contextlib
 from collections.abc import Mapping

@@ -28,7 +28,7 @@ _FIGURES = {
 
 
 def swarm_page(folder: Path, names: Mapping[int, str]) -> str:
-    """Write the page of a published swarm (``mixing.grow``): figures, shares against loss, and every mixture.
+    """Write the page of a published swarm (``mixing.swarm.growth``): figures, shares against loss, and every mixture.
 
     Parameters
     ----------

@@ -5,5 +5,5 @@
 ``near``                    addresses that nearly match
 ``in_force``                what current results still show of a request
 ``certificate``             the account of a request
-``purge``, ``purged``       deleting the bytes, and the record of it
+``purge``                   deleting the bytes; ``storage.purged`` keeps the record of it
 """

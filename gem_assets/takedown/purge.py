@@ -8,7 +8,7 @@ traced or made again.
 A table version goes as a whole: its manifest, then every data file that no other version names. Rows of other
 snapshots that manifests name at such a version stand unchanged in the newest one. No manifest is rewritten:
 ``purges.jsonl`` says, digest against digest, where such rows are read from then on, and on whose request the rest went
-(``lineage.purged``).
+(``storage.purged``).
 
 Exports in the data root that hold such documents go too; ``gem export`` makes them again.
 

@@ -93,8 +93,8 @@ class SparseEngine:
     def e_step(self, theta: Theta, lam: float, gap_tol: float) -> EStep:
         """Bring the lists up to date for ``theta`` and solve for the offsets.
 
-        Lists serve until, on the watched rows, they miss something that matters. Then they are made again at the offsets
-        that the old lists lead to, and until they are sure to hold all that matters at the solution.
+        Lists serve until, on the watched rows, they miss something that matters. Then they are made again at the
+        offsets that the old lists lead to, and until they are sure to hold all that matters at the solution.
         """
         b = theta.b
         made = self._watch is None
@@ -243,8 +243,8 @@ class SparseEngine:
     def _patch_lists(self, theta: Theta, b: Floats, risen: NDArray[np.intp], fallen: NDArray[np.bool_]) -> float:
         """Bring lists made for this density up to date for offsets ``b`` that moved far for a few clusters only.
 
-        A cluster that has ``risen`` (J,) may matter to any row: its column is scored again. One that has ``fallen`` (K,)
-        leaves its rows with another best cluster: these rows are scored again.
+        A cluster that has ``risen`` (J,) may matter to any row: its column is scored again. One that has ``fallen``
+        (K,) leaves its rows with another best cluster: these rows are scored again.
         """
         window = CLIMB_DROP + self._spare
         self._watch = Watch(self._watched_rows, theta, b, window)

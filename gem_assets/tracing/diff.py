@@ -12,7 +12,7 @@ of the two only has the first of these reasons that holds:
 ``weight change``    its cluster is the same and has other epochs
 ``draw``             none of these: the order drew other documents (another seed, score or curve)
 
-Joins in DuckDB over the sorted files of ``trace_index``, which spill.
+Joins in DuckDB over the sorted files of :mod:`gem_assets.tracing.index`, which spill.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """Where a document came from, what it was called, and which mixtures show it, how often and where in the run.
 
-A query is a URL, a document id, a content digest, or a domain or source, or any of them as ``gem takedown`` takes it
-(``source:name``). Everything is looked up in sorted files
-(``trace_index``), over every version that the store still holds: an old mixture is answered for like today's.
+A query is a URL, a document id, a content digest, a domain or a source, or any of them as ``gem takedown`` takes it
+(``source:name``). Everything is looked up in sorted files (:mod:`gem_assets.tracing.index`), over every version that
+the store still holds: an old mixture is answered for like today's.
 
 Expected exposures are the epochs that a recipe gives the cluster which the document had in *its* labels; where the
 order draws by duplicate count, times the document's weight over the mean of its cluster. Positions are those of the

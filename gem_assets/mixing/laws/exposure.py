@@ -1,8 +1,8 @@
 """Laws of exposure: what counts is how much useful text the target sees, whichever cluster it comes from.
 
-    effective exposure      L(p) = c + (Σ_i s_i p_i)^(-α),   s_i ≥ ε > 0 log-exposure            L(p) = b - Σ_i a_i
-    log(p_i + ε),   a_i ≥ 0 power sum (BiMix)       L(p) = Σ_i F_i (p_i + ε)^(-α),   F_i ≥ 0       (Olmix's form for
-    targets outside the mixture)
+    effective exposure      L(p) = c + (Σ_i s_i p_i)^(-α),      s_i ≥ ε > 0
+    log-exposure            L(p) = b - Σ_i a_i log(p_i + ε),    a_i ≥ 0
+    power sum (BiMix)       L(p) = Σ_i F_i (p_i + ε)^(-α),      F_i ≥ 0     (Olmix, targets outside the mixture)
 
 All are convex in ``p`` and finite at ``p_i = 0``, and the coefficients read as transfer of cluster ``i`` to the target.
 Each is a non-negative least-squares problem once one or two shape parameters are fixed, and those come from a grid by

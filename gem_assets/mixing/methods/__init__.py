@@ -1,1 +1,1 @@
-"""Mixture methods that are neither a law on a swarm nor an online rule."""
+"""Mixture methods, one module each; ``registry`` finds them and ``base`` says what a method declares."""

@@ -4,9 +4,10 @@ A Gaussian process over mixtures proposes which one to train next: the one with 
 the best so far. With a pool of finished runs it answers how many of them would have been enough; with a trainer behind
 ``evaluate`` it spends a small budget well.
 
-The paper's multi-fidelity part (max-value entropy search over proxy sizes) is in ``fidelity``. This is single fidelity:
-Matérn 5/2 on the shares, exact expected improvement on a discrete pool. On the 256 published 60M runs it finds the best
-mixture for Pile-CC after 12 to 13 evaluations in the median, where chance needs 128; on square roots it takes 16.
+The paper's multi-fidelity part (max-value entropy search over proxy sizes) is in ``search.fidelity``. This is single
+fidelity: Matérn 5/2 on the shares, exact expected improvement on a discrete pool. On the 256 published 60M runs it
+finds the best mixture for Pile-CC after 12 to 13 evaluations in the median, where chance needs 128; on square roots it
+takes 16.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """The critical ratio as a recipe: a mixture for a model that was trained on the natural shares before.
 
 A proxy is trained, runs go on from it with several parts of domain text, and the largest part that leaves the general
-loss where it was is the mixture (``critical_ratio``). It does not say what to train a new model on, so no confirmation
-run puts it to the test: that one starts from nothing.
+loss where it was is the mixture (``continual.ratio_law``). It does not say what to train a new model on, so no
+confirmation run puts it to the test: that one starts from nothing.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ m`` is known, a one-dimensional integral done by Gauss-Hermite quadrature.
 
 ADMIRE's code uses botorch's model and one sampled optimum; here it is scikit-learn's process, whose hyperparameters
 have bounds instead of priors, and five optima are averaged. Any other :class:`Surrogate` can take its place, such as
-botorch's (``botorch_model``).
+botorch's (``search.botorch``).
 """
 
 import warnings
