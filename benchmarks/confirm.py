@@ -4,8 +4,8 @@
 
 Takes ``multidomain/webmix_dev`` apart: seven of its sources and ``labeled/ag_news_test`` are targets that nothing is
 trained on; what is left is clustered by GEM (K = 12 and 24), by spherical k-means and at random (K = 12), and each
-partition goes through the same pipeline: n-gram counts, a swarm of 32 to 36 mixtures (0.3M parameters, 49,152 tokens a
-proxy) that holds uniform, proportional, UniMax and the stage-0 optimum, held-out rank correlation of the laws, a
+partition goes through the same pipeline: n-gram counts, a swarm of 32 to 36 mixtures (0.3M parameters, 49,152 tokens
+per proxy) that holds uniform, proportional, UniMax and the stage-0 optimum, held-out rank correlation of the laws, a
 mixture learned with the law chosen per target, and models of the next size (1M parameters, 147,456 tokens, three seeds)
 trained on it, on proportional and on uniform. A target's windows in the confirmation are not those that the swarm was
 judged by.

@@ -3,7 +3,7 @@
 The pages of ``tests/corpus/judging.py`` with the lines that a person would copy; words found against words judged, one
 mean over pages. Beside ours stand resiliparse alone, with and without main content, and trafilatura where an
 interpreter is named that has it (``python -m venv /tmp/t && /tmp/t/bin/pip install trafilatura``). The last line is one
-JSON object; milliseconds are processor time a page.
+JSON object; milliseconds are processor time per page.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def timed(extract: Callable[[str], str], pages: list[JudgedPage]) -> dict[str, float]:
-    """Return the scores of an extractor and its time a page."""
+    """Return the scores of an extractor and its time per page."""
     started = time.process_time()
     texts = [extract(page.html) for page in pages]
     return scores(texts, time.process_time() - started, pages)

@@ -3,7 +3,7 @@
 ``python -m benchmarks.proxy [--quick]`` prints what it measures and, as its last line, one JSON object:
 
 tokens_per_cpu_s
-    Training tokens a CPU-second of one thread: 0.3M decoder, 2 x 256 tokens per step, 2,048 ids, default settings.
+    Training tokens per CPU-second of one thread: 0.3M decoder, 2 x 256 tokens per step, 2,048 ids, default settings.
 over_plain_loop
     That over the same decoder as a float32 ``nn.Module`` with ``F.cross_entropy`` and 8 x 256 tokens per step. The two
     are interleaved in one process, step by step; the ratio is that of the median times.

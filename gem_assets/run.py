@@ -119,7 +119,7 @@ def materialize_everything(
     Raises
     ------
     UnknownAssetError
-        When ``only`` or ``also`` name something that is no asset; nothing has run then.
+        When ``only`` or ``also`` name something that is not an asset; nothing has run then.
     """
     named = frozenset(only or ()) | frozenset(also)
     keep = only is None if keep_fitted is None else keep_fitted

@@ -1,4 +1,4 @@
-"""The asset graph, one file a stage."""
+"""The asset graph, one file per stage."""
 
 from gem_assets.assets.carried_evidence import carried_evidence
 from gem_assets.assets.cluster_report import cluster_report

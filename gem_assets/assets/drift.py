@@ -19,7 +19,7 @@ from resources import SettingsResource, StoreResource
     tags=refresh(DRIFT_STATISTICS),
     code_version=CODE_VERSION,
     description="Sums of one snapshot, per language: labels by cluster, labels below the margin, log-likelihoods of a "
-    "sample under the teacher. Measured once a snapshot, so drift over many costs no second pass.",
+    "sample under the teacher. Measured once per snapshot, so drift over many costs no second pass.",
 )
 @staged
 def drift_statistics(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:

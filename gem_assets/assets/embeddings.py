@@ -1,4 +1,4 @@
-"""``embeddings``: one unit vector a document, in LanceDB."""
+"""``embeddings``: one unit vector per document, in LanceDB."""
 
 import dagster as dg
 

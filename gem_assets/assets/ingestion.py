@@ -111,7 +111,7 @@ def ingesting(
                 pinned={file.path: file.sha256 for file in landed.files},
             )
         except LandedFileChangedError:
-            # the next try hashes every file anew
+            # the next try hashes every file again
             settings.landing_cache(snapshot).unlink(missing_ok=True)
             raise
         _refuse_empty(report, snapshot)

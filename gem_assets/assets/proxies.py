@@ -70,7 +70,7 @@ def proxy_tokens(
     try:
         texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
     except PoolError as error:
-        # a plan lists what is missing, and goes on
+        # a plan lists what is missing, and continues
         raise MissingInputError(f"proxy.targets: {error}") from error
     config = {
         "tokenizer": conf.tokenizer,
@@ -253,7 +253,7 @@ def proxy_swarm(
     try:
         groups = cluster_groups(taxonomy, conf.groups) if conf.sampler == "hierarchical" else None
     except GroupError as error:
-        # a plan lists what is missing, and goes on
+        # a plan lists what is missing, and continues
         raise MissingInputError(str(error)) from error
     drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf, groups)
     stage = Stage(

@@ -45,7 +45,7 @@ WHAT = {
     "recipe_rules": "Mixtures by a rule on the counts of the clusters. Nothing is trained.",
     "recipe_counts": "Mixtures from n-gram counts of the clusters. Nothing is trained; confirm them before use.",
     "recipe_learned": "Expensive where proxies are trained ({trained}), and those are only made when asked for: laws "
-    "that are fitted on the swarm, and searches that go on from it.",
+    "that are fitted on the swarm, and searches that continue from it.",
     "recipe_lab": "Expensive, and only made when asked for: methods that train models of their own ({trained}), or are "
     "meant for more than a fresh model on two cores.",
 }
@@ -100,7 +100,7 @@ def _make(
     try:
         config = method.config(loaded)
     except MissingSettingError as error:
-        # a plan lists what is missing, and goes on
+        # a plan lists what is missing, and continues
         raise MissingInputError(str(error)) from error
     stage = Stage(
         store,

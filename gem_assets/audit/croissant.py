@@ -2,7 +2,8 @@
 
 The distribution is what the audit and the training order wrote, each file with its SHA-256; two record sets describe
 the audited documents and the order, so that a Croissant loader reads them. Provenance follows the manifests: the data
-set was derived from the landed snapshots by one activity a stage, and fields that a model or a detector wrote name it.
+set was derived from the landed snapshots by one activity per stage, and fields that a model or a detector wrote name
+it.
 
 Sources: Croissant format specification 1.1 (2026-01) and Croissant RAI 1.0 (2024-03), MLCommons; PROV-O, W3C.
 """

@@ -1,4 +1,4 @@
-"""Great Expectations suites as asset checks, one file a stage."""
+"""Great Expectations suites as asset checks, one file per stage."""
 
 from gem_assets.checks.drift import drift_is_small
 from gem_assets.checks.embeddings import space_is_spread, vectors_are_unit

@@ -131,8 +131,8 @@ def run_proxies(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 @swarm_app.command("import")
 @friendly
 def import_table(
-    ratios: Annotated[Path, typer.Argument(help="CSV of mixtures: run or index, and one column a domain.")],
-    metrics: Annotated[Path, typer.Argument(help="CSV of losses: run or index, and one column a target.")],
+    ratios: Annotated[Path, typer.Argument(help="CSV of mixtures: run or index, and one column per domain.")],
+    metrics: Annotated[Path, typer.Argument(help="CSV of losses: run or index, and one column per target.")],
     out: Annotated[Path, typer.Option("--out", help="Where the checked table goes.")] = Path("swarm.parquet"),
     on_fault: Annotated[
         str, typer.Option("--on-fault", help="What happens to wrong rows: refuse the table, drop them, or flag them.")

@@ -8,7 +8,7 @@ reserved characters do tell pages apart.
 
 The form is for comparison only. Documents keep their addresses as they were found, and their ids are made from those.
 
-Cost: two to four microseconds an address.
+Cost: two to four microseconds per address.
 """
 
 import re

@@ -3,7 +3,7 @@
 Three passes. Files become candidate rows, file by file on any number of workers; digests and signatures decide in
 one process who is kept; the kept rows are streamed into shards in canonical order (file name, then place in the file).
 So the bytes written depend on the landed files, the settings and what other snapshots keep, and on nothing else.
-Memory: one batch a worker, whatever the size of the snapshot. Texts, signatures and what is kept of every candidate
+Memory: one batch per worker, whatever the size of the snapshot. Texts, signatures and what is kept of every candidate
 stay on the disk, in a scratch folder below the output that is removed at the end (:mod:`gem_assets.storage.spill`).
 """
 

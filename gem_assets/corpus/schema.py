@@ -45,7 +45,7 @@ DOCUMENT_SCHEMA: Final = pa.schema(
         *[_required(name, pa.float32()) for name in QUALITY_COLUMNS],
     ]
 )
-"""One kept document a row. ``dup_count``: places inside the snapshot with this very text, at least 1."""
+"""One row per kept document. ``dup_count``: places inside the snapshot with this very text, at least 1."""
 
 QUARANTINE_SCHEMA: Final = pa.schema(
     [

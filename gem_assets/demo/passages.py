@@ -62,7 +62,7 @@ class Passage:
 def cut(file: TextFile, seed: int) -> list[Passage]:
     """Cut a file into passages; at most as many as its kind allows, chosen by seed.
 
-    A file that cannot be read, decoded or parsed gives none: which files take part is no promise of the demo.
+    A file that cannot be read, decoded or parsed gives none: the demo does not promise which files take part.
     """
     kind = KIND_BY_NAME[file.kind]
     text = _read(file)

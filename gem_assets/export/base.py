@@ -48,7 +48,7 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True)
 class Buckets:
-    """What one folder a cluster holds, as read back from its files.
+    """What the folders of the clusters hold, as read back from their files.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ def write_clusters(
     out: Path,
     write: Callable[[Path, Iterator[Part]], Written],
 ) -> tuple[list[Written], Counter[str]]:
-    """Write the documents into one folder a cluster, ``data/<cluster>``.
+    """Write the documents into one folder per cluster, ``data/<cluster>``.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Levanter (and marin): gzipped JSON lines per cluster and a ``data`` section.
 
 Unit: sequences, "block-deterministic": in every block of mixture_block_size sequences a data set has exactly
-``int(weight x block)``, the remainder goes to the largest. Traps met here: a data set below one sequence a block
+``int(weight x block)``, the remainder goes to the largest. Traps met here: a data set below one sequence per block
 vanishes with a warning (refused here), the truncation moves share to the largest, stages start at whole blocks. The
 weights written are whole numbers of sequences per block, apportioned by largest remainder; the block is the smallest
 power of two from 64 to 32768 that keeps each cluster within 0.4 % of its share, or else the largest.

@@ -1,7 +1,7 @@
 """Megatron-LM / Megatron-Core: one indexed token file per cluster and a blend file per phase.
 
 Unit: fixed-length samples, so a weight is a token share. Each step takes from the prefix that is furthest behind its
-weight. Traps met here: one prefix a cluster (the index takes time with the number of prefixes), names that do not
+weight. Traps met here: one prefix per cluster (the index takes time with the number of prefixes), names that do not
 parse as numbers, an even number of words (weights exist only then), no prefix whose part of the run rounds to no
 sample. Phases: Megatron leaves at ``--phase-transition-iterations`` and is started again with the next blend.
 
@@ -119,7 +119,7 @@ def _arguments(samples: list[int], config: ExportConfig) -> str:
 
 
 def write_indexed(prefix: Path, parts: Iterator[Part], dtype: np.dtype[Any]) -> None:
-    """Write documents as ``prefix.bin`` and ``prefix.idx``, one sequence a document."""
+    """Write documents as ``prefix.bin`` and ``prefix.idx``, one sequence per document."""
     lengths_path = prefix.with_suffix(".lengths")
     with prefix.with_suffix(".bin").open("wb") as data, lengths_path.open("wb") as lengths:
         for part in parts:

@@ -1,7 +1,7 @@
 """MosaicML Streaming: one MDS data set of packed token sequences per cluster, and a list of streams.
 
 Unit: samples of ``epoch_size``. A sample here is one sequence of fixed length, so a proportion is a token share; with
-a document a sample it would be a share of documents. Traps met here: proportions are normalised, a shortfall of
+one document per sample it would be a share of documents. Traps met here: proportions are normalised, a shortfall of
 rounding goes to streams at random, streams are read one after the other unless shuffled.
 
 MDS version 2 is written directly: the package brings half of four cloud SDKs and torchvision for this one format. Its

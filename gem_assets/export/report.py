@@ -147,7 +147,7 @@ def build_report(
     Parameters
     ----------
     clusters, weights, target_tokens, implied_tokens, documents, tokens_available
-        (K,) arrays, one value a cluster.
+        (K,) arrays, one value per cluster.
     naive_shares
         (K,) token shares of the plain export, or None if the trainer would refuse it.
     slack

@@ -8,8 +8,8 @@ leaves, and every node the first and last doc_id below it, which a verifier find
 neighbours with a gap between them prove that a document is absent, and even who builds the tree dishonestly cannot
 prove one document both present and absent. A proof is about a kilobyte; ``proof_check`` checks it and stands alone.
 
-Cost: one sha256 per leaf and one per inner node, 0.3 million leaves a second on one core; :class:`MerkleRoot` keeps one
-node per level (log2 n), :class:`MerkleTree` keeps all of them to give proofs.
+Cost: one sha256 per leaf and one per inner node, 0.3 million leaves per second on one core; :class:`MerkleRoot` keeps
+one node per level (log2 n), :class:`MerkleTree` keeps all of them to give proofs.
 """
 
 # pyarrow ships no types

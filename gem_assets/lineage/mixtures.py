@@ -100,7 +100,7 @@ def find_mixture(store: ArtifactStore, spec: str) -> Mixture:
     Raises
     ------
     MixtureError
-        When the text is no such name, nothing of that name was made, or more than one version fits.
+        When the text is not such a name, nothing of that name was made, or more than one version fits.
     """
     found = _SPEC.fullmatch(spec)
     if found is None:

@@ -2,7 +2,7 @@
 
 ``examine`` reads and changes nothing; ``repair`` removes what no reader can see (drafts, spools and data files of
 killed writers), sets torn table versions aside and rewrites torn pointers. Nothing that a manifest names is ever
-deleted. What a repair cannot mend says which asset to materialize; a stage then finds its result missing and makes it
+deleted. What a repair cannot fix says which asset to materialize; a stage then finds its result missing and makes it
 again, identical by construction.
 
 What ``gem lineage --verify`` checks of one mixture is checked here of everything in force, by the same code

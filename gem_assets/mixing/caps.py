@@ -23,7 +23,7 @@ def share_caps(
 def check_shares(shares: NDArray[np.float64], what: str = "shares") -> None:
     """Refuse shares that are not finite, not positive somewhere, or negative anywhere."""
     if shares.ndim != 1 or len(shares) == 0:
-        raise ValueError(f"{what} must be one row of numbers, one a cluster, not shape {shares.shape}")
+        raise ValueError(f"{what} must be one row of numbers, one per cluster, not shape {shares.shape}")
     bad = ~np.isfinite(shares)
     if np.any(bad):
         raise ValueError(f"{what} of position {np.argmax(bad)} is {shares[np.argmax(bad)]}; it must be finite")

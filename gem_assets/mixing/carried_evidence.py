@@ -1,10 +1,10 @@
-"""Recipes and swarm tables of the taxonomy before a refit, said in the clusters after it, and marked as carried.
+"""Recipes and swarm tables of the taxonomy before a refit, in terms of the clusters after it, and marked as carried.
 
 Documents say where a cluster's mass went; token shares go with them (Crosswalk.carry_shares). What was measured on the
 old clusters stays what it was: a carried recipe keeps its evidence and names the recipe that it comes from, a carried
 swarm keeps its losses, each run under the name ``carried:<run>``. Both are approximations: documents that went to
 another cluster change what a share of it means, and the losses were not measured on the new clusters. ``kept``, the
-share of documents whose cluster goes on, says how good they are.
+share of documents whose cluster continues, says how good they are.
 """
 
 from collections.abc import Iterable, Mapping

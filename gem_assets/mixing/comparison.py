@@ -5,7 +5,7 @@ than proportional and uniform in every seed; of several, the one with the larges
 where it was better than proportional in every seed that was trained. Otherwise proportional is, whatever the proxies
 predict. A row says what was found; only :func:`decide` says what to use.
 
-The lexical recipe rests on counts and must not wait for proxies, so how well it ranks them is no part of it. It is
+The lexical recipe rests on counts and must not wait for proxies, so how well it ranks them is not part of it. That is
 looked up here, in the swarm of the same tokens; no run was used to fit it, so nothing has to be held out.
 """
 

@@ -20,8 +20,8 @@ class ScoreConfig(BaseModel):
     file: Annotated[
         str | None,
         Field(
-            description="parquet or JSONL with doc_id and one numeric column a rater, higher is better; null: five "
-            "simple ones, computed from the prepared text"
+            description="parquet or JSONL with doc_id and one numeric column per rater, higher is better; not set: "
+            "five simple ones, computed from the prepared text"
         ),
     ] = None
     on_fault: Annotated[
@@ -67,7 +67,7 @@ class SearchConfig(BaseModel):
 
 
 class ContinualConfig(BaseModel):
-    """Continual pre-training: what the domain is, and the runs that go on from a trained proxy."""
+    """Continual pre-training: what the domain is, and the runs that continue from a trained proxy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

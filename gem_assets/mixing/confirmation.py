@@ -4,7 +4,7 @@ Every arm is trained with the same seeds: for one seed, arms share initialisatio
 (``proxy.stream``), so what is compared is the mixture. A mixture is confirmed when its target loss is below those of
 proportional *and* uniform in every seed. In-domain losses are reported beside: what a target gains, clusters may pay.
 
-The arms are rows of the swarm's growing table, so a killed confirmation loses at most one model a worker, and the
+The arms are rows of the swarm's growing table, so a killed confirmation loses at most one model per worker, and the
 baselines are trained once for all recipes.
 """
 

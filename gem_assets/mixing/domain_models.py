@@ -1,4 +1,4 @@
-"""Modular-merging ablation: train one model a unit of data, average parameters for any union (arXiv 2410.15661).
+"""Modular-merging ablation: train one model per unit of data, average parameters for any union (arXiv 2410.15661).
 
 Scalable data ablation (Na et al. 2024) cuts a corpus into units, trains a model on each from one shared seed model, and
 takes the average of their parameters as a stand-in for a model trained on the union: the cost is linear in the units
@@ -7,7 +7,7 @@ exactly; for transformers it is a heuristic that works while the models stay nea
 
 The paper averages equal units. A mixture is the same with the shares as weights, since units of a domain can be
 repeated. On a toy of three domains (``benchmarks.methods``) the rank correlation of merged with trained losses is .94
-a target and .41 for the mean over targets: use it to compare targets, not to choose a mixture for many at once.
+per target and .41 for the mean over targets: use it to compare targets, not to choose a mixture for many at once.
 """
 
 from typing import TYPE_CHECKING, Any, Self

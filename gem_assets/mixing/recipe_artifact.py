@@ -34,7 +34,7 @@ LAW_PICTURE = "law.png"
 
 @dataclass(frozen=True)
 class RecipeDescription:
-    """A recipe as a page shows it: one row a cluster, and its figures."""
+    """A recipe as a page shows it: one row per cluster, and its figures."""
 
     recipe: Recipe
     rows: list[dict[str, Any]]

@@ -51,7 +51,7 @@ def prepare_home(settings: Settings) -> Path:
 
     Dagster loads whatever class its configuration names, and a data root may come from somebody else. So the file that
     ``GEM_DAGSTER_YAML`` names is copied in; without that variable a file that is there stays as long as it sets nothing
-    but plain values (:data:`PLAIN_SECTIONS`), and any other one is set aside and written anew.
+    but plain values (:data:`PLAIN_SECTIONS`), and any other one is set aside and written again.
 
     Parameters
     ----------

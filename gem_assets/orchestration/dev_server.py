@@ -1,7 +1,7 @@
 """Start the Dagster webserver and daemon on one data root, and stop them without leaving a process behind.
 
 ``dagster dev`` does the work; this module puts around it what it lacks: an absolute DAGSTER_HOME with a configuration,
-one server a home (a lock that the server holds for its life), a port that is known to be free before any daemon
+one server per home (a lock that the server holds for its life), a port that is known to be free before any daemon
 starts, a code location that is named the same wherever it is started, and an end that reaches every process. ``dagster
 dev`` leaves its code servers running for up to 45 s after it has stopped, and cannot be stopped at all when SIGINT was
 ignored at its start (``cmd &`` in a script): so it gets its own session here, default signal handlers, and the whole

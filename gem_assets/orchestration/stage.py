@@ -1,18 +1,18 @@
 """One run of one stage: declared first, skipped when its result stands, committed with its manifest when it does not.
 
-@dg.asset(...)
-@staged
-def student_model(context, settings, store) -> Making:
-    conf, teacher = settings.load().student, store.input(TEACHER_CLUSTERS)
-    stage = Stage(store, STUDENT_MODEL, config=conf, code_version="1", inputs=[teacher], seed=conf.seed)
-    yield stage
-    if stage.done is None:
-        with stage.write() as draft:
-            ...fill draft.path...
-            draft.counts = {"documents": n}
-    return stage.result({"clusters": k})
+    @dg.asset(...)
+    @staged
+    def student_model(context, settings, store) -> Making:
+        conf, teacher = settings.load().student, store.input(TEACHER_CLUSTERS)
+        stage = Stage(store, STUDENT_MODEL, config=conf, code_version="1", inputs=[teacher], seed=conf.seed)
+        yield stage
+        if stage.done is None:
+            with stage.write() as draft:
+                ...fill draft.path...
+                draft.counts = {"documents": n}
+        return stage.result({"clusters": k})
 
-What stands above ``yield`` is the declaration: ``gem plan`` and the daemon read no further, and a run goes on from it.
+What stands above ``yield`` is the declaration: ``gem plan`` and the daemon read no further, a run continues from it.
 """
 
 import contextlib
@@ -170,7 +170,7 @@ class Stage:
         try:
             yield
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-            said = "%s was stopped: %s. What stood before stays in force; run it again to go on."
+            said = "%s was stopped: %s. The earlier result stays in force; run it again to continue."
             run_logger().warning(said, self.name, what)
             raise
 

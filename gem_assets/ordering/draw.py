@@ -8,7 +8,7 @@ its target by at most half of one document.
 
 The cut is found without sorting: its range is known from the sums to within one copy of everything, a histogram of
 4096 bins finds the bin, and only that bin's documents are sorted. Three linear passes over staged rows; memory is one
-batch, 32 KiB a cluster, and about n/2000 pairs of numbers.
+batch, 32 KiB per cluster, and about n/2000 pairs of numbers.
 """
 
 from collections.abc import Callable, Iterator

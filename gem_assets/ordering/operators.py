@@ -5,7 +5,7 @@ sample list, so the core here is :func:`arrange`: the ranks in training order, w
 "Demystifying Data Organization for Enhanced LLM Training" (arXiv 2605.30334); behaviour of the public
 reference at 2250d2a, ties and random streams included.
 
-Cost: one stable sort, O(n), and 8 bytes a sample for the result.
+Cost: one stable sort, O(n), and 8 bytes per sample for the result.
 """
 
 import random
@@ -26,7 +26,7 @@ def order(scores: npt.ArrayLike, config: CurveConfig) -> IndexArray:
     Parameters
     ----------
     scores
-        (n,) finite numbers, one a sample.
+        (n,) finite numbers, one per sample.
     config
         Strategy and its parameters.
 
@@ -76,7 +76,7 @@ def rank_blocks(n: int, config: CurveConfig, size: int = 1 << 20) -> Iterator[In
     """Ranks in training order, block by block.
 
     Folding, zigzag, stair, saw and the plain curriculum need one block (and one jitter window) of memory, however
-    large n is; random, segment and the Gumbel jitter hold 8 to 16 bytes a sample.
+    large n is; random, segment and the Gumbel jitter hold 8 to 16 bytes per sample.
     """
     if n < 0:
         raise ValueError(f"number of samples must not be negative, got {n}")

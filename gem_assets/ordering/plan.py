@@ -1,7 +1,7 @@
 """How a recipe spends its tokens over the run: targets per cluster, and when each cluster's tokens are due.
 
 A cluster's documents follow one curve through the whole run; phases change how fast the run moves along it. So a
-phase is no second draw: it is a bend in the line from a cluster's own tokens to the run's time.
+phase is not a second draw: it is a bend in the line from a cluster's own tokens to the run's time.
 """
 
 from collections.abc import Mapping, Sequence

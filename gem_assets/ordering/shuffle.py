@@ -1,7 +1,7 @@
 """The standard library's shuffle, bit for bit, over numpy arrays.
 
 ``random.Random.shuffle`` walks a Python list: 100 million samples would be 100 million objects. This runs the
-same Mersenne Twister and the same rejection rule, compiled, over an index array of 8 bytes a sample.
+same Mersenne Twister and the same rejection rule, compiled, over an index array of 8 bytes per sample.
 """
 
 import random

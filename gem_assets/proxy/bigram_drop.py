@@ -9,7 +9,7 @@ is counted on some documents and read on others, once with their clusters and on
 The difference, in nats per token, is how much more predictable text becomes inside the clusters: a criterion of a
 clustering that no vector enters. It rises with the number of clusters while there is enough text to count.
 
-Cost: one sort of the bigrams a labelling, about a second for five million tokens.
+Cost: one sort of the bigrams per labelling, about a second for five million tokens.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,7 @@ For an *untied* head mu-centring is a change of gauge: the loss depends on E onl
 gradient sums to 0 over rows, AdamW and clipping keep it so, and the trajectory with and without centring is the same in
 exact arithmetic. All it does is keep rounding small, so it is on by default there. With a *tied* head the shift moves
 the input embedding too, the trajectory differs, and reports are mixed; it is off unless asked for. Under a soft cap or
-z-loss it is no gauge change either.
+z-loss it is not a gauge change either.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ budget and beta the weight of the next lower order::
     P2(w|h)  = (tau sum_k p_k c_k(h w) / N_k       + b2 P1(w))     / (tau sum_k p_k c_k(h) / N_k + b2)
     P3(w|gh) = (tau sum_k p_k c_k(g h w) / N_k     + b3 P2(w|h))   / (tau sum_k p_k c_k(g h) / N_k + b3)
 
-The K-vectors of every n-gram of the windows are looked up once; a mixture then costs two matrix-vector products an
+The K-vectors of every n-gram of the windows are looked up once; a mixture then costs two matrix-vector products per
 order, well below a millisecond for 20 targets, and its gradient in p is exact.
 
 What it is: a statement about vocabulary and short phrases, at the scale of tiny models. It ranks 0.3M transformers

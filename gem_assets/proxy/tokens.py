@@ -2,7 +2,7 @@
 
 Writes ``tokenizer.json``. A vocabulary of 2,048 costs 12-18 % more tokens than one of 4,096 and makes a proxy of 0.3M
 parameters 28 % faster, for the head is most of it. Losses in nats per token depend on the vocabulary: compare them only
-under one tokenizer, or as bits per byte. Training on 8 MB takes a few seconds, encoding about 2 MB per second a core.
+under one tokenizer, or as bits per byte. Training on 8 MB takes a few seconds, encoding about 2 MB per second and core.
 
 Every document ends with :data:`END` and nothing precedes it; a model sees a document's start as what follows a mark.
 """

@@ -1,9 +1,9 @@
 """What purges deleted: which table versions and results are gone, on whose request, and where their rows stand now.
 
-One line a purge in ``<data root>/purges.jsonl``, on the disk before the first file goes. No manifest is ever rewritten:
-what names a deleted version is read at the version that took its place, where the rows of its snapshot have the same
-digest. Where they have not (documents that were taken down were among them), and for results that were deleted, readers
-say "purged on <date> by request <id>".
+One line per purge in ``<data root>/purges.jsonl``, on the disk before the first file goes. No manifest is ever
+rewritten: what names a deleted version is read at the version that took its place, where the rows of its snapshot have
+the same digest. Where they have not (documents that were taken down were among them), and for results that were
+deleted, readers say "purged on <date> by request <id>".
 """
 
 import json

@@ -1,9 +1,9 @@
 """What must not be kept: addresses, sites, sources, documents and texts that rights holders asked to take down.
 
-One append-only file, ``<data root>/blocklist.jsonl``, one line a request: what was asked for, the digests of the texts
-found there (so that a copy at another address does not come back) and the ids of the documents that were held. The
-lines are chained (:mod:`gem_assets.storage.chain`): a list that was shortened, emptied, torn or edited is refused, and
-with it every ingest.
+One append-only file, ``<data root>/blocklist.jsonl``, one line per request: what was asked for, the digests of the
+texts found there (so that a copy at another address does not come back) and the ids of the documents that were held.
+The lines are chained (:mod:`gem_assets.storage.chain`): a list that was shortened, emptied, torn or edited is refused,
+and with it every ingest.
 
 :class:`Matcher` tells which candidate rows the list concerns, and remembers which entries met a row at all: only those
 go into the identity of a snapshot, so a request changes the snapshots that it concerns and no other.

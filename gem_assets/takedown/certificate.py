@@ -1,11 +1,12 @@
 """The account of a takedown: what was asked for, what was found and where, which mixtures held it, what is gone.
 
-One JSON a request, ``<data root>/takedowns/<request>.json``. It is written when the request is made (``pending``) and
-again once nothing of it is left in anything that is in force (``complete``): shards, tables, taxonomy, what proxies are
-trained on and judged by, n-gram counts, training orders and their audits. It also says what it does not cover: older
-versions on the disk (``gem purge`` takes those away), the landed crawl files, and models that were fitted with the
-documents. Exports are searched too, by rows and by token runs: one in the data root that still holds a document keeps
-the request pending, one elsewhere is named with its path and digest. It holds addresses and digests, never texts.
+One JSON file per request, ``<data root>/takedowns/<request>.json``. It is written when the request is made
+(``pending``) and again once nothing of it is left in anything that is in force (``complete``): shards, tables,
+taxonomy, what proxies are trained on and judged by, n-gram counts, training orders and their audits. It also says what
+it does not cover: older versions on the disk (``gem purge`` takes those away), the landed crawl files, and models that
+were fitted with the documents. Exports are searched too, by rows and by token runs: one in the data root that still
+holds a document keeps the request pending, one elsewhere is named with its path and digest. It holds addresses and
+digests, never texts.
 """
 
 # pyarrow.compute makes its functions at import

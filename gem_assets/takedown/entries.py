@@ -86,7 +86,7 @@ def parse_entry(text: str) -> BlockEntry:
 
 
 def read_entries(path: Path) -> list[BlockEntry]:
-    """Return the entries of a list: one a line, ``#`` at its start or after a blank begins a comment.
+    """Return the entries of a list: one per line, ``#`` at its start or after a blank begins a comment.
 
     The text is UTF-8, or UTF-16 with its byte order mark, with line ends of any system.
 

@@ -253,7 +253,7 @@ def blocklist_input(ids: Iterable[str]) -> list[InputRef]:
 
 
 def stale_snapshots(root: str) -> dict[str, frozenset[str]]:
-    """Return the ingested snapshots of a data root that entries of its list concern anew, with those entries."""
+    """Return the ingested snapshots of a data root that new entries of its list concern, with those entries."""
     if "://" in root:
         return {}
     blocklist = Blocklist(root)

@@ -186,7 +186,7 @@ class ImportedTaxonomy:
     Parameters
     ----------
     values
-        One value a row, such as a human taxonomy's topic; ``None`` where there is none.
+        One value per row, such as a human taxonomy's topic; ``None`` where there is none.
 
     Attributes
     ----------

@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def cluster_page(report: ClusterReport, pictures: Mapping[str, bytes], version: str = "") -> str:
-    """Write the report: figures, comparison, shares, anisotropy, and one row a cluster.
+    """Write the report: figures, comparison, shares, anisotropy, and one row per cluster.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The engine for an accelerator: all scores in float32 on one device.
 
 A device that multiplies dense matrices a thousand times faster than it follows lists keeps everything dense: scores
-are made once an E-step and stay in its memory (4 n K bytes beside the rows), Newton passes run over them, the Gram
+are made once per E-step and stay in its memory (4 n K bytes beside the rows), Newton passes run over them, the Gram
 matrix of the Hessian, which needs no accuracy, in bfloat16. The certificate is computed in float64, block by block.
 The same code runs on the processor, where it serves the short fits of the start.
 """

@@ -6,7 +6,7 @@ Per document, in nats,
 
 with ``l`` (n, K) the log densities under the fixed prior and ``u`` the target shares. Three solvers:
 
-``dual_newton``   exact. The coupling of all documents through ``pi`` is dualised into one offset a cluster: F's
+``dual_newton``   exact. The coupling of all documents through ``pi`` is dualised into one offset per cluster: F's
                   maximum is the minimum over b in R^K of ``D(b) = mean logsumexp(l + b) - <b, u> + ||b||^2 / (2 lam)``,
                   which is smooth and strongly convex. ``D(b) - F(Gamma(b)) = (lam/2) ||grad D||^2`` in closed form:
                   the gap that certifies the answer. One to five Newton steps, each one pass over the scores.

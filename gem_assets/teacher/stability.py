@@ -1,7 +1,7 @@
 """Measure whether a clustering is reproducible: with another seed, and on another half of the documents.
 
 Both are mean adjusted Rand indices on the same rows, so they can be compared over methods and numbers of clusters.
-Cost: one fit a seed, and two fits on half of the rows.
+Cost: one fit per seed, and two fits on half of the rows.
 """
 
 from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ with probabilities of occurring in a document of the whole corpus; -1 for words 
 ones, 1 for words that only occur together. A cluster's score is the mean over all pairs of its ten best words by class
 TF-IDF (the weight of :mod:`gem_assets.taxonomy.keywords`), a clustering's the mean over clusters by size.
 
-Cost: the words of all texts are read once, some MB/s a core; a labelling then costs a sparse product.
+Cost: the words of all texts are read once, some MB/s per core; a labelling then costs a sparse product.
 """
 
 from collections.abc import Iterable

@@ -7,7 +7,7 @@ Each file is parquet in the order of its first column, in row groups of 8192; a 
 from the footer and then one group. The sort is DuckDB's, which spills.
 
 Cost (``benchmarks.trace``): 230 MB for a million documents with two versions of every label and three orders, built
-once; then some milliseconds a look-up.
+once; then some milliseconds per look-up.
 """
 
 # pyarrow.compute makes its functions at import

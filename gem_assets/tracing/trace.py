@@ -370,7 +370,7 @@ class Tracer:
 def _as_asked(query: str) -> list[BlockEntry]:
     """Return the entries of a takedown that a query may stand for."""
     asked: list[BlockEntry] = []
-    # an address is no name of a source
+    # an address never names a source
     for text in (query,) if re.search(r"[/\\?#]", query) else (query, f"source:{query}"):
         # a name that no takedown could mean has no neighbours
         with contextlib.suppress(BlocklistError):

@@ -38,7 +38,7 @@ def band_layout(threshold: float, num_perm: int) -> tuple[int, int]:
 
 
 def band_keys(signatures: NDArray[np.uint32], band: int, rows: int) -> NDArray[np.uint64]:
-    """Return one 64-bit key a document for one band; equal rows have equal keys."""
+    """Return one 64-bit key per document for one band; equal rows have equal keys."""
     key = np.zeros(len(signatures), np.uint64)
     for column in signatures[:, band * rows : (band + 1) * rows].T:
         key ^= column

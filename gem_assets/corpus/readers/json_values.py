@@ -111,7 +111,7 @@ def _unwrapped(row: Any, names: tuple[str, ...]) -> Any:
 
 
 def read_values(stream: Source, config: CorpusConfig) -> Iterator[Row]:
-    """Yield the rows of a JSON file whose rows are not lines; a file that is no rows at all is one damaged row."""
+    """Yield the rows of a JSON file whose rows are not lines; a file without any row is one damaged row."""
     reader = _Values(stream, config.max_record_bytes)
     opening: str | None = None
     number = 0

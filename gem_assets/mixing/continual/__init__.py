@@ -1,1 +1,1 @@
-"""Continual pre-training: what a model that was trained before can go on with."""
+"""Continual pre-training: what a trained model can be trained on further."""

@@ -1,4 +1,4 @@
-"""Runs that go on from a trained proxy: what continual pre-training is at this size.
+"""Runs that continue from a trained proxy: what continual pre-training is at this size.
 
 A proxy is trained on the natural shares, once. Every further run starts from it, reads a text of its own from the
 beginning, and is taken back afterwards, so that two of them differ by their mixtures alone. The learning rate stays
@@ -22,7 +22,7 @@ from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
 
 
 class Continuation:
-    """A proxy trained on the natural shares, and runs that go on from it.
+    """A proxy trained on the natural shares, and runs that continue from it.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ below those that were taken:
     min_Q  E[(Q(s,a) - r - γ Q'(s',π(s')))²] + α E[log Σ_b exp Q(s,b) - Q(s,a)]
     max_π  E[Q(s,π(s)) - β KL(a* ‖ π(s))]        a* the actions of the better trajectories
 
-There is no public code; only the abstract's description was at hand. Sizes, features and weights here are this
+There is no public code; only the abstract's description was available. Sizes, features and weights here are this
 module's. Reward is the fall of the weighted feedback in a period, so a return is what a whole trajectory gained.
 
 Each trajectory is a training run. The method pays only where one policy is used on many later runs; for a single
@@ -42,7 +42,7 @@ class MixingEnvironment(Protocol):
     """A training run in periods, real or simulated."""
 
     def reset(self) -> Floats:
-        """Start anew; feedback of the targets ``(J,)``, lower is better."""
+        """Start again; feedback of the targets ``(J,)``, lower is better."""
         ...
 
     def step(self, mixture: Floats) -> Floats:

@@ -1,8 +1,9 @@
 """Critical mixture ratio of continual pre-training (CMR, arXiv 2407.17467).
 
-A trained model goes on with a part ``R`` of domain data and ``1 - R`` of general data. Domain loss falls with ``R``;
-general loss rises. ``R`` is feasible at ``T`` tokens when the general loss is at most ``ε`` above where it started, and
-the critical ratio is the largest feasible one. General loss follows a power law in the ratio at each ``T``,
+A trained model is trained further on a part ``R`` of domain data and ``1 - R`` of general data. Domain loss falls with
+``R``; general loss rises. ``R`` is feasible at ``T`` tokens when the general loss is at most ``ε`` above where it
+started, and the critical ratio is the largest feasible one. General loss follows a power law in the ratio at each
+``T``,
 
     L_gen(R) = α R^s + β          so that          R* = ((L_gen(0) + ε - β) / α)^(1/s)
 
@@ -11,7 +12,7 @@ and the critical ratio a power law in the tokens, ``R*(T) = β₀ + β₁ T^s``.
 
 Neither code nor data are public, and the paper's exact conditions for a ratio to be feasible are not reproduced: this
 is the definition above. Where general loss does not rise with the ratio, or rises above the bound already at 0, there
-is no critical ratio inside (0, 1) and the answer says so.
+is no critical ratio inside (0, 1), and the answer says so.
 """
 
 from dataclasses import dataclass

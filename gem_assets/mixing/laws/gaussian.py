@@ -2,7 +2,7 @@
 
 Matérn kernel with ν = 3/2 and a noise term, on normalised losses; the square root makes the Euclidean distance between
 two mixtures their Hellinger distance, which does not let large clusters drown small ones. Gives a standard deviation
-with each prediction, which is what Bayesian optimisation needs. Cost ``O(n³)`` a restart: for swarms up to a few
+with each prediction, which is what Bayesian optimisation needs. Cost ``O(n³)`` per restart: for swarms up to a few
 hundred runs.
 """
 

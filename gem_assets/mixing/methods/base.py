@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # what a recipe is made with is loaded when one is made
     from gem_assets.storage.artifacts import Artifact
 
 Family = Literal["rules", "counts", "learned", "lab"]
-#: ``rules`` need the inventory alone, ``counts`` n-gram counts, ``learned`` methods go on from the swarm, and those of
-#: the ``lab`` train proxies in their own way or are not meant for a fresh model.
+#: ``rules`` need the inventory alone, ``counts`` n-gram counts, ``learned`` methods continue from the swarm, and those
+#: of the ``lab`` train proxies in their own way or are not meant for a fresh model.
 FAMILIES: tuple[Family, ...] = ("rules", "counts", "learned", "lab")
 
 INVENTORY, TAXONOMY, TOKENS, COUNTS = DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_TOKENS, CLUSTER_COUNTS

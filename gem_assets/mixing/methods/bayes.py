@@ -217,7 +217,7 @@ METHOD = Method(
     make,
     _settings,
     cost="a swarm, and 8 further proxies by default",
-    use="each run is dear",
+    use="each run is expensive",
     source="Chen et al. 2025",
     needs=(SWARM, TOKENS, TEACHER),
     trains=True,

@@ -177,7 +177,7 @@ def climb(
     first
         Mixtures that are evaluated already, as a swarm holds them.
     evaluate
-        Called once a round with mixtures ``(m, K)`` and the number of the round (2, 3, ...).
+        Called once per round with mixtures ``(m, K)`` and the number of the round (2, 3, ...).
     prior
         ``q``, the natural shares.
     caps

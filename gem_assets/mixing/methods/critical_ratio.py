@@ -1,8 +1,8 @@
 """The critical ratio as a recipe: a mixture for a model that was trained on the natural shares before.
 
-A proxy is trained, runs go on from it with several parts of domain text, and the largest part that leaves the general
-loss where it was is the mixture (``continual.ratio_law``). It does not say what to train a new model on, so no
-confirmation run puts it to the test: that one starts from nothing.
+A proxy is trained, further runs continue from it with several parts of domain text, and the largest part that leaves
+the general loss where it was is the mixture (``continual.ratio_law``). It does not say what to train a new model on, so
+no confirmation run, which starts from nothing, puts it to the test.
 """
 
 from collections.abc import Callable
@@ -123,7 +123,7 @@ def run_ratios(
     *,
     report: Report | None = None,
 ) -> RatioRuns:
-    """Train a proxy on the natural shares and go on from it with every ratio.
+    """Train a proxy on the natural shares and continue from it with every ratio.
 
     Parameters
     ----------
@@ -261,12 +261,13 @@ METHOD = Method(
     CRITICAL_RATIO,
     "lab",
     "Critical mixture ratio: how much text of some clusters (`mixing.continual.clusters`, the domain) a model that was "
-    "trained on the natural shares can go on with before it gets worse on the others. A proxy, and from it a run for "
-    "each ratio; their general losses follow a power law in the ratio. About four proxies on one core.",
+    "trained on the natural shares can be trained on further before it gets worse on the others. Trains a proxy, and "
+    "from it a run for each ratio; their general losses follow a power law in the ratio. About four proxies on one "
+    "core.",
     make,
     _settings,
     cost="about four proxies",
-    use="a trained model goes on with text of one domain",
+    use="a trained model is to be trained further on one domain",
     source="arXiv 2407.17467",
     needs=(TOKENS,),
     trains=True,

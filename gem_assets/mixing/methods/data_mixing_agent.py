@@ -160,7 +160,7 @@ METHOD = Method(
     DATA_MIXING_AGENT,
     "lab",
     "Data Mixing Agent: a policy that names the next mixture from the course of training, learned from "
-    "`mixing.continual.trajectories` random courses that go on from one proxy; the course that it then steers is a "
+    "`mixing.continual.trajectories` random courses that continue from one proxy; the course that it then steers is a "
     "recipe of several phases. Half a proxy for each course with the default settings.",
     make,
     _settings,

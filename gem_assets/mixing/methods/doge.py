@@ -1,7 +1,8 @@
 """Methods that follow gradient alignment: DoGE and DGA.
 
 Both ask how far a step on one domain's gradient lowers a target's loss, ``<∇L_i, ∇L_target>``, and move weight there by
-mirror steps. They differ in scaling, clipping and smoothing. K + 1 gradients an update: done every ten to twenty steps.
+mirror steps. They differ in scaling, clipping and smoothing. K + 1 gradients per update: done every ten to twenty
+steps.
 """
 
 from typing import TYPE_CHECKING

@@ -176,7 +176,7 @@ METHOD = single_run(
     "DoReMi: weight to the clusters in which a proxy still lags a reference trained on the natural shares." + TOY,
     hook=hook,
     targets=False,
-    cost="a reference and a run twice as dear as plain training",
+    cost="a reference run, and a run at twice the cost of plain training",
     use="there is no target: level the excess loss",
     source="Xie et al. 2023",
 )

@@ -97,6 +97,6 @@ METHOD = single_run(
     "proxy's training for each cluster.",
     run=mixed_by_likelihood,
     cost="half a proxy per cluster",
-    use="text of the target is at hand",
+    use="there is text of the target",
     source="Thudi et al. 2025",
 )

@@ -8,7 +8,7 @@ and take the largest keys until the token budget is met. ``τ = 2`` is the paper
 ``τ → ∞`` samples evenly. Budgets per cluster keep a mixture while quality decides inside it. A cluster that is asked
 for more than it holds is taken whole as often as that goes, and the rest is sampled (WebOrganizer does the same).
 
-Cost: one sort. What it needs is a score a document, from any rater; the paper's come from a language model.
+Cost: one sort. What it needs is a score per document, from any rater; the paper's come from a language model.
 """
 
 from dataclasses import dataclass

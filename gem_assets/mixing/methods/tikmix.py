@@ -18,7 +18,7 @@ does that its parts do not is to bring its own curvature: with gradients ``g_kw`
 which is concave where domains are orthogonal: the second half of a domain moves a target less than the first.
 
 The paper has no public code, and its curvature is a factored approximation of the Hessian; here it is the empirical
-Fisher matrix of the gradients at hand, inverted exactly by Woodbury's identity. The weight of the entropy, how far M
+Fisher matrix of the measured gradients, inverted exactly by Woodbury's identity. The weight of the entropy, how far M
 looks around D, what a blend's influence is to M, and the form of its constraints are not published: they are arguments
 and definitions here.
 """
@@ -87,7 +87,7 @@ class EmpiricalFisher:
 class BlendedInfluence:
     """Influence of a blend of domains on each target, under the curvature of the blend itself.
 
-    Everything that a blend needs are inner products of the gradients at hand, taken once; a blend is then a system of
+    Everything that a blend needs are inner products of the measured gradients, taken once; a blend is then a system of
     as many equations as there are windows. The damping is that of the even blend for all, or they would not compare.
 
     Parameters

@@ -60,7 +60,7 @@ class ScoredDocuments:
     faults: tuple[str, ...] = ()
 
     def over_prepared(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Spread a number a document over all prepared ones, ``(prepared,)``, 0 for those that cannot be chosen."""
+        """Spread one number per document over all prepared ones, ``(prepared,)``, 0 for those that cannot be chosen."""
         out = np.zeros(self.prepared, np.int64)
         out[self.rows] = values
         return out

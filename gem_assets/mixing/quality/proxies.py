@@ -1,9 +1,9 @@
 """Proxies that are trained on chosen documents, each once: a folder that grows.
 
-Writes one JSON file a finished proxy, ``<key>.json``, whole or not at all. The key is the digest of the copies of every
-document, the shares, the token pool, the proxy's configuration and the seed. A run trains what is missing; killed, it
-loses what its workers were training. Chosen documents are put in random order before windows are cut, so that copies of
-one do not stand side by side.
+Writes one JSON file per finished proxy, ``<key>.json``, whole or not at all. The key is the digest of the copies of
+every document, the shares, the token pool, the proxy's configuration and the seed. A run trains what is missing;
+killed, it loses what its workers were training. Chosen documents are put in random order before windows are cut, so
+that copies of one do not stand side by side.
 
 Other selections read other text: what two proxies of a swarm share, window for window, two of these do not. Their noise
 is larger for that, which is why the answer of a search is trained over several seeds (``scored``).

@@ -1,4 +1,4 @@
-"""Scores of documents from a file: one row a document, one column a rater, every fault named with its count."""
+"""Scores of documents from a file: one row per document, one column per rater, every fault named with its count."""
 
 import json
 from collections import Counter
@@ -66,9 +66,9 @@ def file_of_scores(file: str | None) -> str | None:
 
 
 def read_scores(path: Path, doc_ids: Sequence[str], on_fault: OnFault = "refuse") -> DocumentScores:
-    """Read scores of given documents from parquet or JSONL with ``doc_id`` and one numeric column a rater.
+    """Read scores of given documents from parquet or JSONL with ``doc_id`` and one numeric column per rater.
 
-    Further documents in the file do not matter. Columns that hold no numbers are no raters.
+    Further documents in the file do not matter. Columns that hold no numbers are not raters.
 
     Parameters
     ----------

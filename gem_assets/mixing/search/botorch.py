@@ -1,7 +1,7 @@
 """botorch's multi-fidelity process for :mod:`~gem_assets.mixing.search.fidelity`: the ``botorch`` extra.
 
 The model of the published ADMIRE runs (``SingleTaskMultiFidelityGP``, the fidelity as last input), with botorch's
-priors on its hyperparameters. It is fitted anew for every run that is proposed, in seconds where scikit-learn's takes
+priors on its hyperparameters. It is fitted again for every run that is proposed, in seconds where scikit-learn's takes
 tenths. Pass ``surrogate=BotorchSurrogate`` to ``search_fidelities``.
 """
 

@@ -1,4 +1,4 @@
-"""What the searches that go on from the swarm share: their start, and the mixtures that they choose among.
+"""What the searches that continue from the swarm share: their start, and the mixtures that they choose among.
 
 They choose among a fixed set of mixtures within the caps: half of them spread around the natural shares, half around
 the swarm's best. What they propose follows from the runs so far and the seed; so a search that was killed proposes the

@@ -1,7 +1,7 @@
 """Bayesian optimisation over mixtures and model sizes (after ADMIRE-BayesOpt, Chen et al. 2025).
 
-A Gaussian process over (mixture, fidelity) learns from cheap small runs and dear large ones at once; a large run is
-paid for only where it tells more. With fidelity ``s`` in [0, 1], 1 the target size, the kernel is
+A Gaussian process over (mixture, fidelity) learns from cheap small runs and expensive large ones at once; a large run
+is paid for only where it tells more. With fidelity ``s`` in [0, 1], 1 the target size, the kernel is
 
     k((p, s), (p', s')) = k_1(p, p') + (1 - s)(1 - s') k_2(p, p') + offsets
 

@@ -4,7 +4,7 @@ Reads the two public layouts and its own parquet. Published tables carry errors 
 its parts was one table's best run), so every row is examined and each fault is named with file, line and run. By choice
 the import refuses faulty tables, drops the rows, or keeps them flagged.
 
-    RegMix      mixtures: index + one column a domain;  losses: index + one column a target
+    RegMix      mixtures: index + one column per domain;  losses: index + one column per target
     Olmix       ratios: run, name, index + domains;     metrics: run (name, index) + metrics
 """
 
