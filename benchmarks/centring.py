@@ -3,8 +3,7 @@
 A common offset is added to all logits of a small untied decoder before they are rounded, as a drifted mean embedding
 does, and the decoder is trained through it: width 64, two layers, 2,048 ids, 256 tokens per step, AdamW without decay
 at 6e-3, 240 steps; the loss is the mean of the last 40 steps. Centring removes the offset exactly, float32 logits
-do not
-feel it. The last line is one JSON object: losses per offset, mean over seeds.
+do not feel it. The last line is one JSON object: losses per offset, mean over seeds.
 """
 
 import argparse

@@ -16,8 +16,8 @@ from resources import StoreResource
     owners=OWNERS,
     tags=refresh(CARRIED_EVIDENCE),
     code_version=CODE_VERSION,
-    description="After a refit: recipes of the taxonomy before and its swarm table, carried through the crosswalk "
-    "of shared documents and marked as carried. Empty after a first fit.",
+    description="After a refit: the recipes and the swarm table of the earlier taxonomy, in terms of the new clusters "
+    "(by the documents that both have labelled) and marked as carried. Empty after a first fit.",
 )
 @staged
 def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> Making:

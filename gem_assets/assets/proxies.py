@@ -44,10 +44,10 @@ COUNTING = "counting"
     tags=refresh(PROXY_TOKENS),
     code_version=TOKENS_CODE_VERSION,
     output_required=False,
-    description="What proxies read: a small tokenizer, one token stream a cluster, and fixed windows of held-out text "
-    "(and of the validation texts in `proxy.targets`) that every mixture is judged by. Kept as long as the clusters "
-    "are: a new snapshot must not make all evidence stale. A document that is taken down leaves them, and nothing else "
-    "of them changes.",
+    description="What proxies read: a small tokenizer, one token stream per cluster, and fixed windows of held-out "
+    "text (and of the validation texts in `proxy.targets`) that every mixture is judged by. They are kept as long as "
+    "the clusters are, so that a new snapshot does not make all evidence stale. When a document is taken down, its "
+    "tokens are removed and nothing else changes.",
 )
 @expensive(first=True, refits=True)
 @staged
@@ -162,7 +162,7 @@ def proxy_tokens(
     code_version=CODE_VERSION,
     description="N-gram counts of every cluster in one snapshot: exact, sparse and additive, so that a new snapshot is "
     "counted alone. They are all that the lexical proxy (stage 0) needs. Versions of a page that `recrawls.use` leaves "
-    "out are not counted; a snapshot is counted again when some of its own are.",
+    "out are not counted; a snapshot is counted again when the setting leaves out others of its own.",
 )
 @staged
 def cluster_counts(

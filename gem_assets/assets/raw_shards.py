@@ -29,7 +29,7 @@ blocklist = dg.AssetSpec(
     kinds={"file"},
     owners=OWNERS,
     description="What rights holders asked to take down (`gem takedown`): `blocklist.jsonl`, append-only. Reported by "
-    "the takedown sensor; a request makes exactly those snapshots stale of which it concerns a row.",
+    "the takedown sensor. A request makes stale only the snapshots that hold a document it concerns.",
 )
 
 

@@ -24,9 +24,9 @@ from resources import EngineResource, SettingsResource, StoreResource
     pool=PROXY_SWARM,
     output_required=False,
     description="Expensive, and only made when asked for: about a minute per model on one core.\n\n"
-    "Whether a recipe holds: models of `proxy.confirmation` (three times the proxies' size and tokens) trained on it, "
-    "on proportional and on uniform, paired over seeds. Confirmed is what beats both in every seed; otherwise "
-    "proportional is recommended.",
+    "Shows whether a recipe holds: models of `proxy.confirmation` (three times the proxies' size and tokens) are "
+    "trained on it, on proportional and on uniform, paired over seeds. A recipe is confirmed if it beats both in every "
+    "seed; otherwise proportional is recommended.",
 )
 @expensive()
 @staged

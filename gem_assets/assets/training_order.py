@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     pool=ORDERS,
     description="The documents of a mixture in training order: drawn with whole and fractional "
     "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
-    "(random, curriculum, folding, zigzag, segment, STR, SAW). `balanced` is kept current; the others by hand.",
+    "(random, curriculum, folding, zigzag, segment, STR, SAW). `balanced` is kept current; the others are "
+    "made on request.",
 )
 @staged
 def training_order(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:

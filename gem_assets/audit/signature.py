@@ -2,7 +2,7 @@
 
 ``signature.json`` names the Merkle root and the SHA-256 of every other file of the pack, the public key, and the
 signature over all of that in canonical JSON. A pack without one can be checked for consistency only: whoever holds it
-could have made all of it again. Which key to trust is for the reader to know; the provider gives it out by another way.
+could have rebuilt all of it. The pack cannot say which key to trust; the provider publishes that elsewhere.
 
 ``verify_pack`` also recomputes: root, totals and composition from ``documents.parquet``, and everything in
 ``facts.json`` that follows from them. Needs neither the data root nor a network.

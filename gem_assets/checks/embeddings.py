@@ -12,7 +12,7 @@ from resources import StoreResource
     asset=EMBEDDINGS,
     partitions_def=snapshots,
     blocking=True,
-    description="Every document has exactly one vector, finite and of unit length; or is named as left out.",
+    description="Every document has exactly one vector, finite and of unit length, or is listed as left out.",
 )
 def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
     import great_expectations.expectations as gxe

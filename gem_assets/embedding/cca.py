@@ -1,6 +1,6 @@
 """The default embedder: LSA, then the directions on which the two halves of a document agree.
 
-A direction of LSA space is worth keeping as far as one half of a document foretells the other half on it: topics do,
+A direction of LSA space is worth keeping as far as one half of a document predicts the other half on it. Topics do,
 turns of phrase and chance words do not. Canonical correlation analysis between the halves (Hotelling 1936; on texts
 Dhillon, Foster and Ungar 2011) finds these directions in closed form from two covariance matrices, with no labels and
 no download, and the correlations say how much each counts. Spherical k-means NMI of textbook TF-IDF + SVD-100 with an

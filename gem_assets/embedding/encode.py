@@ -101,7 +101,7 @@ def left_out_documents(files: Sequence[Path], documents: int, most: float) -> pa
         named = ", ".join(broken[:_NAMED]) + (", …" if len(broken) > _NAMED else "")
         raise EncoderFailsError(
             f"the vectors of {len(broken)} of {documents} documents are not finite (NaN or infinite), more than the "
-            f"share of {most:g} that is left out: {named}. Mend the encoder or choose another (embedding.model), or "
+            f"share of {most:g} that is left out: {named}. Repair the encoder or choose another (embedding.model), or "
             "raise embedding.most_without_vector to continue without these documents"
         )
     return table

@@ -5,7 +5,7 @@ of the normalised text; the text digest is a SHA-256 over the very bytes, so tex
 mark are two leaves. The tree has the shape of RFC 9162 (Certificate Transparency, section 2.1: the left subtree is the
 largest full one); leaves, inner nodes and the root are hashed with different first bytes. The root binds the number of
 leaves, and every node the first and last doc_id below it, which a verifier finds in order on the path it walks. So two
-neighbours with a gap between them prove that a document is absent, and even who builds the tree dishonestly cannot
+neighbours with a gap between them prove that a document is absent, and even a dishonest builder of the tree cannot
 prove one document both present and absent. A proof is about a kilobyte; ``proof_check`` checks it and stands alone.
 
 Cost: one sha256 per leaf and one per inner node, 0.3 million leaves per second on one core; :class:`MerkleRoot` keeps

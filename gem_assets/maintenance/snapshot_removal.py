@@ -93,7 +93,7 @@ def _remove(store: Store, snapshot: str, instance: Registered | None, *, force: 
     if stranded and not force:
         raise RemovalError(
             f"snapshot {snapshot} keeps {sum(borrowers[n] for n in stranded):,} texts for {', '.join(stranded)}, whose "
-            "landing files are gone: they would be lost. Land those snapshots again first, or say --force"
+            "landing files are gone: they would be lost. Land those snapshots again first, or add --force"
         )
     current = artifacts.current(RAW_SHARDS, snapshot)
     documents = current.manifest.counts["kept"] if current is not None else 0

@@ -54,7 +54,7 @@ def apply_caps(shares: NDArray[np.float64], caps: NDArray[np.float64]) -> NDArra
     """
     check_shares(shares)
     if caps.shape != shares.shape or np.any(np.isnan(caps)) or np.any(caps < 0):
-        raise ValueError("caps must be non-negative numbers, one a share")
+        raise ValueError("caps must be non-negative numbers, one per share")
     wished = shares / shares.sum()
     active = wished > 0
     # a share of 1 is never exceeded, so a cap above it is no cap; keeps inf out of the sums

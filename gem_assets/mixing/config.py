@@ -83,7 +83,7 @@ class ContinualConfig(BaseModel):
         float, Field(ge=0, allow_inf_nan=False, description="nats that the general loss may end above its start")
     ] = 0.0
     part: Annotated[
-        float, Field(gt=0, le=10, description="tokens of a further run, in runs of the proxy before it")
+        float, Field(gt=0, le=10, description="length of a continued run, as a multiple of the proxy's own run")
     ] = 0.5
     checks: Annotated[int, Field(ge=1, le=64, description="times in a further run at which losses are taken")] = 4
     trajectories: Annotated[
@@ -99,7 +99,7 @@ class ContinualConfig(BaseModel):
 
 
 class MixingConfig(BaseModel):
-    """What every mixture strategy is told.
+    """Settings that all mixture strategies share.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class MixingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     token_budget: Annotated[
-        int | None, Field(gt=0, description="tokens to train on; null: each available token once")
+        int | None, Field(gt=0, description="tokens to train on; not set: each available token once")
     ] = None
     repetition_cap: Annotated[
         float, Field(gt=0, le=1000, allow_inf_nan=False, description="most epochs over a cluster's text")

@@ -64,7 +64,7 @@ def gather_recipes(store: ArtifactStore) -> Gathered:
             folders[asset.removeprefix(CONFIRMATIONS)] = current.path
             inputs[asset] = current.ref()
     if not recipes:
-        raise NoRecipesError(f"no recipe has been made in {store.root}; materialize recipes, or run gem demo")
+        raise NoRecipesError(f"no recipe has been made in {store.root}; make them with gem run, or try gem demo")
     version = recipes.get(PROPORTIONAL, next(iter(recipes.values()))).taxonomy_version
     shown = {name: recipe for name, recipe in recipes.items() if recipe.taxonomy_version == version}
     confirmations: dict[str, Confirmation] = {}

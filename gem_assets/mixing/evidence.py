@@ -1,8 +1,8 @@
-"""Recipes that a search over trained mixtures ended at: CLIMB's rounds, Bayesian optimisation, several model sizes.
+"""Evidence of recipes found by a search over trained mixtures: CLIMB, Bayesian optimisation, several model sizes.
 
-What they have in common: a model of the objective that was fitted to the runs, how well it ranks runs that it has not
-seen, and what it says of the answer beside proportional and uniform, doubt included. Supported is what ranks well (a
-correlation of at least 0.7) and whose gain over both lies below zero in nearly all that is doubted.
+Every search ends with a model of the objective that was fitted to its runs, the rank correlation of that model on runs
+it has not seen, and its predictions, with intervals, for the answer, for proportional and for uniform. A recipe is
+supported if the correlation is at least 0.7 and the intervals of its gains over both lie below zero.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Move what Dagster was told under the keys of before, when each strategy was an asset of its own, to its partition.
+"""Move Dagster's history from the old keys, when each strategy was an asset of its own, to the strategies' partitions.
 
 The store did not change, so nothing is made again: the last materialization and the last check of each such asset are
 reported once more, under the node and partition that show it now, and the old key leaves the catalog. Without a trace

@@ -1,4 +1,4 @@
-"""Progress of long work, said rarely: rate and time left, to the run's log when there is a run."""
+"""Report the progress of long work now and then, with rate and time left, to the run's log when there is a run."""
 
 import logging
 import time

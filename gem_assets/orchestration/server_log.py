@@ -1,4 +1,4 @@
-"""Which of the lines that Dagster prints a person wants to see.
+"""Choose the lines of Dagster's output that a person wants to see.
 
 The webserver, the daemon, the code server and the runs all write to one stream, some lines per second. Its full text
 goes to a file; this picks what belongs on a terminal: what automation finds due, runs and what they made, warnings, and

@@ -134,7 +134,7 @@ class ModelConfig(BaseModel):
 
 
 class HeadConfig(BaseModel):
-    """What is done to output embedding and logits (see ``centring``)."""
+    """What is done to output embedding and logits (see ``gem_assets.proxy.centring``)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -213,7 +213,7 @@ class ProxyConfig(BaseModel):
         int, Field(ge=4, description="Mixtures of the first swarm; max(32, 4 K) or more serves K clusters well.")
     ] = 48
     repeats: Annotated[
-        int, Field(ge=0, description="Further seeds on uniform and proportional, from which seed noise is known.")
+        int, Field(ge=0, description="Further seeds on uniform and proportional, to measure seed noise.")
     ] = 2
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Seed of initialisation and stream, the same for all.")] = 0
     sampler: Annotated[Sampler, Field(description="Draws the mixtures beside the fixed ones.")] = "regmix"
@@ -222,7 +222,7 @@ class ProxyConfig(BaseModel):
         Field(
             # absent unless changed, so that swarms keep the identities that they had without it
             exclude_if=lambda value: value == "source",
-            description="Groups of the sampler 'hierarchical': clusters of one most frequent source, or of one parent.",
+            description="Groups of the sampler 'hierarchical': clusters with the same main source or the same parent.",
         ),
     ] = "source"
     targets: Annotated[

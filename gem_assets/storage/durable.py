@@ -226,7 +226,7 @@ def _acquire(descriptor: int, path: Path, timeout: float, purpose: str) -> None:
                 holder = path.read_text(errors="replace").strip() or "an unknown process"
                 raise LockTimeoutError(
                     f"waited {timeout:g} s for {path} to {purpose}; it is held by {holder}. One "
-                    "writer a table: wait for it to end, or end it (the lock is freed with its process)"
+                    "writer per table: wait for it to end, or end it (the lock is freed with its process)"
                 ) from None
             time.sleep(pause)
             pause = min(pause * 2, 0.2)

@@ -5,9 +5,9 @@ An array of :class:`Spill` is a mapped file without a name: its pages are the sy
 needs the memory of a block, however many documents there are. A kill leaves nothing behind.
 
 :func:`sorted_parts` sorts any number of keys in the memory of :data:`PART_ROWS` of them: keys are dealt out by their
-leading bits and each part is sorted by itself, as a hash join does that does not fit (Kitsuregawa et al. 1983, GRACE).
-Keys have to be spread evenly, as digests are. A key that stands often is sorted in one part, so the memory is that of
-the larger of ``PART_ROWS`` and the most places of one key: 40 bytes each.
+leading bits and each part is sorted by itself, as a hash join does when it exceeds memory (Kitsuregawa et al. 1983,
+GRACE). Keys have to be spread evenly, as digests are. A key that stands often is sorted in one part, so the memory is
+that of the larger of ``PART_ROWS`` and the most places of one key: 40 bytes each.
 """
 
 import mmap

@@ -2,10 +2,9 @@
 
 Writes the student's files, ``report.json``, ``groups.parquet`` (agreement by source, language, both, length and
 cluster), ``confusion.parquet``, ``reliability.parquet``, ``margins.parquet`` and two pictures: the agreement matrix and
-the reliability of confidences and margins. Documents are held out
-per cluster by the hash of their id. Training documents are the rest; with ``gis_share`` a part of them is chosen by
-Geometric Influence Score instead, the same number from every cluster, as in the published recipe. Cost: seconds per ten
-thousand documents on one core.
+the reliability of confidences and margins. Documents are held out per cluster by the hash of their id. Training
+documents are the rest; with ``gis_share`` a part of them is chosen by Geometric Influence Score instead, the same
+number from every cluster, as in the published recipe. Cost: seconds per ten thousand documents on one core.
 """
 
 import json

@@ -39,7 +39,10 @@ class TeacherConfig(BaseModel):
     k: Annotated[int, Field(ge=2, le=32_767, description="Number of clusters.")] = 24
     lam: Annotated[
         LamRule | Annotated[float, Field(ge=0)],
-        Field(description="Weight of the balance term: a rule (see the module) or a number of nats."),
+        Field(
+            description="Weight of the balance, in nats: 'auto' (0.23 * mean kappa * K), 'paper' (5.5 * mean kappa), "
+            "'least' (the smallest that reaches target_n_eff), or a number."
+        ),
     ] = "auto"
     target_n_eff: Annotated[float, Field(gt=0, lt=1, description="Share of K that the rule 'least' has to reach.")] = (
         0.95

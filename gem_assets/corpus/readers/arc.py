@@ -1,7 +1,7 @@
 """Read ARC files, the format before WARC: a version block, then one header line and a body per record.
 
 A header line reads ``URL IP date media-type length``; newer files put more fields before the length. Where a header
-has to be and is none, or has no usable length, reading continues at the next line that is one.
+is missing or has no usable length, reading continues at the next line that is a header.
 """
 
 import re

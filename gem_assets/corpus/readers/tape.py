@@ -1,10 +1,10 @@
 """Read records one after the other, each with a declared length that may be wrong.
 
-A length is believed where a record begins behind it, or the file ends there. Where it leads elsewhere, a record header
-inside the block is where the block really ends; else the block stands as it is, and what follows it is damage. A length
-that is too long by no more than the line ends of a block without CR LF was counted before a copy turned CR LF into LF:
-nothing is missing then. The cost stays linear in the file: what is held is searched and never read again, and what is
-too large to be held is read a second time only while that adds up to a few times the file.
+A length is believed if a record begins right after it, or the file ends there. Otherwise the block ends at the first
+record header inside it; if it holds none, the block keeps its length, and what follows it is damage. A length may also
+have been counted before a copy turned CR LF into LF: it is then too long by no more than the number of line ends, and
+nothing is missing. The cost stays linear in the file: a block in memory is searched there and never read again, and one
+that is too large for memory is read a second time only while this adds up to a few times the file.
 """
 
 import re

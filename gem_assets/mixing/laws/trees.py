@@ -4,7 +4,7 @@ LightGBM with learning rate 0.01, at most 1000 rounds and early stopping after 3
 published figures stop on the test set; here the number of rounds comes from five folds of the training runs, which
 changes them by nothing that matters (mean rank correlation 98.95 both ways), unless runs to stop on are given.
 
-Below 256 runs the leaf size and the number of leaves shrink: at LightGBM's default of 20 documents a leaf, a model of
+Below 256 runs the leaf size and the number of leaves shrink: at LightGBM's default of 20 documents per leaf, a model of
 fewer than forty runs is a constant.
 """
 

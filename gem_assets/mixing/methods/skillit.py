@@ -79,7 +79,7 @@ class SkillIt:
     def update(self, losses: Floats) -> Floats:
         """Take an evaluation ``(M,)`` and return the new weights ``(K,)``."""
         if losses.shape != (self.graph.shape[1],) or not np.isfinite(losses).all():
-            raise ValueError(f"expected {self.graph.shape[1]} finite losses, one a skill")
+            raise ValueError(f"expected {self.graph.shape[1]} finite losses, one per skill")
         self._losses.append(np.asarray(losses, np.float64))
         self.weights = softmax(self.eta * (self.graph @ np.sum(self._losses, axis=0)))
         return self.weights

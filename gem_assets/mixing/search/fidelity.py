@@ -328,10 +328,10 @@ def _check(
         raise BudgetError(f"{len(levels)} fidelities need as many costs above 0, not {price.tolist()}")
     for run, loss in known.items():
         if not (0 <= run[0] < n and 0 <= run[1] < len(levels)):
-            raise BudgetError(f"a known run is of row {run[0]} at fidelity {run[1]}, which there is none of")
+            raise BudgetError(f"a known run names row {run[0]} at fidelity {run[1]}, which the pool lacks")
         _finite(loss, run)
     if len(known) == 1:
-        raise BudgetError("one known run is no start; give two or more, or none")
+        raise BudgetError("one known run is not enough to start from; give two or more, or none")
     if not known and (not 2 <= first <= n or first * price[0] > budget):
         raise BudgetError(
             f"{first} first runs at {price[0]:g} each do not fit a pool of {n} and a budget of {budget:g}"
