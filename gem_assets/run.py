@@ -340,7 +340,8 @@ def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
         if name in BY_STRATEGY or name in FAMILIES:
             folder, strategies = (RECIPES, FAMILIES[name]) if name in FAMILIES else (name, tuple(NODE_OF))
             raise UnknownAssetError(
-                f"{name} is one per strategy: name one, as {folder}/{strategies[-1]}, of {', '.join(strategies)}"
+                f"{name} has a partition for each strategy; name one, such as {folder}/{strategies[-1]} "
+                f"({', '.join(strategies)})"
             )
         _check_known("asset", name, asset_names(defs))
 

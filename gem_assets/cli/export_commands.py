@@ -135,7 +135,7 @@ def print_export(done: "MixtureExport", mixture: "Mixture", out: "Console") -> N
 
     report, names = done.report, mixture.cluster_names
     table = plain_table(f"{report.trainer}: weight in {report.unit}")
-    for column in ("cluster", "weight", "wanted", "implied", "tokens there are", "epochs", "seen once after"):
+    for column in ("cluster", "weight", "wanted", "implied", "available tokens", "epochs", "seen once after"):
         table.add_column(column, justify="left" if column == "cluster" else "right", no_wrap=True)
     for c in sorted(report.clusters, key=lambda c: (-c.target_share, c.cluster)):
         exhausted = f"{c.exhausted_at:.0%} of the run" if c.exhausted_at is not None else "never"

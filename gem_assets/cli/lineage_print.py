@@ -23,7 +23,7 @@ def print_trace(trace: "Trace", out: Terminal) -> None:
     elif not trace.documents:
         out.print(f"{trace.query} is not in any snapshot that the store still holds.", soft_wrap=True)
         out.print(
-            "Asked for can be a full URL, a document id or content digest, a host or registrable domain, or a source.",
+            "Ask for a full URL, a document id, a content digest, a host, a registrable domain or a source.",
             soft_wrap=True,
         )
         for request in trace.requests:

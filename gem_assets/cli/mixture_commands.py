@@ -101,7 +101,7 @@ def confirm_recipe(
     method = methods().get(strategy)
     if method is None or not method.confirmable:
         why = f"no recipe {strategy!r} to confirm" if method is None else f"{strategy} {method.unconfirmed}"
-        raise MixtureArgumentError(f"{why}; there are {', '.join(confirmable())}")
+        raise MixtureArgumentError(f"{why}; choose one of {', '.join(confirmable())}")
     if SWARM in method.needs:
         _need_swarm(data_root, strategy)
     _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"], quiet=as_json)

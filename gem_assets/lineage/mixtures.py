@@ -104,12 +104,12 @@ def find_mixture(store: ArtifactStore, spec: str) -> Mixture:
     """
     found = _SPEC.fullmatch(spec)
     if found is None:
-        raise MixtureError(f"{spec!r} names no mixture; write NAME, NAME@IDENTITY or NAME~N. {_there_is(store)}")
+        raise MixtureError(f"{spec!r} names no mixture; write NAME, NAME@IDENTITY or NAME~N. {_recipes_of(store)}")
     asset = check_asset(RECIPES + found["name"])
     current = store.current(asset)
     history = store.history(asset)
     if current is None or not history:
-        raise MixtureError(f"no recipe {found['name']!r} has been materialized in {store.root}. {_there_is(store)}")
+        raise MixtureError(f"no recipe {found['name']!r} has been materialized in {store.root}. {_recipes_of(store)}")
     if found["hex"]:
         fitting = [a for a in history if a.identity.startswith(found["hex"])]
         fitting = fitting or [a for a in history if _recipe(a).identity.startswith(found["hex"])]
@@ -217,6 +217,6 @@ def _open(store: ArtifactStore, ref: InputRef, mixture: Mixture) -> Artifact:
     return found
 
 
-def _there_is(store: ArtifactStore) -> str:
+def _recipes_of(store: ArtifactStore) -> str:
     names = [name.removeprefix(RECIPES) for name in store.assets() if name.startswith(RECIPES)]
-    return f"There is {', '.join(names)}" if names else "No recipe has been materialized yet; run gem dev or gem demo"
+    return f"Recipes: {', '.join(names)}" if names else "No recipe has been made yet; make some with gem run"

@@ -300,7 +300,7 @@ class _Reconciliation:
             and not (fitted and parent[0] in GROWING)
             and not (partition is not None and parent[0] in COMPARED and made)
         ]
-        return (Reason(kind="upstream", text=f"{_names(changing)} made before it"),) if changing else ()
+        return (Reason(kind="upstream", text=f"runs after {_names(changing)}"),) if changing else ()
 
     def parents(self, node: Node, partition: str | None) -> list[Place]:
         return list(_parents(self.nodes, node, partition, self.snapshots))

@@ -50,7 +50,7 @@ def test_json_holds_the_report_and_goes_to_the_data_root(made: HandMadeRoot):
     [
         (["balanced", "--to", "megatron", "--sequence-length", "16"], "megatron reads tokens"),
         (["balanced", "--to", "caffe"], "there is megatron"),
-        (["nothing", "--to", "levanter"], "There is balanced"),
+        (["nothing", "--to", "levanter"], "Recipes: balanced"),
         (["balanced", "--to", "torchtitan", "--sequence-length", "100000"], "torchtitan cannot train this recipe"),
         (["balanced", "--to", "torchtitan", "--phase", "3"], "they count from 0"),
     ],

@@ -90,7 +90,7 @@ def test_recipes_without_any_say_what_to_do(tmp_path):
         ("end_upsampling", "two phases"),
         ("critical_ratio", "trained before"),
         ("data_mixing_agent", "trained before"),
-        ("proportional", "nothing was learned"),
+        ("proportional", "is a rule: it claims no gain"),
         ("nonsense", "no recipe 'nonsense'"),
     ],
 )

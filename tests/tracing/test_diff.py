@@ -95,7 +95,7 @@ def test_another_draw_is_told_from_another_weight(world: World):
 def test_a_mixture_that_is_not_there_is_named(world: World):
     store = world.made.store
     for spec, message in (
-        ("other", "There is balanced"),
+        ("other", "Recipes: balanced"),
         ("balanced~9", "1 versions"),
         ("balanced@ffff", "its identities are"),
         ("no such", "names no mixture"),
