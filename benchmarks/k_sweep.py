@@ -37,7 +37,7 @@ class SweepPoint:
     n_eff_over_k, max_over_min
         Balance on all rows.
     bigram_drop
-        Nats a token by which knowing the cluster lowers a bigram model's loss; None without texts.
+        Nats per token by which knowing the cluster lowers a bigram model's loss; None without texts.
     """
 
     k: int

@@ -101,7 +101,7 @@ def resampled(corpus: Corpus, snapshot: str, first: int, end: int) -> Iterator[p
 
 
 def address(domain: str, key: str) -> str:
-    """A web address for a passage, one site a domain."""
+    """A web address for a passage, one site per domain."""
     return f"https://{domain.replace('_', '-')}.example.org/{quote(key)}"
 
 

@@ -68,7 +68,7 @@ def tokens_over_time(months: Sequence[tuple[str, int]]) -> bytes:
 
 
 def lineage_diagram(inputs: Mapping[str, Sequence[str]], counts: Mapping[str, int]) -> bytes:
-    """What a mixture was made from: one box an asset, sources on the left, the mixture on the right.
+    """What a mixture was made from: one box per asset, sources on the left, the mixture on the right.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ class NothingToRefitError(RuntimeError):
 
 
 class Refit(BaseModel):
-    """The teacher after a refit, and what happened to the clusters before it and of what was learnt about them.
+    """The teacher after a refit, and what happened to the earlier clusters and to what was learnt about them.
 
     Attributes
     ----------

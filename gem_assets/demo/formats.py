@@ -88,7 +88,7 @@ def _paragraphs(text: str) -> str:
 
 
 def write_warc(path: Path, pages: Sequence[Page], snapshot: str) -> None:
-    """Write a WARC 1.0 file, one gzip member a record: warcinfo, then a response for each page."""
+    """Write a WARC 1.0 file, one gzip member per record: warcinfo, then a response for each page."""
     info = b"software: gem-assets demo\r\nformat: WARC File Format 1.0\r\n"
     with path.open("wb") as stream:
         _record(stream, "warcinfo", path.name, f"{snapshot}-01T00:00:00Z", "application/warc-fields", info)

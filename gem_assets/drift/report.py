@@ -47,7 +47,7 @@ class DriftRow(BaseModel):
     reference
         Whether the teacher was fitted on this snapshot.
     mean_log_likelihood
-        Nats a document, over ``scored`` documents; None when none was scored.
+        Nats per document, over ``scored`` documents; None when none was scored.
     certain_divergence, certain_likelihood_drop, certain_unsure_rise
         The figures less what sampling explains; these are judged.
     level

@@ -71,7 +71,7 @@ def select_plan(recipe: RecipeLike, config: ExportConfig, trainer: Trainer, *, p
     Raises
     ------
     RecipeRefusedError
-        If there are several phases and the trainer has one mixture a run.
+        If there are several phases and the trainer has one mixture per run.
     ExportError
         If the phase does not exist, or the trainer could not read paths below the root that is asked for.
     """
@@ -93,7 +93,7 @@ def select_plan(recipe: RecipeLike, config: ExportConfig, trainer: Trainer, *, p
         raise RecipeRefusedError(
             trainer,
             [
-                f"it has one mixture a run and the recipe has {count} phases; export each with phase=0 to "
+                f"it has one mixture per run and the recipe has {count} phases; export each with phase=0 to "
                 f"phase={count - 1} and train them one after the other"
             ],
         )

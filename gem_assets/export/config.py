@@ -29,7 +29,7 @@ class ExportConfig(BaseModel):
         default=1, ge=1, description="Sequences of one optimiser step; phases start at whole steps."
     )
     phase: int | None = Field(
-        default=None, ge=0, description="Export this phase alone, for a trainer that has one mixture a run."
+        default=None, ge=0, description="Export this phase alone, for a trainer that has one mixture per run."
     )
     seed: int = Field(default=42, ge=0, lt=2**32, description="Order of documents and the trainer's own seed.")
     eos_token: str | None = Field(

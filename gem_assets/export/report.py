@@ -77,7 +77,7 @@ class ExportReport:
     sequence_length, token_budget
         Tokens of a sequence and of the run.
     clusters
-        One entry a cluster with a share.
+        One entry per cluster with a share.
     share_error
         Largest absolute difference between an implied and a target token share.
     naive_share_error

@@ -126,7 +126,7 @@ class Confirmation:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row an arm and seed: target and in-domain loss, and the differences to the rivals."""
+        """One row per arm and seed: target and in-domain loss, and the differences to the rivals."""
         return [
             {
                 "arm": arm,

@@ -31,7 +31,7 @@ def average_parameters(units: Floats, shares: Floats) -> Floats:
 
 
 class MergedProxies:
-    """One proxy a domain from a shared seed model; losses of mixtures by averaging them.
+    """One proxy per domain from a shared seed model; losses of mixtures by averaging them.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class MergedProxies:
 
 
 class MergedLaw:
-    """Weighted mean loss of merged models on targets, with its gradient; for ``propose.propose_convex``.
+    """Weighted mean loss of merged models on targets, with its gradient; for ``laws.proposal.propose_convex``.
 
     It is smooth and not convex, so what descent finds is a stationary mixture and the gap no bound.
 

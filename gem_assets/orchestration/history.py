@@ -40,7 +40,7 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class _BadEnd:
-    """One run that ended badly: what became of each of its assets."""
+    """One run that ended badly: what happened to each of its assets."""
 
     run_id: str
     ended: float

@@ -164,7 +164,7 @@ def differences(manifest: Manifest, wanted: Wanted, snapshot_assets: Sequence[st
     wanted
         Of the stage as it would be named now.
     snapshot_assets
-        Assets with one result a snapshot; a change in those alone never refits a fitted thing.
+        Assets with one result per snapshot; a change in those alone never refits a fitted thing.
     """
     found: list[Reason] = []
     if manifest.code_version != wanted.code_version:

@@ -70,7 +70,7 @@ class OrderReport:
     rows, tokens
         Exposures and their tokens.
     clusters
-        One report a cluster with a share.
+        One report per cluster with a share.
     share_error
         Largest absolute difference between a cluster's token share and the recipe's.
     window_share_error

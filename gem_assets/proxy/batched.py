@@ -171,7 +171,7 @@ def train_batch(
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> list[ProxyResult]:
-    """Train one proxy a mixture, all at once.
+    """Train one proxy per mixture, all at once.
 
     Parameters
     ----------

@@ -63,12 +63,12 @@ class BigramDrop:
         return cls(tokenizer.encode(cut), tokenizer.vocab, held_out)
 
     def loss(self, labels: NDArray[np.integer], k: int) -> float:
-        """Nats a token of the held-out documents when clusters 0..K-1 are known.
+        """Nats per token of the held-out documents when clusters 0..K-1 are known.
 
         Raises
         ------
         ValueError
-            If there is not one label a document, or no document on one of the two sides.
+            If there is not one label per document, or no document on one of the two sides.
         """
         if len(labels) != len(self.documents):
             raise ValueError(f"{len(labels)} labels for {len(self.documents)} documents")
@@ -95,7 +95,7 @@ class BigramDrop:
         return float(-np.log(top).mean())
 
     def __call__(self, labels: NDArray[np.integer], k: int) -> float:
-        """Nats a token by which knowing the cluster lowers the loss; about 0 for labels that say nothing."""
+        """Nats per token by which knowing the cluster lowers the loss; about 0 for labels that say nothing."""
         return self.loss(np.zeros(len(labels), np.int64), 1) - self.loss(labels, k)
 
     def _count(self, rows: Ints, labels: Ints, k: int) -> DomainCounts:

@@ -198,7 +198,7 @@ class SwarmRows:
 
     @property
     def losses(self) -> Floats:
-        """Nats a token, (n, J)."""
+        """Nats per token, (n, J)."""
         return self._matrix("losses", len(self.targets))
 
     def _matrix(self, column: str, width: int) -> Floats:
@@ -214,7 +214,7 @@ class SwarmRows:
 
 
 def swarm_jobs(labels: Sequence[str], mixtures: Floats, config: ProxyConfig) -> list[ProxyJob]:
-    """Return one job a mixture, and ``config.repeats`` more seeds of two of them from which noise is known.
+    """Return one job per mixture, and ``config.repeats`` more seeds of two of them, to measure noise.
 
     Repeated are ``uniform`` and ``proportional`` where they exist, else the first two.
     """

@@ -45,7 +45,7 @@ class ProxyResult:
     Attributes
     ----------
     losses : float64 array, shape (E, J)
-        Nats a token of each target at each evaluation; the last row is the result.
+        Nats per token of each target at each evaluation; the last row is the result.
     tokens : int64 array, shape (E,)
         Training tokens seen at each evaluation.
     train_loss : float64 array, shape (E,)

@@ -39,7 +39,7 @@ def plain_names(keywords: Mapping[int, Sequence[str]], words: int, *, taken: Col
 
 
 def unique_name(wanted: str, cluster: int, taken: Collection[str]) -> str:
-    """Return ``wanted``, with the cluster's number behind it if the name is taken."""
+    """Return ``wanted``, followed by the cluster's number if the name is taken."""
     used = {_folded(name) for name in taken}
     name = clean(wanted) or f"Cluster {cluster}"
     return name if _folded(name) not in used else _numbered(name, cluster, used)

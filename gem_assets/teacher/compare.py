@@ -49,7 +49,7 @@ class ClusteringFigures(BaseModel):
     cosine, pairwise, npmi
         Coherence by size: cosine to the centre, cosine of two documents, NPMI of topic words.
     bigram_drop
-        Nats a token by which knowing the cluster lowers a bigram model's loss.
+        Nats per token by which knowing the cluster lowers a bigram model's loss.
     reseeding, halves
         Adjusted Rand index between seeds, and between fits to two halves.
     """

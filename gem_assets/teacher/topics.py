@@ -50,7 +50,7 @@ def word_presence(
     Parameters
     ----------
     texts
-        One text a document.
+        One text per document.
     min_documents, max_share
         Words in fewer documents than this, or in a larger share of them, are left out.
     max_chars

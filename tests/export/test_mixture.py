@@ -103,7 +103,7 @@ def test_options_of_the_order_reach_the_trainer_or_are_named(
         "rehydration by duplicate count",
         "metadata prefix",
     ]
-    with pytest.raises(RecipeRefusedError, match="one mixture a run and the recipe has 2 phases"):
+    with pytest.raises(RecipeRefusedError, match="one mixture per run and the recipe has 2 phases"):
         export_mixture(root.store, mixture, root.scan, "torchtitan", tmp_path / "x", config=CONFIG, ordering=ordering)
     assert not (tmp_path / "x").exists()
 

@@ -86,7 +86,7 @@ def test_phases_are_kept_or_refused(world: World, tmp_path: Path, trainer: str) 
         report = export(trainer, mixture, world.batches(), tmp_path, world.tokenizer, CONFIG)
         assert [c.implied_share for c in report.clusters] == pytest.approx(list(mean.values()), abs=0.006)
         return
-    with pytest.raises(RecipeRefusedError, match="one mixture a run and the recipe has 2 phases"):
+    with pytest.raises(RecipeRefusedError, match="one mixture per run and the recipe has 2 phases"):
         export(trainer, mixture, world.batches(), tmp_path, world.tokenizer, CONFIG)
     config = CONFIG.model_copy(update={"phase": 1})
     report = export(trainer, mixture, world.batches(), tmp_path, world.tokenizer, config)

@@ -32,7 +32,7 @@ class _Header:
 
 
 def parse_header(line: bytes) -> _Header | None:
-    """Return the fields of a header line, or None where it is none; addresses may hold blanks."""
+    """Return the fields of a header line, or None if it is not one; addresses may hold blanks."""
     fields = line.strip().split(b" ")
     if len(line) > _LONGEST_URL or len(fields) < 5 or not fields[0]:
         return None

@@ -1,8 +1,8 @@
 """Compression formats, decoded one frame at a time (gzip calls it a member, xz and bz2 a stream).
 
-Every decoder yields the bytes of one frame in pieces of at most a few megabytes, leaves the file behind the frame and
-raises :class:`Damaged` where the frame is broken, so that a damaged frame costs no other. zstd and lz4 frames are
-walked block by block, which shows where they end and what window they need before anything is decoded.
+Every decoder yields the bytes of one frame in pieces of at most a few megabytes, leaves the file positioned after the
+frame and raises :class:`Damaged` where the frame is broken, so that a damaged frame costs no other. zstd and lz4 frames
+are walked block by block, which shows where they end and what window they need before anything is decoded.
 """
 
 import bz2
@@ -34,7 +34,7 @@ _SNAPPY: Final = b"\xff\x06\x00\x00sNaPpY"
 
 
 class Codec(Protocol):
-    """One compression format. ``magic`` finds possible starts of frames behind a damage."""
+    """One compression format. ``magic`` finds possible starts of frames after damage."""
 
     name: str
     magic: re.Pattern[bytes]
@@ -341,7 +341,7 @@ class Snappy:
 
 
 def find_codec(raw: Raw, max_window: int) -> Codec | None:
-    """Return the codec of the bytes at hand, or None where they are not compressed in a way that we read."""
+    """Return the codec of these bytes, or None if they are not compressed in a way that we read."""
     head = raw.peek(16)
     start = raw.offset
     try:

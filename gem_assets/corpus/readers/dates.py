@@ -32,11 +32,11 @@ _UNITS: Final = (1, 10**3, 10**6, 10**9)
 
 
 def iso_date(value: str | None) -> str | None:
-    """Return a date as ISO 8601, or None where it is none.
+    """Return a date as ISO 8601, or None if it is not one.
 
     Understood are ISO 8601 itself (also a year, or a year and month), the 8 or 14 digits of ARC files, seconds,
     milli-, micro- and nanoseconds since 1970, dates of mail and HTTP headers and some written ones, and lists of
-    these, of which the first counts. Of a date that is damaged behind its day, the day is kept.
+    these, of which the first counts. Of a date that is damaged after its day, the day is kept.
     """
     if not value:
         return None

@@ -197,7 +197,7 @@ def _undo(body: bytes, coding: str, limit: int) -> tuple[bytes, bool]:
 
 
 def _frames(body: bytes, codec: Codec) -> Iterator[bytes]:
-    """Yield what all frames of a body hold; bytes behind the last whole one that are no frame are left out."""
+    """Yield what all frames of a body hold; bytes after the last whole one that are not a frame are left out."""
     raw = Raw(io.BytesIO(body))
     whole = 0
     while raw.peek(1):

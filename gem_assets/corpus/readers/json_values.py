@@ -205,7 +205,7 @@ class _Values:
         return found.group() if found is not None else None
 
     def decode(self) -> tuple[Any, int, Damaged | None]:
-        """Return the value here, its bytes, and what is wrong with it; go behind it if nothing is."""
+        """Return the value here, its bytes, and what is wrong with it; move past it if nothing is."""
         size = _FIRST_TRY
         while True:
             # an error counts the lines before it, so its text must not be much longer than the value
@@ -239,7 +239,7 @@ class _Values:
             return value, len(raw), None
 
     def seek(self, opening: str) -> bool:
-        """Go to the next place behind this one where a row begins; tell whether there is one."""
+        """Go to the next place after this one where a row begins; tell whether there is one."""
         self._at += 1
         while (found := self._text.find(opening, self._at)) < 0:
             if self.ended:

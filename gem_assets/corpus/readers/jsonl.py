@@ -22,7 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
     """Yield the rows of a JSON file.
 
-    Objects may stand on lines, in an array, behind each other, in an array under a key of one object, or as the columns
+    Objects may stand on lines, in an array, one after the other, in an array under a key of one object, or as columns
     of a table; empty lines are not rows. The file may be UTF-8, UTF-16 or UTF-32. A file that is none of these is one
     row that says so.
 
@@ -63,7 +63,7 @@ def _as_utf8(stream: Source, codec: str | None) -> Source:
 
 
 class _Recoded:
-    """A stream in another encoding, as UTF-8; it does not continue behind damage."""
+    """A stream in another encoding, as UTF-8; it does not continue after damage."""
 
     def __init__(self, stream: Source, codec: str) -> None:
         self._stream = stream

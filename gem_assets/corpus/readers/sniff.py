@@ -53,7 +53,7 @@ _HEAD: Final = 4096
 
 
 def looks_html(body: bytes) -> bool:
-    """Tell whether a page begins here: behind a byte order mark, comments or an XML declaration too."""
+    """Tell whether a page begins here, be it after a byte order mark, comments or an XML declaration."""
     head = body[:_HEAD].removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
     while head.startswith(b"<!--"):
         head = head.partition(b"-->")[2].lstrip(_BLANK)

@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
     def resume(self) -> bool:
-        """Go on at the next sound frame behind the damage; False where there is none."""
+        """Continue at the next sound frame after the damage; False if there is none."""
         ...
 
 
@@ -124,7 +124,7 @@ class PlainStream:
         return False
 
     def sample(self, position: int, size: int) -> bytes:
-        """Return bytes from anywhere, none behind the end."""
+        """Return bytes from anywhere, none after the end."""
         at = self._start + position
         # file systems refuse positions that no file of theirs can have
         data = self._source.read(size) if self._source.seek(0, 2) > at and self._source.seek(at) == at else b""
@@ -137,7 +137,7 @@ class PlainStream:
         self._position = position
 
     def resume(self) -> bool:
-        """Return False: there is no damage to continue behind."""
+        """Return False: there is no damage to continue after."""
         return False
 
 
@@ -248,7 +248,7 @@ class FramedStream:
         self._frame, self._left, self.damage = None, b"", None
 
     def resume(self) -> bool:
-        """Go on at the next sound frame behind the damage; False where there is none."""
+        """Continue at the next sound frame after the damage; False if there is none."""
         if self.damage is None or self.damage.reason in FINAL_DAMAGE:
             return False
         here = self._source.tell()

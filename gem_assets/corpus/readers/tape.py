@@ -31,7 +31,7 @@ class Format:
     start
         Finds a header at the start of a line; linear on any bytes.
     begins
-        Tells from the bytes at hand, line ends taken off, whether a record surely begins there.
+        Tells from these bytes, line ends taken off, whether a record surely begins there.
     """
 
     start: re.Pattern[bytes]
@@ -112,7 +112,7 @@ class Tape:
             self._index = 0
 
     def take(self, size: int) -> bytes:
-        """Return the next bytes and go behind them."""
+        """Return the next bytes and move past them."""
         data = self.peek(size)
         self.skip(len(data))
         return data
@@ -137,7 +137,7 @@ class Tape:
                 return
 
     def resume(self) -> bool:
-        """Go on behind damage of the compressed stream; the position jumps to what comes next."""
+        """Continue after damage of the compressed stream; the position jumps to what comes next."""
         if not self.stream.resume():
             return False
         self._buffer, self._index, self._ended, self._end = bytearray(), 0, False, None
@@ -154,7 +154,7 @@ class Tape:
         return -1
 
     def go_to_header(self) -> None:
-        """Go to the next line that looks like a record header, the one at hand included, or to the end."""
+        """Go to the next line that looks like a record header, the present one included, or to the end."""
         while there := self.ahead(BLOCK):
             found = self.find_header(there)
             if found >= 0:
@@ -203,7 +203,7 @@ class Tape:
         return not rest or self._form.begins(rest)
 
     def _large_extent(self, start: int, length: int) -> Extent:
-        """Measure a block that is not held; the tape is behind it afterwards."""
+        """Measure a block that is not held; the tape is past it afterwards."""
         first, header = self.position, -1
         behind = self.stream.sample(first + length, LOOK)
         if behind and self._follows(behind):

@@ -94,7 +94,7 @@ def read_warc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator
 
 
 def _read_header(tape: Tape) -> _Header | None:
-    """Take the current header; None, with the tape behind what was looked at, where there is none."""
+    """Take the current header; None, with the tape past what was looked at, if there is none."""
     line = tape.line()
     size = len(line)
     if not _VERSION.match(line):

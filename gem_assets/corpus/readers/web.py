@@ -18,7 +18,7 @@ _BLANKS = re.compile(r"[\x00-\x20\x7f]+")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The text of a record, or the kind under which it is counted; ``cut``: the body breaks off behind the text."""
+    """The text of a record, or the kind under which it is counted; ``cut``: the body breaks off after the text."""
 
     text: str | None
     skipped: str = ""

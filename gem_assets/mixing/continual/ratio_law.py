@@ -130,7 +130,7 @@ class CriticalRatio:
         Parameters
         ----------
         tokens, ratios, general_losses
-            One entry a run and checkpoint, ``(n,)``.
+            One entry per run and checkpoint, ``(n,)``.
         start
             General loss before continual pre-training.
 

@@ -40,7 +40,7 @@ class LexicalLosses:
         self._jacobians: dict[bytes, Floats] = {}
 
     def losses(self, mixtures: Floats) -> Floats:
-        """Nats a token ``(m, J)`` of mixtures ``(m, K)``."""
+        """Nats per token ``(m, J)`` of mixtures ``(m, K)``."""
         return _remembered(self._losses, mixtures, self.proxy.losses)
 
     def jacobian(self, mixture: Floats) -> Floats:

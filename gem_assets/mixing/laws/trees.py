@@ -53,7 +53,7 @@ class TreesLaw:
         return self.fit_features(mixtures, losses)
 
     def fit_features(self, features: Floats, losses: Floats) -> Self:
-        """Fit to rows that are no mixtures, ``(n, d)``, such as the parameters of a document filter."""
+        """Fit to rows that are not mixtures, ``(n, d)``, such as the parameters of a document filter."""
         shares, values = np.asarray(features, np.float64), np.asarray(losses, np.float64)
         if self.stop_on is not None:
             self.booster_ = self._train(shares, values, self.stop_on)

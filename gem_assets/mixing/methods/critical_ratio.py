@@ -39,7 +39,7 @@ class ContinualError(ValueError):
 
 @dataclass(frozen=True)
 class RatioRuns:
-    """Losses of runs that went on with a part of domain text; one entry a run and check, ``(n,)``.
+    """Losses of runs that continued on a part of domain text; one entry per run and check, ``(n,)``.
 
     Attributes
     ----------

@@ -148,7 +148,7 @@ def propose_direct(
 ) -> DirectMixture:
     """Solve TiKMiX-D.
 
-    The dual is a smooth convex function of one multiplier a target; its minimiser gives the shares in closed form,
+    The dual is a smooth convex function of one multiplier per target; its minimiser gives the shares in closed form,
     ``p ∝ exp((I (w + ν))/τ)`` over the domains of the prior.
 
     Parameters

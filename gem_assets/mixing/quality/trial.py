@@ -116,7 +116,7 @@ def arms_verdict(arms: Mapping[str, Floats]) -> str:
 
 
 def arm_rows(arms: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """One row an arm: mean loss, and that of each seed."""
+    """One row per arm: mean loss, and that of each seed."""
     return [
         {"arm": name, "mean_loss": float(losses.mean()), **{f"seed_{i}": float(x) for i, x in enumerate(losses, 1)}}
         for name, losses in arms.items()

@@ -19,7 +19,7 @@ class TrainedSwarm:
     Attributes
     ----------
     table
-        One run a mixture, all of one seed; repeats with other seeds are left out.
+        One run per mixture, all of one seed; repeats with other seeds are left out.
     labels
         Where each run's mixture comes from.
     in_domain
