@@ -158,6 +158,9 @@ class CcaEmbedder:
         )
 
 
+EMBEDDER = CcaEmbedder
+
+
 def _halves(texts: pa.ChunkedArray, max_chars: int) -> pa.ChunkedArray:
     """First and second half of each document in turn, cut at a blank behind the middle where there is one."""
     chunks: list[pa.Array] = []

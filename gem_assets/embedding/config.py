@@ -1,10 +1,12 @@
 """Settings of the embedding space."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 CODE_VERSION = "1"
+Method = Literal["cca", "lsa", "cca+lsa", "sentence-transformers"]
+METHODS: tuple[Method, ...] = get_args(Method)
 LEFT_OUT_NAME = "left_out.parquet"
 """Documents of a snapshot that have no vector, in the artifact of their embeddings."""
 
@@ -14,7 +16,7 @@ class EmbeddingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["cca", "lsa", "cca+lsa", "sentence-transformers"] = Field(
+    method: Method = Field(
         default="cca",
         description=(
             "cca: TF-IDF, truncated SVD, then the directions on which the two halves of a document agree; fitted on "

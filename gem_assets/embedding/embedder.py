@@ -1,11 +1,25 @@
 """Which embedder the settings name: fitting one, and opening one that was saved."""
 
 import json
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
 from gem_assets.corpus.text.features import Texts
 from gem_assets.embedding.base import DESCRIPTION_FILE, Embedder, Progress
-from gem_assets.embedding.config import EmbeddingConfig
+from gem_assets.embedding.config import METHODS, EmbeddingConfig
+
+
+class EmbedderClass(Protocol):
+    """What the module of an embedder defines as ``EMBEDDER``."""
+
+    def fit(self, texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Embedder:
+        """Fit on the texts, or open an encoder that is already trained."""
+        ...
+
+    def load(self, directory: Path) -> Embedder:
+        """Open what :meth:`Embedder.save` wrote."""
+        ...
 
 
 def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Embedder:
@@ -28,21 +42,7 @@ def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | Non
     ImportError
         If sentence-transformers is asked for and not installed.
     """
-    if config.method == "cca":
-        from gem_assets.embedding.cca import CcaEmbedder
-
-        return CcaEmbedder.fit(texts, config, progress)
-    if config.method == "lsa":
-        from gem_assets.embedding.lsa import LsaEmbedder
-
-        return LsaEmbedder.fit(texts, config, progress)
-    if config.method == "cca+lsa":
-        from gem_assets.embedding.combined import CombinedEmbedder
-
-        return CombinedEmbedder.fit(texts, config, progress)
-    from gem_assets.embedding.sentence import SentenceEmbedder
-
-    return SentenceEmbedder.open(config)
+    return _embedder(config.method).fit(texts, config, progress)
 
 
 def load_embedder(directory: Path) -> Embedder:
@@ -59,20 +59,12 @@ def load_embedder(directory: Path) -> Embedder:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no embedder here; it is written by Embedder.save()")
     method = json.loads(path.read_text())["method"]
-    if method == "cca":
-        from gem_assets.embedding.cca import CcaEmbedder
+    if method not in METHODS:
+        raise ValueError(f"{path}: method is {method!r}, expected one of {', '.join(METHODS)}")
+    return _embedder(method).load(Path(directory))
 
-        return CcaEmbedder.load(Path(directory))
-    if method == "lsa":
-        from gem_assets.embedding.lsa import LsaEmbedder
 
-        return LsaEmbedder.load(Path(directory))
-    if method == "cca+lsa":
-        from gem_assets.embedding.combined import CombinedEmbedder
-
-        return CombinedEmbedder.load(Path(directory))
-    if method == "sentence-transformers":
-        from gem_assets.embedding.sentence import SentenceEmbedder
-
-        return SentenceEmbedder.load(Path(directory))
-    raise ValueError(f"{path}: method is {method!r}, expected 'cca', 'lsa', 'cca+lsa' or 'sentence-transformers'")
+def _embedder(method: str) -> EmbedderClass:
+    """The class of a method; its module is named after it and imported when asked for."""
+    name = method.replace("+", "_").replace("-", "_")
+    return cast(EmbedderClass, import_module(f"gem_assets.embedding.{name}").EMBEDDER)

@@ -89,3 +89,6 @@ class LsaEmbedder:
         config, arrays = load_fitted(directory, _WEIGHTS_FILE)
         projection = TfidfProjection(arrays["column_of"], arrays["weight_of"], arrays["table"])
         return cls(config, projection, arrays["centre"])
+
+
+EMBEDDER = LsaEmbedder

@@ -1,22 +1,13 @@
 """Settings of an export."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 CODE_VERSION = "1"
 
 Trainer = Literal["megatron", "olmo-core", "mosaicml", "hf-datasets", "levanter", "nanotron", "torchtitan", "nanochat"]
-TRAINERS: tuple[Trainer, ...] = (
-    "megatron",
-    "olmo-core",
-    "mosaicml",
-    "hf-datasets",
-    "levanter",
-    "nanotron",
-    "torchtitan",
-    "nanochat",
-)
+TRAINERS: tuple[Trainer, ...] = get_args(Trainer)
 
 
 class ExportConfig(BaseModel):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gem_assets import export as package
+from gem_assets.export import registry
 from gem_assets.export.config import TRAINERS, ExportConfig
 from gem_assets.export.registry import export
-from gem_assets.export.report import ExportReport, RecipeRefusedError
+from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError
 from tests.export.worlds import LENGTH, SHARES, SIZES, World, word_tokenizer
 from tests.ordering.worlds import recipe
 
@@ -220,3 +223,33 @@ def test_real_domains_keep_their_shares(shared_corpora: Path, tmp_path: Path, tr
 @pytest.mark.parametrize("trainer", ["levanter", "mosaicml"])
 def test_the_whole_real_corpus_keeps_its_shares(shared_corpora: Path, tmp_path: Path, trainer: str) -> None:
     check_webmix(webmix(shared_corpora, 1), tmp_path, trainer)
+
+
+#: An exporter: this one file, its test, and its name in `TRAINERS`.
+INVENTED = """
+from gem_assets.export.base import optional_tokenizer, select_plan, write_clusters
+from gem_assets.export.textfiles import write_jsonl
+
+def export(recipe, documents, out, tokenizer, config):
+    plan = select_plan(recipe, config, "paper-tape", phases=True)
+    counted = optional_tokenizer(tokenizer, config)
+    write = lambda folder, parts: write_jsonl(folder, parts, config.shard_bytes, compress=False)
+    return write_clusters(documents, plan, config, counted, out, write)
+"""
+
+
+def test_a_module_and_its_name_are_all_that_a_new_export_takes(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "paper_tape.py").write_text(INVENTED)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ExportError, match="no export for 'paper-tape'; there is megatron, "):
+        export("paper-tape", world.mixture, world.batches(), tmp_path / "out", world.tokenizer, CONFIG)
+    monkeypatch.setattr(registry, "TRAINERS", (*TRAINERS, "paper-tape"))
+    try:
+        export("paper-tape", world.mixture, world.batches(), tmp_path / "out", world.tokenizer, CONFIG)
+    finally:
+        sys.modules.pop("gem_assets.export.paper_tape", None)
+    written = {p.name for p in (tmp_path / "out" / "data").iterdir() if any(p.iterdir())}
+    assert written == {f"cluster_{cluster:05d}" for cluster in SHARES}

@@ -6,8 +6,9 @@ what was readable before the damage has been yielded by then.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
@@ -25,9 +26,34 @@ from gem_assets.corpus.readers.streams import is_binary, open_stream, read_up_to
 from gem_assets.corpus.readers.unsupported import unsupported
 from gem_assets.corpus.readers.warc import read_warc
 
-JSON_SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".jl"})
-WARC_SUFFIXES: Final = frozenset({".warc", ".wet", ".wat"})
+
+@dataclass(frozen=True)
+class Reader:
+    """One format: how a file of it is read, its suffixes, and the mark at its start if it has one of its own."""
+
+    read: Callable[[BinaryIO, str, CorpusConfig], Iterator[Item]]
+    suffixes: frozenset[str]
+    mark: re.Pattern[bytes] | None = None
+
+
+def _after_blanks(mark: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"(?:\xef\xbb\xbf)?\s*" + mark)
+
+
+def _read_parquet(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
+    return read_parquet(Path(source.name), relative, config)
+
+
+#: The formats by name. Where neither a mark nor text decides, the first one with a suffix of the file reads it.
+READERS: Final[Mapping[str, Reader]] = {
+    "parquet": Reader(_read_parquet, frozenset({".parquet"}), re.compile(b"PAR1")),
+    "warc": Reader(read_warc, frozenset({".warc", ".wet", ".wat"}), _after_blanks(b"WARC/")),
+    "arc": Reader(read_arc, frozenset({".arc"}), _after_blanks(b"filedesc:")),
+    "jsonl": Reader(read_jsonl, frozenset({".jsonl", ".ndjson", ".json", ".jl"})),
+    "plain": Reader(read_plain, TEXT_SUFFIXES | HTML_SUFFIXES),
+}
 _HEAD: Final = 1 << 16
+_JSON_OBJECT: Final = _after_blanks(rb'\{"')
 _JSON_START = re.compile(rb"(?:\A|\n)[ \t\r]*[\[{]\s*\"")
 
 
@@ -65,19 +91,10 @@ def _items(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
     with path.open("rb") as source:
         kind, problem = _kind(source, relative, config)
         source.seek(0)
-        match kind:
-            case "parquet":
-                yield from read_parquet(path, relative, config)
-            case "warc":
-                yield from read_warc(source, relative, config)
-            case "arc":
-                yield from read_arc(source, relative, config)
-            case "jsonl":
-                yield from read_jsonl(source, relative, config)
-            case "plain":
-                yield from read_plain(source, relative, config)
-            case _:
-                yield Quarantined(relative, 0, problem.reason, problem.detail, size)
+        if kind:
+            yield from READERS[kind].read(source, relative, config)
+        else:
+            yield Quarantined(relative, 0, problem.reason, problem.detail, size)
 
 
 def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> tuple[str, Damaged]:
@@ -110,19 +127,13 @@ def _kind(source: BinaryIO, relative: str, config: CorpusConfig) -> tuple[str, D
 
 
 def _kind_of(head: bytes, suffixes: set[str]) -> str:
-    start = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if start.startswith(b"WARC/"):
-        return "warc"
-    if start.startswith(b"filedesc:"):
-        return "arc"
-    if suffixes & (TEXT_SUFFIXES | HTML_SUFFIXES) and not suffixes & (JSON_SUFFIXES | WARC_SUFFIXES | {".arc"}):
+    for kind, reader in READERS.items():
+        if reader.mark is not None and reader.mark.match(head[:512]):
+            return kind
+    named = [kind for kind, reader in READERS.items() if suffixes & reader.suffixes]
+    # plain text may begin like JSON, and its name says so; a packed name like a.warc.txt does not
+    if "plain" in named and set(named) <= {"plain", "parquet"}:
         return "plain"
-    if start.startswith(b'{"') or suffixes & JSON_SUFFIXES:
+    if "jsonl" in named or _JSON_OBJECT.match(head[:512]):
         return "jsonl"
-    if ".parquet" in suffixes:
-        return "parquet"
-    if suffixes & WARC_SUFFIXES:
-        return "warc"
-    return "arc" if ".arc" in suffixes else ""
+    return next(iter(named), "")

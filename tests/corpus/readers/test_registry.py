@@ -1,6 +1,8 @@
 import bz2
 import datetime as dt
 import gzip
+import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,8 @@ import pytest
 import zstandard
 
 from gem_assets.corpus.config import ColumnNames, CorpusConfig
-from gem_assets.corpus.readers.records import Quarantined
+from gem_assets.corpus.readers.records import Quarantined, RawDocument
+from gem_assets.corpus.readers.registry import READERS, Reader
 from gem_assets.corpus.schema import QUARANTINE_REASONS
 from tests.corpus.making import documents, items, jsonl, members, parquet, prose, quarantined, response
 
@@ -274,7 +277,7 @@ def test_a_reader_that_fails_is_a_row_without_text(tmp_path, monkeypatch):
         yield from ()
         raise RuntimeError("private words of a document")
 
-    monkeypatch.setattr("gem_assets.corpus.readers.registry.read_jsonl", explode)
+    monkeypatch.setitem(READERS, "jsonl", replace(READERS["jsonl"], read=explode))
     [item] = items(save(tmp_path, jsonl(ROWS), "a.jsonl"))
     assert isinstance(item, Quarantined)
     assert (item.reason, item.detail) == ("reader_error", "RuntimeError after 0 records")
@@ -308,3 +311,20 @@ def test_a_panic_is_a_fault_of_the_file_and_an_interruption_is_not(tmp_path, mon
         monkeypatch.setattr(type(path), "open", opened(error))
         with pytest.raises(type(error)):
             items(path)
+
+
+def test_a_generator_and_its_line_are_all_that_a_new_reader_takes(tmp_path, monkeypatch):
+    def read_cards(source, relative, config):
+        for offset, line in enumerate(source.read().decode().splitlines()[1:]):
+            yield RawDocument(relative, offset, line, len(line))
+
+    rows = b"CARDS 1\n" + "\n".join(prose(i) for i in range(3)).replace("\n\n", " ").encode()
+    before = items(save(tmp_path, rows, "a.cards"))
+    assert quarantined(before) == [(0, "unknown_format")]
+    reader = Reader(read_cards, frozenset({".cards"}), re.compile(b"CARDS "))
+    monkeypatch.setitem(READERS, "cards", reader)
+    for name in ("a.cards", "a.bin", "a.warc"):
+        found = items(save(tmp_path, rows, name))
+        assert [d.text for d in documents(found)] == rows.decode().splitlines()[1:]
+        assert quarantined(found) == []
+    assert len(documents(items(save(tmp_path, b"a card\nanother", "b.cards")))) == 1

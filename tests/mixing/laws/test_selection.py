@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from gem_assets.mixing.laws.base import LawEntry, checked_runs
+from gem_assets.mixing.laws.registry import LAWS
 from gem_assets.mixing.laws.selection import choose_laws, cross_validate, pairwise_decisions, spearman
 from tests.mixing.laws.test_laws import TRUTHS, mixtures
 
@@ -62,3 +64,28 @@ def test_noise_is_not_called_predictable():
     score = cross_validate("effective_exposure", rows, np.random.default_rng(0).normal(3, 0.1, 60))
     assert abs(score.spearman) < 0.5
     assert 0.3 < score.decisions < 0.7
+
+
+class FirstShareLaw:
+    """A line in the share of the first cluster."""
+
+    def fit(self, mixtures, losses):
+        shares, values = checked_runs(mixtures, losses, 2)
+        self.line = np.polyfit(shares[:, 0], values, 1)
+        return self
+
+    def predict(self, mixtures):
+        return np.polyval(self.line, np.asarray(mixtures)[:, 0])
+
+
+def test_a_class_and_its_line_are_all_that_a_new_law_takes(monkeypatch):
+    rows = mixtures(40)
+    losses = {"first": 3 - rows[:, 0]}
+    with pytest.raises(ValueError, match="unknown law 'first_share'"):
+        choose_laws(rows, losses, candidates=["first_share"])
+    monkeypatch.setitem(LAWS, "first_share", LawEntry(lambda _: FirstShareLaw(), lambda _: 4, False))
+    tried = choose_laws(rows, losses)[0]
+    assert "first_share" in {score.law for score in tried.scores}
+    [found] = choose_laws(rows, losses, candidates=["lightgbm", "first_share"])
+    assert found.name == "first_share"
+    assert found.law.predict(rows) == pytest.approx(losses["first"])

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from gem_assets.corpus.text.features import Texts, as_large_strings
-from gem_assets.embedding.base import DESCRIPTION_FILE
+from gem_assets.embedding.base import DESCRIPTION_FILE, Progress
 from gem_assets.embedding.config import CODE_VERSION, EmbeddingConfig
 
 _WINDOW: Final = 8192
@@ -42,8 +42,8 @@ class SentenceEmbedder:
         return int(_embedding_dimension(self._model))
 
     @classmethod
-    def open(cls, config: EmbeddingConfig) -> Self:
-        """Load the encoder that ``config.model`` names; a folder needs no network.
+    def fit(cls, texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Self:  # noqa: ARG003
+        """Open the encoder that ``config.model`` names, which is trained and reads no texts; a folder needs no network.
 
         Raises
         ------
@@ -108,10 +108,13 @@ class SentenceEmbedder:
         """Open the encoder from the copy beside ``embedder.json``."""
         description = json.loads((directory / DESCRIPTION_FILE).read_text())
         config = EmbeddingConfig.model_validate(description["config"])
-        opened = cls.open(config.model_copy(update={"model": str(directory / "model")}))
+        opened = cls.fit([], config.model_copy(update={"model": str(directory / "model")}))
         opened.config = config
         opened.model_digest = description["model_digest"]
         return opened
+
+
+EMBEDDER = SentenceEmbedder
 
 
 def _embedding_dimension(model: Any) -> int:

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.embedding.base import Embedder
-from gem_assets.embedding.combined import CombinedEmbedder
+from gem_assets.embedding.cca_lsa import CombinedEmbedder
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.embedding.embedder import fit_embedder, load_embedder
 

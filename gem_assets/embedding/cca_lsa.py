@@ -87,3 +87,6 @@ class CombinedEmbedder:
         """
         config = EmbeddingConfig.model_validate(json.loads((directory / DESCRIPTION_FILE).read_text())["config"])
         return cls(config, CcaEmbedder.load(directory / "cca"), LsaEmbedder.load(directory / "lsa"))
+
+
+EMBEDDER = CombinedEmbedder
