@@ -21,6 +21,7 @@ from gem_assets.mixing.recipe import RECIPE_NAME, Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.report.plots import mixture_bars
 from gem_assets.report.swarm_plots import law_fit
+from gem_assets.report.tables import effective_number
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import finite
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
@@ -129,7 +130,7 @@ def describe_recipe(folder: Path) -> RecipeDescription:
         rows=rows,
         figures={
             "kl_to_proportional": float((shares[used] * np.log(shares[used] / prior[used])).sum()),
-            "effective_clusters": float(np.exp(-(shares[used] * np.log(shares[used])).sum())),
+            "effective_clusters": effective_number(shares),
             "most_epochs": max(e.implied_epochs for e in recipe.entries),
         },
     )

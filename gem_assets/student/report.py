@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gem_assets.report.tables import effective_number
 from gem_assets.student.labeller import StudentPrediction
 
 #: Upper ends, in bytes, of the length buckets of the report.
@@ -183,7 +184,7 @@ def agreement_report(
         # the rounding of a sum can pass one
         share_drift=min(float(0.5 * np.abs(shares - confusion.sum(axis=1) / n).sum()), 1.0),
         calibration_error=_calibration_error(reliability, "mean_confidence", "agreement"),
-        effective_clusters=float(np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())),
+        effective_clusters=effective_number(shares),
         groups=pa.Table.from_pylist(rows, _GROUP_SCHEMA),
         confusion=confusion,
         reliability=reliability,

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix
 
+from gem_assets.report.tables import effective_number
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -33,8 +35,7 @@ def effective_clusters(counts: ArrayLike) -> float:
     total = counts.sum()
     if total <= 0:
         raise ValueError("no documents to count")
-    shares = counts[counts > 0] / total
-    return float(np.exp(-np.sum(shares * np.log(shares))))
+    return effective_number(counts / total)
 
 
 def gini(counts: ArrayLike) -> float:
