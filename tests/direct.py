@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from gem_assets.assets import ALL_ASSETS
+from gem_assets.assets.ingestion import ingesting
 from gem_assets.assets.partitions import snapshots as snapshots_def
 from gem_assets.corpus.landing import list_snapshots
 from gem_assets.orchestration.places import shown
+from gem_assets.orchestration.stage import Stage
+from gem_assets.settings import Settings
 from resources import EngineResource, SettingsResource, StoreResource
 
 CORE = (
@@ -120,3 +124,12 @@ def _content(store: StoreResource) -> Iterator[tuple[str, Any]]:
     for table in tables.tables():
         for snapshot in tables.snapshots(table):
             yield f"table {table} [{snapshot}]", tables.digest(table, snapshot=snapshot)
+
+
+def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings, snapshot: str) -> Stage:
+    """Return the stage of a snapshot with its result committed."""
+    making = ingesting(store, engine, settings, snapshot)
+    next(making)
+    with pytest.raises(StopIteration) as end:
+        next(making)
+    return end.value.value

@@ -44,8 +44,10 @@ class NothingKeptError(RuntimeError):
     """A snapshot gave no document at all, neither new nor known."""
 
 
-def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings, snapshot: str) -> Stage:
-    """Return the stage of a snapshot with its result committed; reads the landing files only when it has to.
+def ingesting(
+    store: StoreResource, engine: EngineResource, settings: Settings, snapshot: str
+) -> Generator[Stage, None, Stage]:
+    """Declare the stage of a snapshot, as far as it is known before reading; asked for more, commit its result.
 
     Raises
     ------
@@ -56,19 +58,6 @@ def ingest_once(store: StoreResource, engine: EngineResource, settings: Settings
     BlocklistError
         When the blocklist lacks something that was on it; nothing is read then.
     """
-    making = ingesting(store, engine, settings, snapshot)
-    next(making)
-    try:
-        next(making)
-    except StopIteration as end:
-        return end.value
-    raise RuntimeError("ingesting declares one stage")
-
-
-def ingesting(
-    store: StoreResource, engine: EngineResource, settings: Settings, snapshot: str
-) -> Generator[Stage, None, Stage]:
-    """Declare the stage of a snapshot, as far as it is known before reading; asked for more, commit its result."""
     landed = landed_input(settings, snapshot)
     config = settings.corpus
     standing = store.artifacts.snapshots(RAW_SHARDS)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gem_assets.assets import ingestion
-from gem_assets.assets.ingestion import NothingKeptError, ingest_once
+from gem_assets.assets.ingestion import NothingKeptError
 from gem_assets.corpus.ingest import LandedFileChangedError
 from gem_assets.corpus.landing import LandingError
 from gem_assets.corpus.text.cleaning import content_digest
@@ -22,6 +22,7 @@ from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.takedown.blocklist import BlocklistError, parse_entry
 from gem_assets.takedown.certificate import certify, request_takedown
 from resources import EngineResource, StoreResource
+from tests.direct import ingest_once
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
 
 ENGINE = EngineResource(kind="inline")

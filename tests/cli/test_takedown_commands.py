@@ -3,13 +3,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from gem_assets.assets.ingestion import ingest_once
 from gem_assets.cli import app
 from gem_assets.settings import load_settings
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.identity import digest
 from resources import EngineResource, StoreResource
-from tests.direct import write_small_settings
+from tests.direct import ingest_once, write_small_settings
 from tests.tiny import land_jsonl, passages
 
 

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from gem_assets.assets.ingestion import ingest_once
 from gem_assets.cli import app
 from gem_assets.corpus.landed import landing_lock
 from gem_assets.maintenance.snapshot_removal import RemovalError, remove_snapshot
@@ -15,6 +14,7 @@ from gem_assets.orchestration.abandoned_runs import PROCESS_TAG, named_process
 from gem_assets.orchestration.instance import open_instance
 from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
+from tests.direct import ingest_once
 from tests.tiny import land_parquet, passages, write_settings
 
 

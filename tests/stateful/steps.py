@@ -11,7 +11,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gem_assets.assets.ingestion import ingest_once
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.methods.rules import make_recipe
 from gem_assets.mixing.recipe import RECIPE_NAME
@@ -19,6 +18,7 @@ from gem_assets.mixing.supply import ClusterSupply, build_inventory
 from gem_assets.orchestration.stage import Stage
 from gem_assets.settings import load_settings
 from resources import EngineResource, StoreResource
+from tests.direct import ingest_once
 
 CLUSTERS = 3
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"}

@@ -86,10 +86,6 @@ class SwarmTable:
             raise KeyError(f"no target {target!r}; there are {', '.join(self.targets)}")
         return self.losses[:, self.targets.index(target)]
 
-    def by_target(self) -> dict[str, Floats]:
-        """Losses per target, as :func:`gem_assets.mixing.laws.selection.choose_laws` takes them."""
-        return {t: self.losses[:, i] for i, t in enumerate(self.targets)}
-
     def write(self, path: Path) -> None:
         """Write as parquet: ``run``, ``share:<domain>``…, ``loss:<target>``…"""
         columns: dict[str, pa.Array] = {"run": pa.array(self.runs, pa.string())}
