@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 def gis_taxonomy(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
     from gem_assets.assets.refitting import named_before
     from gem_assets.takedown.certificate import taken_down
-    from gem_assets.takedown.request import blocked_seed, blocklist_input
+    from gem_assets.takedown.holdings import blocked_seed
+    from gem_assets.takedown.request import blocklist_input
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, namer_version
 
     conf = settings.load().taxonomy

@@ -61,7 +61,8 @@ def proxy_tokens(
     from gem_assets.storage.identity import digest
     from gem_assets.storage.store import MissingInputError
     from gem_assets.takedown.certificate import taken_down
-    from gem_assets.takedown.request import TAKEN_DOWN, blocked_tokens, blocklist_input
+    from gem_assets.takedown.holdings import TAKEN_DOWN, blocked_tokens
+    from gem_assets.takedown.request import blocklist_input
 
     conf = settings.load().proxy
     teacher, model, pages = store.input(TEACHER_CLUSTERS), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)

@@ -28,15 +28,13 @@ from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.chain import Head
 from gem_assets.storage.durable import make_dirs, write_atomic
 from gem_assets.takedown.blocklist import BlockEntry, Blocklist, BlocklistError, BlockRequest
+from gem_assets.takedown.holdings import Holding, fitted_on, holdings
 from gem_assets.takedown.in_force import Checked, OldVersion, Tables, live_rows, old_versions, rows_shown
 from gem_assets.takedown.near import Near
 from gem_assets.takedown.request import (
     FoundDocument,
-    Holding,
     count_found,
     find_documents,
-    fitted_on,
-    holdings,
     kept_out,
     near_misses,
     new_request,
@@ -74,7 +72,7 @@ class Removal(_Frozen):
 
 
 class Held(_Frozen):
-    """A published mixture that held documents; see :class:`gem_assets.takedown.request.Holding`."""
+    """A published mixture that held documents; see :class:`gem_assets.takedown.holdings.Holding`."""
 
     asset: str
     identity: str

@@ -30,7 +30,8 @@ from gem_assets.stages import (
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import stage_name
 from gem_assets.takedown.blocklist import BlockEntry, BlockRequest, Matcher
-from gem_assets.takedown.request import MATCHED, TableScan
+from gem_assets.takedown.holdings import TableScan
+from gem_assets.takedown.request import MATCHED
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
 

@@ -13,7 +13,7 @@ COLUMNS = (
     ("cosine", "cosine", "mean cosine to the centre of the cluster; rises with the number of clusters by itself"),
     ("pairwise", "pairwise", "mean cosine of two documents of a cluster"),
     ("NPMI", "npmi", "how often the words that set a cluster apart occur together, from -1 to 1"),
-    ("loss drop", "bigram_drop", "nats a token that a bigram model saves by knowing the cluster"),
+    ("loss drop", "bigram_drop", "nats per token that a bigram model saves by knowing the cluster"),
     ("reseeding", "reseeding", "agreement (adjusted Rand index) of fits with different seeds"),
     ("two halves", "halves", "agreement of fits to two disjoint halves of the documents"),
 )
