@@ -349,7 +349,9 @@ def _check_names(defs: dg.Definitions, names: Sequence[str]) -> None:
 def _check_known(what: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         close = difflib.get_close_matches(name, sorted(known), 5)
-        meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
+        folders = (one.partition("/") for one in known)
+        short = sorted({f"{folder}/STRATEGY" if strategy else folder for folder, _, strategy in folders})
+        meant = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(short) or 'none'}"
         raise UnknownAssetError(f"there is no {what} {name!r}; {meant}")
 
 

@@ -133,6 +133,10 @@ def test_what_is_held_is_said_with_its_numbers_and_exits_with_one(tmp_path):
     ("arguments", "words"),
     [
         (["--until", "recipes/unifrom"], "no asset 'recipes/unifrom'; did you mean recipes/uniform"),
+        (
+            ["--until", "zzz"],
+            "raw_shards, recipe_confirmation/STRATEGY, recipe_report, recipes/STRATEGY, student_labels",
+        ),
         (["--strategy", "unifrom"], "no mixture 'unifrom'; did you mean uniform"),
         (["--snapshot", "2026-02"], "no snapshot '2026-02'; did you mean 2026-01?"),
         (["--snapshot", "2026-03"], "snapshot '2026-03' has not landed completely: it has no _SUCCESS"),
