@@ -34,7 +34,7 @@ from gem_assets.corpus.text.characters import (
     Characters,
 )
 from gem_assets.corpus.text.features import decode, jit
-from gem_assets.corpus.text.word_hashes import look_up
+from gem_assets.corpus.text.word_hashes import look_up, packed
 
 (
     CHARS,
@@ -177,8 +177,14 @@ def _repeated(data: NDArray[np.uint8], lines: NDArray[np.int64], n: int) -> int:
     for line in range(n):
         start, end = lines[line, 0], lines[line, 1]
         h = np.uint64(end - start)
-        for i in range(start, end):
-            h = (h ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
+        i = start
+        while i + 8 <= end:
+            h = (h ^ packed(data, i, 8)) * _MULTIPLIER
+            h ^= h >> np.uint64(32)
+            i += 8
+        while i < end:
+            h = (h ^ np.uint64(data[i])) * _MULTIPLIER
+            i += 1
         h ^= h >> np.uint64(32)
         hashes[line] = h
         at = np.int64((h * _MULTIPLIER) >> np.uint64(32)) & (size - 1)
@@ -337,6 +343,12 @@ def describe(
                 line_start = -1
             chars += 1
             i += size
+            if cp < 0x80 and flag & WORD and word >= 0:
+                # inside a word of ASCII, where most of most texts is
+                folded[out] = fold[cp]
+                out += 1
+                word_chars += 1
+                continue
             # from here on: the folded character, or characters
             points[0] = cp
             several = 1
@@ -358,7 +370,7 @@ def describe(
                         if whole:
                             hashes[words], note = look_up(folded, word, out, memory, known, endings)
                             if note:
-                                n_touched = _see(note, seen, touched, n_touched, found[d], n_lists)
+                                n_touched = _see(note, seen, touched, n_touched, found, d, n_lists)
                         words += 1
                         word = -1
                     if flag & BLANK:
@@ -383,13 +395,13 @@ def describe(
                     if whole:
                         hashes[words], note = look_up(folded, before, out, memory, known, endings)
                         if note:
-                            n_touched = _see(note, seen, touched, n_touched, found[d], n_lists)
+                            n_touched = _see(note, seen, touched, n_touched, found, d, n_lists)
                     words += 1
         if word >= 0:
             if whole:
                 hashes[words], note = look_up(folded, word, out, memory, known, endings)
                 if note:
-                    n_touched = _see(note, seen, touched, n_touched, found[d], n_lists)
+                    n_touched = _see(note, seen, touched, n_touched, found, d, n_lists)
             words += 1
         ends[d] = out
         tokens += _run_tokens(kind, run, run_first)
@@ -425,6 +437,7 @@ def _see(
     touched: NDArray[np.int64],
     n_touched: int,
     found: NDArray[np.int32],
+    d: int,
     n_lists: int,
 ) -> int:
     """Count a known word and a word's endings; return how many known words were touched."""
@@ -437,7 +450,7 @@ def _see(
     endings = np.int64(note >> np.uint64(16))
     kind = 0
     while endings:
-        found[n_lists + kind] += endings & 1
+        found[d, n_lists + kind] += endings & 1
         endings >>= 1
         kind += 1
     return n_touched

@@ -110,7 +110,7 @@ def word_hash(data: NDArray[np.uint8], start: int, end: int) -> np.uint64:
 
 
 @jit
-def _packed(data: NDArray[np.uint8], at: int, size: int) -> np.uint64:
+def packed(data: NDArray[np.uint8], at: int, size: int) -> np.uint64:
     """Return the first bytes, eight at most, as one number; reads eight whatever the size."""
     # one load to the compiler; a loop over the bytes would end at a place that no processor foresees
     value = (
@@ -185,20 +185,20 @@ def look_up(
         return value, _note(value, data, start, end, known, endings)
     # no byte of a word is zero, so that padding with zeros tells lengths apart
     size = end - start
-    k0, k1, k2, k3 = _packed(data, start, size), np.uint64(0), np.uint64(0), np.uint64(0)
+    k0, k1, k2, k3 = packed(data, start, size), np.uint64(0), np.uint64(0), np.uint64(0)
     if size > 8:
-        k1 = _packed(data, start + 8, size - 8)
+        k1 = packed(data, start + 8, size - 8)
         if size > 16:
-            k2 = _packed(data, start + 16, size - 16)
+            k2 = packed(data, start + 16, size - 16)
             if size > 24:
-                k3 = _packed(data, start + 24, size - 24)
+                k3 = packed(data, start + 24, size - 24)
     mixed = k0 * np.uint64(0x9E3779B97F4A7C15) ^ k1 * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= k2 * np.uint64(0x165667B19E3779F9) ^ k3 * np.uint64(0x85EBCA77C2B2AE63)
     mixed ^= mixed >> np.uint64(32)
     mixed *= np.uint64(0xFF51AFD7ED558CCD)
-    place = memory[np.int64(mixed >> np.uint64(40)) & (memory.shape[0] - 1)]
-    if place[0] != k0 or place[1] != k1 or place[2] != k2 or place[3] != k3:
-        place[0], place[1], place[2], place[3] = k0, k1, k2, k3
-        place[_VALUE] = word_hash(data, start, end)
-        place[_NOTE] = _note(place[_VALUE], data, start, end, known, endings)
-    return place[_VALUE], place[_NOTE]
+    at = np.int64(mixed >> np.uint64(40)) & (memory.shape[0] - 1)
+    if memory[at, 0] != k0 or memory[at, 1] != k1 or memory[at, 2] != k2 or memory[at, 3] != k3:
+        memory[at, 0], memory[at, 1], memory[at, 2], memory[at, 3] = k0, k1, k2, k3
+        memory[at, _VALUE] = word_hash(data, start, end)
+        memory[at, _NOTE] = _note(memory[at, _VALUE], data, start, end, known, endings)
+    return memory[at, _VALUE], memory[at, _NOTE]
