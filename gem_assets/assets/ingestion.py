@@ -72,7 +72,7 @@ def ingesting(
         declared = stage_with([])
         declared.why = why or Reason(kind="missing", text="never made")
     else:
-        borrowed = borrowed_inputs(store, current.path / DUPLICATES_FILE)
+        borrowed = [ref for ref in current.manifest.inputs if ref.asset == RAW_SHARDS]
         metrics = current.manifest.metrics
         given_up = given_up_inputs(metrics.get(HUNG), metrics.get(DIED), settings)
         declared = stage_with([*borrowed, *given_up, *blocklist_input(applied_entries(current))])
@@ -199,6 +199,8 @@ def _must_read(
         return None
     if unapplied(current, entries):
         return Reason(kind="takedown", text="a request to take documents down concerns it")
+    if all(ref.asset != RAW_SHARDS for ref in current.manifest.inputs):
+        return None
     with store.spill() as spill:
         dangling = dangling_texts(current.path / DUPLICATES_FILE, shards, spill) > 0
     return Reason(kind="texts", text="another snapshot let go a text that was left to it") if dangling else None

@@ -1,6 +1,8 @@
 """The ``gem`` app, and its commands ``demo``, ``dev``, ``land``, ``status`` and ``version``."""
 
+import atexit
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -247,4 +249,7 @@ def main() -> None:
         keep = {"PYTHONUTF8": "1", "PYTHONIOENCODING": os.environ.get("PYTHONIOENCODING") or sys.stdout.encoding}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **keep})  # noqa: S606
     writable_streams()
+    # most of what is imported stays until the end; the collector would go through it again and again, and once more then
+    gc.set_threshold(200_000)
+    atexit.register(gc.freeze)
     app(args=debug_from_arguments(sys.argv[1:]), prog_name="gem")

@@ -20,6 +20,7 @@ from gem_assets.mixing.confirmation import RIVALS, Confirmation, Standing
 from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.swarm.design import LEXICAL
+from gem_assets.proxy.lexical import LABEL
 from gem_assets.report.tables import effective_number
 
 PROPORTIONAL, UNIFORM = RIVALS
@@ -175,8 +176,6 @@ def _row(recipe: Recipe, found: Confirmation | None, stage_zero: StageZero | Non
     name = recipe.strategy
     # the words of the evidence are replaced by those of the run that put it to the test
     verdict = found.verdict(name) if found is not None else evidence.verdict if evidence is not None else None
-    from gem_assets.proxy.lexical import LABEL  # with scipy, which a plan does not wait for
-
     if evidence is not None and LABEL in evidence.method and verdict is not None and LABEL not in verdict:
         verdict = f"{LABEL}; {verdict}"
     correlation = evidence.cv_spearman if evidence is not None else None

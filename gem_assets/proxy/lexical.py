@@ -18,14 +18,17 @@ results are labelled :data:`LABEL` wherever they are shown, and a small swarm ha
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from gem_assets.proxy.config import CountConfig
 from gem_assets.proxy.counts import CountsError, DomainCounts, ngram_codes
 from gem_assets.proxy.pool import EvaluationSet
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 LABEL = "lexical proxy"
 
@@ -167,7 +170,9 @@ class LexicalProxy:
             levels.append(((joint + self.beta[n - 1] * lower) / denominator, denominator))
         return levels
 
-    def _sparse(self, values: Floats, columns: Ints, width: int) -> csr_array:
+    def _sparse(self, values: Floats, columns: Ints, width: int) -> "csr_array":
+        from scipy.sparse import csr_array
+
         return csr_array((values, columns, self.target_bounds), shape=(len(self.targets), width))
 
     def _check(self, shares: Floats | Sequence[float]) -> Floats:
