@@ -76,9 +76,9 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
 
 def page_link(folder: Path, name: str) -> dg.MetadataValue:
     """Link a file of an artifact, ``<root>/artifacts/<asset>/<snapshot>/<identity>``, as ``gem dev`` shows it."""
-    from gem_assets.orchestration.page_server import LINKS, artifact_url
+    from gem_assets.orchestration.page_server import artifact_url
 
-    return dg.MetadataValue.url(artifact_url(LINKS, folder, name))
+    return dg.MetadataValue.url(artifact_url(folder, name))
 
 
 def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
@@ -87,13 +87,13 @@ def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     A recipe is made before either. So the links lead to what is in force when they are followed, and beside them stands
     the command that makes what is not there yet.
     """
-    from gem_assets.orchestration.page_server import LINKS, current_url
+    from gem_assets.orchestration.page_server import current_url
 
     asset, node = f"{AUDITS}/{strategy}", shown((f"{ORDERS}/{strategy}", None))[0]
     forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}
     return {
         "order": dg.MetadataValue.asset(node),
-        **{name: dg.MetadataValue.url(current_url(LINKS, asset, file)) for name, file in forms.items()},
+        **{name: dg.MetadataValue.url(current_url(asset, file)) for name, file in forms.items()},
         "order_and_audit_made_by": dg.MetadataValue.text(f"gem audit {strategy}"),
     }
 

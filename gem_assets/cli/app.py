@@ -101,16 +101,6 @@ def dev(
             help="Another host name to accept, such as that of a reverse proxy; can be repeated.",
         ),
     ] = None,
-    pages_port: Annotated[
-        int | None,
-        typer.Option(
-            "--pages-port",
-            help="Port for audits and other result pages; always on loopback.",
-            show_default="3001",
-            min=1,
-            max=65535,
-        ),
-    ] = None,
     no_ui: Annotated[
         bool, typer.Option("--no-ui", help="Run only the daemon, without web interface and result pages.")
     ] = False,
@@ -119,7 +109,6 @@ def dev(
     """Start the Dagster web interface and daemon on a data root; Ctrl-C stops everything."""
     from gem_assets.orchestration.dagster_home import DEFINITIONS_MODULE
     from gem_assets.orchestration.dev_server import DevServer, serve
-    from gem_assets.orchestration.page_server import DEFAULT_PAGES_PORT, PageServer
     from gem_assets.settings import load_settings
 
     settings = load_settings(data_root)
@@ -135,9 +124,6 @@ def dev(
         echo=echo,
         module=module or DEFINITIONS_MODULE,
         allow_hosts=allow_host or (),
-        pages=None
-        if no_ui
-        else PageServer(settings.data_root, pages_port or DEFAULT_PAGES_PORT + (port == DEFAULT_PAGES_PORT)),
         ui=not no_ui,
     )
     echo("Starting the daemon ..." if no_ui else f"Starting on {server.url} ...")

@@ -39,7 +39,7 @@ from gem_assets.orchestration.dagster_home import (
     write_workspace,
 )
 from gem_assets.orchestration.instance import open_instance
-from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageServer
+from gem_assets.orchestration.page_server import LINKS
 from gem_assets.orchestration.server_log import LineFilter, plain
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, allowed_hosts, is_loopback
 from gem_assets.secrets import redact
@@ -66,8 +66,6 @@ class DevServer:
         Called with each line that a person wants to see.
     module
         Module of the Dagster definitions.
-    pages
-        Server of the artifacts' pages, started and stopped with this one; the code server is told its address.
     ui
         Start the web interface; without it there is the daemon alone.
     """
@@ -80,7 +78,6 @@ class DevServer:
         port: int = 3000,
         echo: Echo = print,
         module: str = DEFINITIONS_MODULE,
-        pages: PageServer | None = None,
         allow_hosts: Sequence[str] = (),
         ui: bool = True,
     ) -> None:
@@ -89,7 +86,6 @@ class DevServer:
         self.host = host
         self.port = port
         self.module = module
-        self.pages = pages
         self.allow_hosts = tuple(allow_hosts)
         self.ui = ui
         self._echo = echo
@@ -136,13 +132,8 @@ class DevServer:
                 pass  # what was told under the keys of before is under those of now, before a daemon looks
             for run_id in cancel_abandoned_runs(self.home):
                 self._echo(f"run {run_id[:8]} was cut off when the last server ended; it is asked for again")
-            if self.pages is not None:
-                self.pages.bind()
             self._spawn()
-            if self.pages is not None:
-                self.pages.run()
         except BaseException:
-            self._close_pages()
             self._release_lock()
             raise
 
@@ -194,7 +185,6 @@ class DevServer:
                 self._reader.join(5)
             if process.stdout is not None:
                 process.stdout.close()
-        self._close_pages()
         self._release_lock()
 
     def __enter__(self) -> Self:
@@ -217,8 +207,6 @@ class DevServer:
             "PYTHONUNBUFFERED": "1",
             "PYTHONSAFEPATH": "1",  # nothing is imported from the folder in which the command was given
         }
-        if self.pages is not None:
-            environment[PAGES_URL_VARIABLE] = self.pages.url
         checkout = Path(__file__).resolve().parents[2]
         if (checkout / "pyproject.toml").is_file():  # started from a checkout, perhaps without an installation
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(checkout), os.environ.get("PYTHONPATH")]))
@@ -262,6 +250,8 @@ class DevServer:
 
     def _raise_if_dead(self) -> None:
         if self._process is None or self._process.poll() is not None:
+            if self._reader is not None:
+                self._reader.join(5)  # its last words may still be in the pipe
             code = self._process.returncode if self._process is not None else None
             raise LaunchError(f"The server has stopped by itself (exit code {code}).{self._last_lines()}")
 
@@ -304,10 +294,6 @@ class DevServer:
                 return True
             time.sleep(0.05)
         return False
-
-    def _close_pages(self) -> None:
-        if self.pages is not None:
-            self.pages.close()
 
     def _take_lock(self) -> None:
         path = self.home / LOCK_NAME
@@ -402,8 +388,8 @@ def serve(server: DevServer, echo: Echo = print) -> None:
                 echo(f"Dagster is ready at {server.url}" if server.ui else "The daemon runs, without a web interface")
                 if server.ui and not is_loopback(server.host):
                     echo(_OPEN.format(host=server.host, port=server.port))
-                if server.pages is not None:
-                    echo(f"  pages    {server.pages.url} (audits and other pages of results)")
+                if server.ui:
+                    echo(f"  pages    {server.url}{LINKS}/ (audits and other pages of results)")
                 echo(f"  data     {server.settings.data_root}")
                 echo(f"  history  {server.home}")
                 echo(f"  log      {server.log_path}")

@@ -2,10 +2,10 @@
 
 ``python -m gem_assets.orchestration.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon
 as processes of their own. Here these are ``… serve``, which is ``dagster-webserver`` behind
-:class:`~gem_assets.orchestration.web_guard.WebGuard`, and ``… daemon``, which is ``dagster-daemon`` looking at its
-sensors every second instead of every five, and only while there is something to see. A daemon without a web server
-starts its own code server, and would start a new one every minute; here it keeps the one it has. Dagster has no setting
-for any of this, so names of its modules are replaced.
+:class:`~gem_assets.orchestration.web_guard.WebGuard` and with the pages of results under ``/pages``, and ``… daemon``,
+which is ``dagster-daemon`` looking at its sensors every second instead of every five, and only while there is something
+to see. A daemon without a web server starts its own code server, and would start a new one every minute; here it keeps
+the one it has. Dagster has no setting for any of this, so names of its modules are replaced.
 """
 
 import importlib
@@ -13,8 +13,9 @@ import os
 import sys
 from typing import Any
 
-from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageLinks
+from gem_assets.orchestration.page_server import Pages
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
+from gem_assets.settings import resolve_data_root
 
 _OURS = {"dagster_webserver": "serve", "dagster._daemon": "daemon"}
 _LOOK_EVERY_S = 1
@@ -38,13 +39,12 @@ def serve(arguments: list[str]) -> None:
     """Run ``dagster-webserver``."""
     cli: Any = importlib.import_module("dagster_webserver.cli")
     make = cli.create_app_from_workspace_process_context
-    pages = os.environ.get(PAGES_URL_VARIABLE)
+    data_root = resolve_data_root()
     allowed = frozenset(os.environ.get(HOSTS_VARIABLE, "").split()) or allowed_hosts("127.0.0.1")
 
     def guarded(*values: Any, **options: Any) -> Any:
         app = make(*values, **options)
-        if pages:
-            app.add_middleware(PageLinks, pages=pages)
+        app.add_middleware(Pages, data_root=data_root)
         app.add_middleware(WebGuard, allowed=allowed)  # the last one is asked first
         return app
 

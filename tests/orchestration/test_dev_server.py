@@ -25,7 +25,6 @@ from gem_assets.orchestration.dagster_home import (
 )
 from gem_assets.orchestration.dev_server import DevServer, outside
 from gem_assets.orchestration.instance import open_instance
-from gem_assets.orchestration.page_server import PAGES_URL_VARIABLE, PageServer, artifact_url
 from gem_assets.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -327,22 +326,6 @@ def test_serve_returns_when_told_to_stop(fake: FakeServer, heard: list[str]):
     launcher.serve(fake, hear)
     assert heard[-1] == "Stopped."
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_pages_are_served_as_long_as_the_server_lives(settings: Settings, fake: FakeServer, heard: list[str]):
-    fake.pages = PageServer(settings.data_root, 0)
-    page = settings.data_root / "artifacts" / "recipes.unimax" / "all" / ("b" * 32) / "recipe.md"
-    page.parent.mkdir(parents=True)
-    page.write_text("shares")
-    with fake:
-        url = artifact_url(fake.pages.url, page.parent, page.name)
-        assert httpx.get(url, trust_env=False).text == "shares"
-        assert fake.wait_ready(60)
-        environment = Path(f"/proc/{fake._process.pid}/environ")
-        if environment.exists():
-            assert f"{PAGES_URL_VARIABLE}={fake.pages.url}".encode() in environment.read_bytes().split(b"\0")
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(url, trust_env=False)
 
 
 @pytest.mark.parametrize(
