@@ -212,7 +212,7 @@ def cluster_counts(
     manifest = stage.artifact.manifest
     metrics: dict[str, Any] = dict(manifest.metrics)
     rows = [{"cluster": k, "tokens": n} for k, n in enumerate(metrics["tokens_by_cluster"])]
-    return stage.result({**manifest.counts, "order": order, "tokens_by_cluster": table(rows)})
+    return stage.result({**manifest.counts, "ngram_order": order, "tokens_by_cluster": table(rows)})
 
 
 @dg.asset(

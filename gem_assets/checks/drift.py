@@ -35,11 +35,19 @@ def drift_is_small(settings: SettingsResource, store: StoreResource) -> dg.Asset
     )
     bounds = [
         gxe.ExpectColumnValuesToBeBetween(
-            column=name, max_value=getattr(conf, name).warn, strict_max=True, severity="warning"
+            column=name,
+            max_value=getattr(conf, name).warn,
+            strict_max=True,
+            severity="warning",
+            description=f"A snapshot reached drift.{name}.warn",
         )
         for name in METRICS
     ]
-    worst = gxe.ExpectColumnValuesToNotBeInSet(column="level", value_set=["refit"])
+    worst = gxe.ExpectColumnValuesToNotBeInSet(
+        column="level",
+        value_set=["refit"],
+        description="A snapshot drifted past drift.*.refit: refit the teacher (gem refit)",
+    )
     return validate_frame(
         frame,
         [*bounds, worst],

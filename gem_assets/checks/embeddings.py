@@ -31,11 +31,17 @@ def vectors_are_unit(context: dg.AssetCheckExecutionContext, store: StoreResourc
     return validate_frame(
         frame,
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=min(documents - without, 1)),
-            gxe.ExpectColumnValuesToBeInSet(column="rows_missing", value_set=[0]),
-            gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
-            gxe.ExpectColumnValuesToBeBetween(column="norm", min_value=0.999, max_value=1.001),
-            gxe.ExpectColumnValuesToBeInSet(column="finite", value_set=[True]),
+            gxe.ExpectTableRowCountToBeBetween(
+                min_value=min(documents - without, 1), description="No document has a vector"
+            ),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="rows_missing", value_set=[0], description="Vectors and documents differ in number"
+            ),
+            gxe.ExpectColumnValuesToBeUnique(column="doc_id", description="A document has two vectors"),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="norm", min_value=0.999, max_value=1.001, description="A vector is not of unit length"
+            ),
+            gxe.ExpectColumnValuesToBeInSet(column="finite", value_set=[True], description="A vector is not finite"),
         ],
         EMBEDDINGS,
         {"documents": documents, "without_vector": without},
@@ -50,7 +56,15 @@ def space_is_spread(store: StoreResource) -> dg.AssetCheckResult:
     metrics = store.artifact(store.input(EMBEDDING_SPACE)).manifest.metrics
     return validate_frame(
         pd.DataFrame([metrics]),
-        [gxe.ExpectColumnValuesToBeBetween(column="mean_cosine", min_value=-0.01, max_value=0.5, severity="warning")],
+        [
+            gxe.ExpectColumnValuesToBeBetween(
+                column="mean_cosine",
+                min_value=-0.01,
+                max_value=0.5,
+                severity="warning",
+                description="The vectors all point one way, or away from each other",
+            )
+        ],
         EMBEDDING_SPACE,
         {"mean_cosine": metrics["mean_cosine"]},
     )

@@ -31,12 +31,20 @@ def names_are_usable(store: StoreResource) -> dg.AssetCheckResult:
     return validate_frame(
         frame,
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=2),
-            gxe.ExpectColumnValuesToBeUnique(column="name"),
-            gxe.ExpectColumnValueLengthsToBeBetween(column="name", min_value=1, max_value=120),
-            gxe.ExpectColumnValuesToBeBetween(column="keywords", min_value=1, severity="warning"),
-            gxe.ExpectColumnValuesToBeBetween(column="exemplars", min_value=1, severity="warning"),
-            gxe.ExpectColumnValuesToBeBetween(column="documents", min_value=1, severity="warning"),
+            gxe.ExpectTableRowCountToBeBetween(min_value=2, description="There are fewer than two clusters"),
+            gxe.ExpectColumnValuesToBeUnique(column="name", description="Two clusters have one name"),
+            gxe.ExpectColumnValueLengthsToBeBetween(
+                column="name", min_value=1, max_value=120, description="A name is empty or longer than 120 characters"
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="keywords", min_value=1, severity="warning", description="A cluster has no keyword"
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="exemplars", min_value=1, severity="warning", description="A cluster has no exemplar"
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="documents", min_value=1, severity="warning", description="A cluster has no document"
+            ),
         ],
         GIS_TAXONOMY,
     )

@@ -33,9 +33,11 @@ def inventory_adds_up(store: StoreResource) -> dg.AssetCheckResult:
     return validate_frame(
         frame,
         [
-            gxe.ExpectTableRowCountToEqual(value=3),
-            gxe.ExpectColumnValuesToBeInSet(column="difference", value_set=[0]),
-            gxe.ExpectColumnValuesToBeBetween(column="inventory", min_value=1),
+            gxe.ExpectTableRowCountToEqual(value=3, description="The inventory lacks one of its totals"),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="difference", value_set=[0], description="The clusters do not add up to the labelled snapshots"
+            ),
+            gxe.ExpectColumnValuesToBeBetween(column="inventory", min_value=1, description="The inventory is empty"),
         ],
         DOMAIN_INVENTORY,
         {"snapshots": len(corpus)},
@@ -64,11 +66,28 @@ def build_recipe_check(node: str) -> dg.AssetChecksDefinition:
         return validate_frame(
             frame,
             [
-                gxe.ExpectTableRowCountToBeBetween(min_value=1),
-                gxe.ExpectColumnSumToBeBetween(column="token_share", min_value=1 - 1e-9, max_value=1 + 1e-9),
-                gxe.ExpectColumnValuesToBeBetween(column="token_share", min_value=0, max_value=1),
-                gxe.ExpectColumnValuesToBeInSet(column="over_cap", value_set=[False]),
-                gxe.ExpectColumnMaxToBeBetween(column="token_share", max_value=0.5, severity="warning"),
+                gxe.ExpectTableRowCountToBeBetween(min_value=1, description="The mixture has no cluster"),
+                gxe.ExpectColumnSumToBeBetween(
+                    column="token_share",
+                    min_value=1 - 1e-9,
+                    max_value=1 + 1e-9,
+                    description="The token shares do not sum to one",
+                ),
+                gxe.ExpectColumnValuesToBeBetween(
+                    column="token_share",
+                    min_value=0,
+                    max_value=1,
+                    description="A token share is not between zero and one",
+                ),
+                gxe.ExpectColumnValuesToBeInSet(
+                    column="over_cap", value_set=[False], description="A cluster is repeated past its cap"
+                ),
+                gxe.ExpectColumnMaxToBeBetween(
+                    column="token_share",
+                    max_value=0.5,
+                    severity="warning",
+                    description="One cluster takes more than half of the tokens",
+                ),
             ],
             asset,
         )

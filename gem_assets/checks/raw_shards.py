@@ -29,19 +29,42 @@ def documents_are_sound(context: dg.AssetCheckExecutionContext, store: StoreReso
     return validate_frame(
         frame,
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=fewest),
-            gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
-            gxe.ExpectColumnValuesToMatchRegex(column="doc_id", regex=r"^[0-9a-f]{32}$"),
-            gxe.ExpectColumnValuesToBeUnique(column="content_digest"),
-            gxe.ExpectColumnValuesToBeInSet(column="snapshot", value_set=[context.partition_key]),
-            gxe.ExpectColumnValuesToBeBetween(column="n_bytes", min_value=1),
-            gxe.ExpectColumnValuesToBeBetween(column="n_tokens", min_value=1),
-            gxe.ExpectColumnValuesToBeBetween(column="dup_count", min_value=1),
-            gxe.ExpectColumnValuesToNotBeNull(column="file"),
-            gxe.ExpectColumnValuesToBeInSet(column="unaccounted", value_set=[0]),
-            gxe.ExpectColumnValuesToNotBeNull(column="url", mostly=0.5, severity="info"),
+            gxe.ExpectTableRowCountToBeBetween(min_value=fewest, description="The snapshot keeps no document"),
+            gxe.ExpectColumnValuesToBeUnique(column="doc_id", description="Two documents have one id"),
+            gxe.ExpectColumnValuesToMatchRegex(
+                column="doc_id", regex=r"^[0-9a-f]{32}$", description="An id is not 32 hexadecimal digits"
+            ),
+            gxe.ExpectColumnValuesToBeUnique(column="content_digest", description="Two documents have one text"),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="snapshot",
+                value_set=[context.partition_key],
+                description="A document belongs to another snapshot",
+            ),
+            gxe.ExpectColumnValuesToBeBetween(column="n_bytes", min_value=1, description="A document is empty"),
+            gxe.ExpectColumnValuesToBeBetween(column="n_tokens", min_value=1, description="A document has no token"),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="dup_count", min_value=1, description="A document is not counted among its own copies"
+            ),
+            gxe.ExpectColumnValuesToNotBeNull(
+                column="file", description="A document does not name the file it came from"
+            ),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="unaccounted",
+                value_set=[0],
+                description="A record that was read is neither kept nor accounted for",
+            ),
+            gxe.ExpectColumnValuesToNotBeNull(
+                column="url",
+                mostly=0.5,
+                severity="info",
+                description="Most documents have no address: tracing them by URL will not work",
+            ),
             gxe.ExpectColumnMeanToBeBetween(
-                column="q_compression_ratio", min_value=1.0, max_value=6.0, severity="warning"
+                column="q_compression_ratio",
+                min_value=1.0,
+                max_value=6.0,
+                severity="warning",
+                description="The texts compress unusually well or badly: look for boilerplate or noise",
             ),
         ],
         RAW_SHARDS,
@@ -62,7 +85,14 @@ def quarantine_is_small(context: dg.AssetCheckExecutionContext, store: StoreReso
     share = counts["quarantined"] / max(counts["read"], 1)
     return validate_frame(
         pd.DataFrame({"quarantined_share": [share]}),
-        [gxe.ExpectColumnValuesToBeBetween(column="quarantined_share", max_value=0.1, severity="warning")],
+        [
+            gxe.ExpectColumnValuesToBeBetween(
+                column="quarantined_share",
+                max_value=0.1,
+                severity="warning",
+                description="More than one record in ten is in quarantine.parquet, which gives the reasons",
+            )
+        ],
         "quarantine",
         {"read": counts["read"], "quarantined": counts["quarantined"]},
     )

@@ -20,10 +20,27 @@ def student_agrees(store: StoreResource) -> dg.AssetCheckResult:
     return validate_frame(
         pd.DataFrame([summary]),
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=1),
-            gxe.ExpectColumnValuesToBeBetween(column="agreement", min_value=0.6, severity="warning"),
-            gxe.ExpectColumnValuesToBeBetween(column="share_drift", max_value=0.1, severity="warning"),
-            gxe.ExpectColumnValuesToBeBetween(column="calibration_error", max_value=0.1, severity="warning"),
+            gxe.ExpectTableRowCountToBeBetween(
+                min_value=1, description="The student was not compared with the teacher"
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="agreement",
+                min_value=0.6,
+                severity="warning",
+                description="The student agrees with the teacher on fewer than 60% of the documents that it never saw",
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="share_drift",
+                max_value=0.1,
+                severity="warning",
+                description="The student's cluster shares differ from the teacher's by more than 0.1",
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="calibration_error",
+                max_value=0.1,
+                severity="warning",
+                description="Confidences are off by more than 0.1 on average",
+            ),
         ],
         STUDENT_MODEL,
         {"agreement": summary["agreement"]},
@@ -56,14 +73,27 @@ def labels_are_sound(
     return validate_frame(
         frame,
         [
-            gxe.ExpectTableRowCountToBeBetween(min_value=min(documents, 1)),
-            gxe.ExpectColumnValuesToBeInSet(column="rows_missing", value_set=[0]),
-            gxe.ExpectColumnValuesToBeUnique(column="doc_id"),
-            gxe.ExpectColumnValuesToBeBetween(column="cluster", min_value=0, max_value=k - 1),
-            gxe.ExpectColumnValuesToBeBetween(column="confidence", min_value=0, max_value=1),
-            gxe.ExpectColumnValuesToNotBeNull(column="margin"),
-            gxe.ExpectColumnUniqueValueCountToBeBetween(column="cluster", min_value=2, severity="warning"),
-            gxe.ExpectColumnMeanToBeBetween(column="confidence", min_value=0.5, severity="warning"),
+            gxe.ExpectTableRowCountToBeBetween(min_value=min(documents, 1), description="No document is labelled"),
+            gxe.ExpectColumnValuesToBeInSet(
+                column="rows_missing", value_set=[0], description="Labels and documents differ in number"
+            ),
+            gxe.ExpectColumnValuesToBeUnique(column="doc_id", description="A document has two labels"),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="cluster", min_value=0, max_value=k - 1, description="A label is not one of the clusters"
+            ),
+            gxe.ExpectColumnValuesToBeBetween(
+                column="confidence", min_value=0, max_value=1, description="A confidence is not a probability"
+            ),
+            gxe.ExpectColumnValuesToNotBeNull(column="margin", description="A label has no margin"),
+            gxe.ExpectColumnUniqueValueCountToBeBetween(
+                column="cluster", min_value=2, severity="warning", description="All documents are in one cluster"
+            ),
+            gxe.ExpectColumnMeanToBeBetween(
+                column="confidence",
+                min_value=0.5,
+                severity="warning",
+                description="The labels are unsure: the mean confidence is below 0.5",
+            ),
         ],
         STUDENT_LABELS,
         {"documents": documents},

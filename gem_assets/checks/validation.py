@@ -34,14 +34,23 @@ def validate_frame(
     frame
         Rows to validate; pass derived scalars rather than vectors or texts.
     expectations
-        ``great_expectations.expectations`` objects.
+        ``great_expectations.expectations`` objects; the ``description`` of each is the sentence that a person reads
+        when it fails.
     name
         Name of the suite.
     metadata
         Further metadata for the check's page.
+
+    Raises
+    ------
+    ValueError
+        When an expectation has no description.
     """
     import great_expectations as gx
 
+    silent = [type(expectation).__name__ for expectation in expectations if not expectation.description]
+    if silent:
+        raise ValueError(f"{name}: {', '.join(silent)} has no description, which a person reads when it fails")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     batch = (
@@ -63,19 +72,19 @@ def validate_frame(
             worst = SEVERITY.get(severity, worst)
         rows.append(
             {
-                "expectation": config.type.removeprefix("expect_"),
-                "column": str(config.kwargs.get("column", "")),
+                "fails when": config.description,
                 "passed": bool(result.success),
                 "severity": severity,
                 "observed": _observed(result),
+                "column": str(config.kwargs.get("column", "")),
             }
         )
-    rows.sort(key=lambda row: (row["passed"], row["expectation"], row["column"]))
-    failed = [f"{row['expectation']}({row['column']}): {row['observed']}" for row in rows if not row["passed"]]
+    rows.sort(key=lambda row: (row["passed"], row["column"], row["fails when"]))
+    failed = [f"{row['fails when']} ({row['observed']})" for row in rows if not row["passed"]]
     return dg.AssetCheckResult(
         passed=bool(outcome.success),
         severity=worst,
-        description="; ".join(failed) or f"{len(rows)} expectations met",
+        description=". ".join(failed) or f"All is as it should be: {len(rows)} points over {len(frame):,} rows",
         metadata={
             "rows": len(frame),
             "suite": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),
@@ -97,7 +106,7 @@ def _observed(result: Any) -> str:
     if found.get("observed_value") is not None:
         return str(found["observed_value"])
     if found.get("unexpected_count") is not None:
-        return f"{found['unexpected_count']} of {found.get('element_count', '?')} unexpected"
+        return f"{found['unexpected_count']} of {found.get('element_count', '?')} rows"
     return ""
 
 

@@ -119,13 +119,14 @@ def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRe
     import dagster as dg
 
     from gem_assets.assets.training_order import share_bias
+    from gem_assets.orchestration.figures import named
     from gem_assets.orchestration.instance import open_instance
     from gem_assets.orchestration.places import shown
 
     key, strategy = shown((f"{ORDERS}/{mixture.name}", None))
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(
-            dg.AssetObservation(key, partition=strategy, metadata=share_bias(record, mixture.cluster_names))
+            dg.AssetObservation(key, partition=strategy, metadata=named(share_bias(record, mixture.cluster_names)))
         )
 
 

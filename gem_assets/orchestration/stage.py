@@ -27,6 +27,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
+from gem_assets.orchestration.figures import named
 from gem_assets.orchestration.plan import Reason, Wanted, wanted_of
 from gem_assets.orchestration.progress import reporter, run_logger
 from gem_assets.storage.artifacts import Artifact, Draft
@@ -180,7 +181,7 @@ class Stage:
         Dagster shows metadata in the order in which it was given.
         """
         manifest = self.artifact.manifest
-        shown = {name: _shown(value) for name, value in dict(metadata or {}).items()}
+        shown = named({name: _shown(value) for name, value in dict(metadata or {}).items()})
         seen_first = {
             name: value
             for name, value in shown.items()

@@ -91,7 +91,7 @@ def test_a_file_of_scores_is_joined_and_names_the_result(root, tmp_path, monkeyp
     monkeypatch.setenv("GEM_MIXING__SCORES__FILE", str(path))
     first = run_step(root, "recipes/qurating", None)
     assert first.metadata["computed"]
-    assert "scores scores.jsonl" in str(first.metadata["verdict"])
+    assert "scores scores.jsonl" in str(first.metadata["Verdict"])
     assert not run_step(root, "recipes/lexical", None).metadata["computed"]
     path.write_text("\n".join(json.dumps(line | {"mine": -line["mine"]}) for line in lines))
     assert run_step(root, "recipes/qurating", None).metadata["computed"]

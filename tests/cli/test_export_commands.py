@@ -85,10 +85,10 @@ def test_the_page_of_an_order_shows_how_far_an_export_found_its_shares_off(tmp_p
     assert record is not None
     assert set(record.share_bias) == {0, 1, 2}
     worst = max(record.share_bias.values(), key=abs)
-    table = shown["share_bias"].value
+    table = shown["Share bias"].value
     assert f"{worst:+.1%}" in str(table)
-    assert "words.json" in str(shown["share_bias_of"].value)
-    assert str(record.order)[:12] in str(shown["share_bias_of"].value)
+    assert "words.json" in str(shown["Share bias of"].value)
+    assert str(record.order)[:12] in str(shown["Share bias of"].value)
     code, _, _ = gem(made, "balanced", "--to", "levanter", "--sequence-length", "16", "--out", tmp_path / "other")
     assert code == 0
     assert latest_bias(made.root, "recipes/balanced") == record

@@ -78,7 +78,7 @@ def test_what_stands_is_reported_as_it_is(bench):
     bench.setting = "two"
     assert bench.run("upstream", "dear") == ([], ["dear", "upstream"])
     told = bench.instance.get_latest_materialization_event(dg.AssetKey("dear")).asset_materialization
-    assert "gem run --until dear" in told.metadata["left_as_it_is"].value
+    assert "gem run --until dear" in told.metadata["Left as it is"].value
     assert bench.run("dear")[0] == ["dear"]
 
 

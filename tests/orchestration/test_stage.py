@@ -89,8 +89,8 @@ def test_result_carries_data_version_and_metadata(store):
     identity = store.input("teacher").identity
     assert result.data_version == dg.DataVersion(f"landing-fp:{identity}")
     assert store.input("teacher").data_version == f"landing-fp:{identity}"
-    assert result.metadata["clusters"] == 3
-    assert [result.metadata[name] for name in ("share", "bytes", "nothing")] == [0.05712, 1343543.0, "inf"]
+    assert result.metadata["Clusters"] == 3
+    assert [result.metadata[name] for name in ("Share", "Bytes of text", "Nothing")] == [0.05712, 1343543.0, "inf"]
     assert result.metadata["identity"] == identity
     assert Path(result.metadata["manifest"].value).is_file()
 
@@ -98,7 +98,7 @@ def test_result_carries_data_version_and_metadata(store):
 def test_a_page_shows_pictures_and_links_before_figures_and_identities_last(store):
     page, map_ = dg.MetadataValue.url("http://a.invalid/page.html"), dg.MetadataValue.md("![map](data:,)")
     shown = list(run(store).result({"documents": 3, "page": page, "map": map_}).metadata)
-    assert shown[:3] == ["page", "map", "documents"]
+    assert shown[:3] == ["Page", "Picture: map of the clusters", "Documents"]
     assert shown[-3:] == ["identity", "manifest", "computed"]
 
 

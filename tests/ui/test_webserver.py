@@ -63,7 +63,7 @@ def test_a_partition_launched_as_the_button_does_runs_and_computes_nothing_anew(
     assert after["runId"] == run["runId"] != before["runId"]
     entries = {entry["label"]: entry for entry in after["metadataEntries"]}
     assert entries["computed"]["boolValue"] is False
-    assert entries["kept"]["intValue"] > 100
+    assert entries["Kept (documents)"]["intValue"] > 100
 
 
 @pytest.mark.slow
@@ -107,7 +107,9 @@ def test_browser_shows_the_graph_and_an_asset_page(server, tmp_path: Path):
             page.get_by_text(group, exact=True).filter(visible=True).first.wait_for(timeout=60_000)
         page.screenshot(path=str(tmp_path / "graph.png"))
         page.goto(f"{server.url}/assets/teacher_clusters?view=overview", wait_until="domcontentloaded")
-        page.get_by_text("objective_curve", exact=True).filter(visible=True).first.wait_for(timeout=60_000)
+        page.get_by_text("Picture: objective by iteration", exact=True).filter(visible=True).first.wait_for(
+            timeout=60_000
+        )
         page.get_by_text("Show Markdown").filter(visible=True).first.click()
         picture = page.locator("img[src^='data:image/png']").first
         picture.wait_for(timeout=30_000)
