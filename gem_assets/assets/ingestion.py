@@ -13,13 +13,7 @@ from typing import Any
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
 from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.dedup.ownership import borrowed_texts, borrowing_version, dangling_texts
-from gem_assets.corpus.landed import (
-    LandingError,
-    fingerprint_of,
-    is_complete,
-    landed_digests,
-    validate_snapshot_name,
-)
+from gem_assets.corpus.landed import complete_folder, fingerprint_of, landed_digests
 from gem_assets.corpus.readers.records import DIED, HUNG
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
@@ -149,10 +143,7 @@ def landed_input(settings: Settings, snapshot: str) -> InputRef:
     LandingError
         When there is no such snapshot, or it is not complete.
     """
-    folder = settings.landing / validate_snapshot_name(snapshot)
-    if not is_complete(folder):
-        state = "has no _SUCCESS yet: finish landing it" if folder.is_dir() else "does not exist: land it first"
-        raise LandingError(f"{folder} {state} (gem land … --snapshot {snapshot})")
+    folder = complete_folder(settings.landing, snapshot)
     digests = landed_digests(folder, settings.landing_cache(snapshot))
     return InputRef(
         asset=LANDING,

@@ -141,6 +141,21 @@ def is_complete(folder: Path) -> bool:
     return True
 
 
+def complete_folder(landing_root: Path, snapshot: str) -> Path:
+    """Return the folder of a snapshot that has landed.
+
+    Raises
+    ------
+    LandingError
+        When there is no such snapshot, or it is not complete: with the way to land it.
+    """
+    folder = landing_root / validate_snapshot_name(snapshot)
+    if not is_complete(folder):
+        state = "has no _SUCCESS yet: finish landing it" if folder.is_dir() else "does not exist: land it first"
+        raise LandingError(f"{folder} {state} (gem land … --snapshot {snapshot})")
+    return folder
+
+
 def landed_files(snapshot_dir: Path) -> list[LandedFile]:
     """Return the data files of a snapshot, sorted by relative path.
 

@@ -81,7 +81,7 @@ NAMES: Final[Mapping[str, str]] = {
 }
 """What the words of a name do not say by themselves."""
 MACHINE: Final = frozenset({"identity", "manifest", "computed", "files", "table", "table_version", "recipe_identity"})
-"""Ids and places; they keep their names and come last. So does what has a ``/`` in its name."""
+"""Ids and places: they keep their names and come last."""
 
 
 def named(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,13 @@ the one it has. Dagster has no setting for any of this, so names of its modules 
 import importlib
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gem_assets.orchestration.page_server import Pages
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
-from gem_assets.settings import resolve_data_root
+from gem_assets.settings import load_settings, resolve_data_root
 
 _OURS = {"dagster_webserver": "serve", "dagster._daemon": "daemon"}
 _LOOK_EVERY_S = 1
@@ -49,13 +51,31 @@ def serve(arguments: list[str]) -> None:
         return app
 
     cli.create_app_from_workspace_process_context = guarded
+    mutations: Any = importlib.import_module("dagster_graphql.schema.roots.mutation")
+    mutations.add_dynamic_partition = only_landed(mutations.add_dynamic_partition, load_settings().landing)
     cli.dagster_webserver(args=arguments, prog_name="dagster-webserver", auto_envvar_prefix="DAGSTER_WEBSERVER")
+
+
+def only_landed(add: Callable[..., Any], landing: Path) -> Callable[..., Any]:
+    """Let *Add a partition* take a snapshot that has landed, and refuse any other with the way to land it."""
+    errors: Any = importlib.import_module("dagster_graphql.schema.errors")
+    refusal: Any = importlib.import_module("dagster_graphql.implementation.utils").UserFacingGraphQLError
+
+    def checked(info: Any, selector: Any, partitions: str, partition: str) -> Any:
+        from gem_assets.corpus.landed import LandingError, complete_folder
+
+        try:
+            complete_folder(landing, partition)
+        except LandingError as error:
+            raise refusal(errors.GrapheneUnauthorizedError(message=str(error))) from error
+        return add(info, selector, partitions, partition)
+
+    return checked
 
 
 def daemon(arguments: list[str]) -> None:
     """Run ``dagster-daemon``; each sensor has its own interval, so a shorter loop only takes waiting away."""
     from gem_assets.orchestration.bookkeeping import only_when_due
-    from gem_assets.settings import load_settings
 
     sensors: Any = importlib.import_module("dagster._daemon.sensor")
     sensors.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S

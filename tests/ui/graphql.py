@@ -34,6 +34,19 @@ query Runs($backfill: String!) {
   }
 }
 """
+ADD_PARTITION = """
+mutation Add($partition: String!) {
+  addDynamicPartition(
+    repositorySelector: {repositoryLocationName: "gem_assets", repositoryName: "__repository__"}
+    partitionsDefName: "snapshot"
+    partitionKey: $partition
+  ) {
+    __typename
+    ... on UnauthorizedError { message }
+    ... on PythonError { message }
+  }
+}
+"""
 MATERIALIZATIONS = """
 query Latest($key: AssetKeyInput!, $partitions: [String!]) {
   assetNodeOrError(assetKey: $key) {

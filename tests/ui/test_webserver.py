@@ -14,7 +14,7 @@ from gem_assets.orchestration.dev_server import DevServer
 from gem_assets.run import materialize_everything
 from gem_assets.settings import load_settings
 from tests.tiny import land_jsonl, land_parquet, passages, write_settings
-from tests.ui.graphql import LAUNCH, LAUNCH_RUN, Client
+from tests.ui.graphql import ADD_PARTITION, LAUNCH, LAUNCH_RUN, Client
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -64,6 +64,39 @@ def test_a_partition_launched_as_the_button_does_runs_and_computes_nothing_anew(
     entries = {entry["label"]: entry for entry in after["metadataEntries"]}
     assert entries["computed"]["boolValue"] is False
     assert entries["Kept (documents)"]["intValue"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("snapshot", "says"),
+    [("2026-99", "does not exist: land it first (gem land … --snapshot 2026-99)"), ("a/b", "is not a name")],
+)
+def test_a_partition_that_has_not_landed_is_refused_with_the_way_to_land_it(server, snapshot, says):
+    answer = Client(server.url).ask(ADD_PARTITION, partition=snapshot)["addDynamicPartition"]
+    assert answer["__typename"] == "UnauthorizedError"
+    assert says in answer["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_partition_that_has_landed_may_be_added(server):
+    (server.settings.landing / "2026-03").mkdir()
+    (server.settings.landing / "2026-03" / "_SUCCESS").touch()
+    answer = Client(server.url).ask(ADD_PARTITION, partition="2026-03")["addDynamicPartition"]
+    # the landing sensor may have been faster
+    assert answer["__typename"] in ("AddDynamicPartitionSuccess", "DuplicateDynamicPartitionError")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_pages_are_answered_under_the_address_of_the_web_interface(server):
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
+        listed = client.get("/pages/")
+        assert (listed.status_code, listed.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "Pages of this data root" in listed.text
+        assert client.get("/pages/artifacts/../gem.toml").status_code != 200
+        assert client.get("/pages/", headers={"Host": "evil.example"}).status_code == 403
 
 
 @pytest.mark.slow
