@@ -72,6 +72,24 @@ def test_an_order_depends_on_the_recipe_of_its_own_strategy_alone(defs):
     assert {"recipes/proportional", "recipes/lexical"} <= set(nodes["recipes/end_upsampling"].parents)
 
 
+def test_what_is_expensive_says_so_in_its_first_line(defs):
+    fitted = {"teacher_clusters", "student_model", "proxy_tokens"}
+    trained = {"proxy_swarm", "recipe_learned", "recipe_lab", "recipe_confirmation"}
+    for spec in defs.resolve_all_asset_specs():
+        first = (spec.description or "").split("\n")[0]
+        assert first.startswith("Expensive") == (spec.key.to_user_string() in fitted | trained), spec.key
+
+
+def test_jobs_are_named_by_a_verb_and_the_expensive_ones_say_so(defs):
+    jobs = {job.name: job.description or "" for job in defs.get_repository_def().get_all_jobs() if job.description}
+    wanted = {"new_snapshot", "refit", "learn_a_mixture", "confirm_a_mixture", "audit_a_mixture"}
+    assert set(jobs) == wanted
+    assert {name for name, told in jobs.items() if told.startswith("Expensive")} == wanted - {
+        "new_snapshot",
+        "audit_a_mixture",
+    }
+
+
 def test_every_asset_says_what_it_is(defs):
     for spec in defs.resolve_all_asset_specs():
         assert spec.description, spec.key
