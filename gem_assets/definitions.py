@@ -2,7 +2,6 @@
 
 import traceback
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ for _category in (dg.BetaWarning, dg.PreviewWarning):
     warnings.filterwarnings("ignore", category=_category)
 
 from gem_assets.assets import ALL_ASSETS  # noqa: E402
+from gem_assets.assets.pictures import with_picture  # noqa: E402
 from gem_assets.checks import ALL_CHECKS  # noqa: E402
 from gem_assets.orchestration.jobs import JOBS  # noqa: E402
 from gem_assets.secrets import clean_environment, hide_in_logs, redact  # noqa: E402
@@ -38,7 +38,7 @@ def code_location(data_root: str | Path | None = None) -> dg.Definitions:
             "io_manager": dg.IOManagerDefinition(lambda _: dg.InMemoryIOManager(), config_schema={}),
         },
         executor=dg.in_process_executor,
-    ).map_asset_specs(func=partial(with_policy, root=root))
+    ).map_asset_specs(func=lambda spec: with_policy(with_picture(spec), root))
 
 
 def _fixed(resource: dg.ConfigurableResource[Any]) -> dg.ResourceDefinition:

@@ -3,6 +3,7 @@
 import dagster as dg
 import pytest
 
+from gem_assets.assets.pictures import PICTURES
 from gem_assets.definitions import code_location
 from gem_assets.mixing.methods.registry import strategies
 from gem_assets.orchestration.places import place_of, shown
@@ -78,6 +79,12 @@ def test_what_is_expensive_says_so_in_its_first_line(defs):
     for spec in defs.resolve_all_asset_specs():
         first = (spec.description or "").split("\n")[0]
         assert first.startswith("Expensive") == (spec.key.to_user_string() in fitted | trained), spec.key
+
+
+def test_a_picture_stands_below_the_first_line_of_a_description(defs):
+    shown = {spec.key.to_user_string(): (spec.description or "").split("\n") for spec in defs.resolve_all_asset_specs()}
+    assert all("![" not in lines[0] for lines in shown.values())
+    assert {name for name, lines in shown.items() if any(line.startswith("![") for line in lines)} == set(PICTURES)
 
 
 def test_jobs_are_named_by_a_verb_and_the_expensive_ones_say_so(defs):

@@ -5,6 +5,7 @@ import pytest
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
+from gem_assets.assets.pictures import PICTURES
 from gem_assets.definitions import code_location
 from gem_assets.mixing.methods.registry import methods
 from gem_assets.orchestration.places import FAMILIES
@@ -87,3 +88,11 @@ def test_what_is_cheap_or_made_for_the_first_time_is_made(pressed):
     assert all(count for place, count in made.items() if place not in LEFT_OUT)
     for asset in ("teacher_clusters", "student_model", "proxy_tokens", "recipes/balanced", "recipe_report"):
         assert store.current(asset) is not None, asset
+
+
+@pytest.mark.slow
+def test_the_picture_of_a_description_is_one_that_the_asset_writes(pressed):
+    store, _ = pressed
+    there = {place: file for place, file in PICTURES.values() if store.current(place) is not None}
+    assert len(there) >= 9
+    assert all((store.current(place).path / file).is_file() for place, file in there.items())

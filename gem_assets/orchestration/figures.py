@@ -80,8 +80,15 @@ NAMES: Final[Mapping[str, str]] = {
     "window_share_error": "Largest error of a share in a window",
 }
 """What the words of a name do not say by themselves."""
+VERDICT: Final = ("verdict", "confirmed", "recommended", "reason", "level", "left_as_it_is")
+"""What a result comes to, which a person reads first."""
 MACHINE: Final = frozenset({"identity", "manifest", "computed", "files", "table", "table_version", "recipe_identity"})
 """Ids and places: they keep their names and come last."""
+
+
+def is_verdict(shown: str) -> bool:
+    """Tell whether a figure of this name on the page says what the result comes to."""
+    return shown in {name_of(name) for name in VERDICT}
 
 
 def named(figures: Mapping[str, Any]) -> dict[str, Any]:

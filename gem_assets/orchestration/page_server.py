@@ -7,6 +7,7 @@ hidden or ``..`` part is refused, and so is one whose links lead elsewhere. Who 
 :class:`~gem_assets.orchestration.web_guard.WebGuard` to decide, which stands before it.
 """
 
+import html
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -32,6 +33,11 @@ _TYPES: Final = {
     ".png": "image/png",
     ".parquet": "application/octet-stream",
 }
+_IN_PLACE: Final = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="780" height="24">'
+    '<text y="16" font-family="sans-serif" font-size="13" fill="#666">{}</text></svg>'
+)
+"""In place of a picture that a description shows, before there is one."""
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
@@ -90,7 +96,10 @@ class Pages:
         if artifact is None or not name:
             kind, _, strategy = asset.partition("/")
             how = f"gem audit {strategy}" if kind == AUDITS and strategy else f"materialize {asset}"
-            return _refusal(HTTPStatus.NOT_FOUND, f": nothing of {asset} has been made yet. To make it: {how}")
+            told = f"nothing of {asset} has been made yet. To make it: {how}"
+            if name.endswith(".png"):
+                return Response(_IN_PLACE.format(html.escape(told)), media_type="image/svg+xml")
+            return _refusal(HTTPStatus.NOT_FOUND, f": {told}")
         return RedirectResponse(artifact_url(artifact.path, name), HTTPStatus.FOUND)
 
 

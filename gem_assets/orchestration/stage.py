@@ -27,7 +27,7 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel
 
-from gem_assets.orchestration.figures import named
+from gem_assets.orchestration.figures import is_verdict, named
 from gem_assets.orchestration.plan import Reason, Wanted, wanted_of
 from gem_assets.orchestration.progress import reporter, run_logger
 from gem_assets.storage.artifacts import Artifact, Draft
@@ -176,13 +176,14 @@ class Stage:
             raise
 
     def result(self, metadata: Mapping[str, Any] | None = None) -> dg.MaterializeResult:
-        """Return what the asset reports: pictures and links to pages first, then figures, then identities.
+        """Return what the asset reports: the verdict, pictures and links to pages, then figures, then identities.
 
         Dagster shows metadata in the order in which it was given.
         """
         manifest = self.artifact.manifest
         shown = named({name: _shown(value) for name, value in dict(metadata or {}).items()})
-        seen_first = {
+        seen_first = {name: value for name, value in shown.items() if is_verdict(name)}
+        seen_first |= {
             name: value
             for name, value in shown.items()
             if isinstance(value, (dg.MarkdownMetadataValue, dg.UrlMetadataValue))

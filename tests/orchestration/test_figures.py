@@ -1,6 +1,6 @@
 import pytest
 
-from gem_assets.orchestration.figures import NAMES, name_of, named
+from gem_assets.orchestration.figures import NAMES, is_verdict, name_of, named
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,7 @@ def test_every_name_is_one_figure_alone():
     assert len(set(NAMES.values())) == len(NAMES)
     with pytest.raises(ValueError, match="one name"):
         named({"page": 1, "Page": 2})
+
+
+def test_a_verdict_is_known_by_its_name_on_the_page():
+    assert [is_verdict(name_of(name)) for name in ("verdict", "left_as_it_is", "tokens")] == [True, True, False]

@@ -93,6 +93,13 @@ def test_a_link_to_what_is_not_made_yet_says_how_it_is_made(web: Client):
     assert (order.status_code, "materialize training_order/absent" in order.text) == (404, True)
 
 
+def test_a_picture_that_is_not_made_yet_says_so_in_its_place(web: Client):
+    answer = web.ask(current_url("teacher_clusters", "shares.png"))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert "nothing of teacher_clusters has been made yet" in answer.text
+    assert "<script>" not in web.ask("/pages/current/<script>/x.png").text
+
+
 def test_the_front_page_links_every_page(web: Client, folder: Path):
     text = web.ask("/pages/").text
     assert artifact_url(folder, "index.html") in text

@@ -95,10 +95,10 @@ def test_result_carries_data_version_and_metadata(store):
     assert Path(result.metadata["manifest"].value).is_file()
 
 
-def test_a_page_shows_pictures_and_links_before_figures_and_identities_last(store):
+def test_a_page_shows_the_verdict_pictures_and_links_before_figures_and_identities_last(store):
     page, map_ = dg.MetadataValue.url("http://a.invalid/page.html"), dg.MetadataValue.md("![map](data:,)")
-    shown = list(run(store).result({"documents": 3, "page": page, "map": map_}).metadata)
-    assert shown[:3] == ["Page", "Picture: map of the clusters", "Documents"]
+    shown = list(run(store).result({"documents": 3, "page": page, "map": map_, "verdict": "good"}).metadata)
+    assert shown[:4] == ["Verdict", "Page", "Picture: map of the clusters", "Documents"]
     assert shown[-3:] == ["identity", "manifest", "computed"]
 
 
