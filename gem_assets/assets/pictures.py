@@ -5,7 +5,7 @@ from typing import Final
 
 import dagster as dg
 
-from gem_assets.orchestration.page_server import current_url
+from gem_assets.orchestration.page_server import sight_url
 from gem_assets.stages import (
     CLUSTER_REPORT,
     DOMAIN_INVENTORY,
@@ -42,5 +42,5 @@ def with_picture(spec: dg.AssetSpec) -> dg.AssetSpec:
     if shown is None:
         return spec
     first, _, rest = (spec.description or "").partition("\n\n")
-    picture = f"![{shown[0]}]({current_url(*shown)})"
+    picture = f"![{shown[0]}]({sight_url(*shown)})"
     return spec.replace_attributes(description="\n\n".join(filter(None, [first, picture, rest])))

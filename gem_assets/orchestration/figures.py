@@ -80,7 +80,17 @@ NAMES: Final[Mapping[str, str]] = {
     "window_share_error": "Largest error of a share in a window",
 }
 """What the words of a name do not say by themselves."""
-VERDICT: Final = ("verdict", "confirmed", "recommended", "reason", "level", "left_as_it_is")
+VERDICT: Final = (
+    "left_as_it_is",
+    "verdict",
+    "confirmed",
+    "recommended",
+    "reason",
+    "level",
+    "n_eff_over_k",
+    "monotone",
+    "converged",
+)
 """What a result comes to, which a person reads first."""
 MACHINE: Final = frozenset({"identity", "manifest", "computed", "files", "table", "table_version", "recipe_identity"})
 """Ids and places: they keep their names and come last."""

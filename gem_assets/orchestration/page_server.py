@@ -1,17 +1,18 @@
 """Show the pages of artifacts in a browser, under ``/pages`` of the web interface: whatever host and port it has.
 
 ``/pages/artifacts/<asset>/<snapshot or all>/<identity>/<file>`` is a committed file and never changes;
-``/pages/current/<asset>/<file>`` leads to that file of the result in force; ``/pages/`` lists the pages there are.
+``/pages/current/<asset>/<file>`` leads to that file of the result in force, ``/pages/sight/<asset>/<file>`` draws it
+beside the verdict, and ``/pages/`` lists the pages there are.
+
 Nothing can be written, no folder is listed, no file outside ``<data root>/artifacts`` is read: a path with an empty,
 hidden or ``..`` part is refused, and so is one whose links lead elsewhere. Who may ask is for
 :class:`~gem_assets.orchestration.web_guard.WebGuard` to decide, which stands before it.
 """
 
-import html
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +20,9 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 
 from gem_assets.orchestration.web_guard import App, Receive, Scope, Send
 from gem_assets.stages import AUDITS
+
+if TYPE_CHECKING:
+    from gem_assets.storage.artifacts import Artifact
 
 LINKS: Final = "/pages"
 """Where links to pages begin. They are kept with a result, so they hold no host and no port."""
@@ -33,11 +37,6 @@ _TYPES: Final = {
     ".png": "image/png",
     ".parquet": "application/octet-stream",
 }
-_IN_PLACE: Final = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="780" height="24">'
-    '<text y="16" font-family="sans-serif" font-size="13" fill="#666">{}</text></svg>'
-)
-"""In place of a picture that a description shows, before there is one."""
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
@@ -84,23 +83,41 @@ class Pages:
                 return FileResponse(found, media_type=_TYPES[found.suffix])
         if kind == "current":
             return self._current(rest)
+        if kind == "sight":
+            return self._sight(rest)
         return _refusal(HTTPStatus.NOT_FOUND)
 
     def _current(self, rest: str) -> Response:
+        asset, name, artifact = self._in_force(rest)
+        if artifact is None or not name:
+            return _refusal(HTTPStatus.NOT_FOUND, f": {_missing(asset)}")
+        return RedirectResponse(artifact_url(artifact.path, name), HTTPStatus.FOUND)
+
+    def _sight(self, rest: str) -> Response:
+        from gem_assets.orchestration.sight import at_sight, said
+
+        asset, name, artifact = self._in_force(rest)
+        if artifact is None or resolve(artifact.path, name) is None:
+            drawn = said(_missing(asset).capitalize())
+        else:
+            drawn = at_sight(artifact, name)
+        return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-cache"})
+
+    def _in_force(self, rest: str) -> "tuple[str, str, Artifact | None]":
+        """Return the asset and the file that a path names, and the result in force."""
         from gem_assets.storage.artifacts import ArtifactStore
 
         folder, _, name = rest.partition("/")
         asset, artifact = folder.replace(".", "/"), None
         with suppress(ValueError, OSError):
             artifact = ArtifactStore(self.data_root).current(asset)
-        if artifact is None or not name:
-            kind, _, strategy = asset.partition("/")
-            how = f"gem audit {strategy}" if kind == AUDITS and strategy else f"materialize {asset}"
-            told = f"nothing of {asset} has been made yet. To make it: {how}"
-            if name.endswith(".png"):
-                return Response(_IN_PLACE.format(html.escape(told)), media_type="image/svg+xml")
-            return _refusal(HTTPStatus.NOT_FOUND, f": {told}")
-        return RedirectResponse(artifact_url(artifact.path, name), HTTPStatus.FOUND)
+        return asset, name, artifact
+
+
+def _missing(asset: str) -> str:
+    kind, _, strategy = asset.partition("/")
+    how = f"gem audit {strategy}" if kind == AUDITS and strategy else f"materialize {asset}"
+    return f"nothing of {asset} has been made yet. To make it: {how}"
 
 
 def artifact_url(folder: Path, name: str) -> str:
@@ -119,6 +136,11 @@ def artifact_url(folder: Path, name: str) -> str:
 def current_url(asset: str, name: str) -> str:
     """Return the link to a file of the result in force of an unpartitioned asset."""
     return "/".join([LINKS, "current", quote(asset.replace("/", ".")), quote(name)])
+
+
+def sight_url(asset: str, name: str) -> str:
+    """Return the link to what is seen at first of the result in force; see :mod:`gem_assets.orchestration.sight`."""
+    return "/".join([LINKS, "sight", quote(asset.replace("/", ".")), quote(name)])
 
 
 def resolve(root: Path, path: str) -> Path | None:
