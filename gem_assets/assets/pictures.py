@@ -1,11 +1,11 @@
-"""The picture that the description of an asset shows: that of the result in force, above the fold of its page."""
+"""The picture at the head of each asset's page, by asset; it shows the result in force."""
 
 from collections.abc import Mapping
 from typing import Final
 
 import dagster as dg
 
-from gem_assets.orchestration.page_server import sight_url
+from gem_assets.orchestration.page_server import summary_url
 from gem_assets.stages import (
     CLUSTER_REPORT,
     DOMAIN_INVENTORY,
@@ -33,14 +33,14 @@ PICTURES: Final[Mapping[str, tuple[str, str]]] = {
     STUDENT_MODEL: (STUDENT_MODEL, "reliability.png"),
     TEACHER_CLUSTERS: (TEACHER_CLUSTERS, "shares.png"),
 }
-"""Result of the store and file in it, by node. Of mixtures it is the one that is kept current, or the best known."""
+"""Result and file in it, by asset. For mixtures it is the one that is kept current."""
 
 
 def with_picture(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """Put the picture below the first paragraph of a description: the graph shows its first line alone."""
+    """Put the picture below the first paragraph of a description: the graph shows only its first line."""
     shown = PICTURES.get(spec.key.to_user_string())
     if shown is None:
         return spec
     first, _, rest = (spec.description or "").partition("\n\n")
-    picture = f"![{shown[0]}]({sight_url(*shown)})"
+    picture = f"![{shown[0]}]({summary_url(*shown)})"
     return spec.replace_attributes(description="\n\n".join(filter(None, [first, picture, rest])))

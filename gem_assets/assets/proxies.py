@@ -44,7 +44,7 @@ COUNTING = "counting"
     tags=refresh(PROXY_TOKENS),
     code_version=TOKENS_CODE_VERSION,
     output_required=False,
-    description="Expensive, and made once per teacher: a run of everything makes it first and after a refit only.\n\n"
+    description='Expensive: made once per teacher. "Materialize all" makes it on a new data root and after a refit.\n\n'
     "What proxies read: a small tokenizer, one token stream per cluster, and fixed windows of held-out "
     "text (and of the validation texts in `proxy.targets`) that every mixture is judged by. They are kept as long as "
     "the clusters are, so that a new snapshot does not make all evidence stale. When a document is taken down, its "

@@ -18,7 +18,7 @@ from resources import SettingsResource, StoreResource
     tags=refresh(STUDENT_MODEL),
     code_version=CODE_VERSION,
     output_required=False,
-    description="Expensive, and made once per teacher: a run of everything makes it first and after a refit only.\n\n"
+    description='Expensive: made once per teacher. "Materialize all" makes it on a new data root and after a refit.\n\n'
     "Text to cluster in one compiled pass: a hashed n-gram linear model distilled from the teacher's soft "
     "labels, its shares matched to the teacher's and its confidences calibrated on documents it did not train on.",
 )

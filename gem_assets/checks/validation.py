@@ -84,7 +84,7 @@ def validate_frame(
     return dg.AssetCheckResult(
         passed=bool(outcome.success),
         severity=worst,
-        description=". ".join(failed) or f"All is as it should be: {len(rows)} points over {len(frame):,} rows",
+        description=". ".join(failed) or f"All {len(rows)} expectations hold",
         metadata={
             "rows": len(frame),
             "suite": dg.MetadataValue.table([dg.TableRecord(row) for row in rows]),

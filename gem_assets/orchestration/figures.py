@@ -1,6 +1,6 @@
-"""What the figures of a result are called on an asset's page, with their units.
+"""Names of a result's figures on the page of its asset, with their units.
 
-What machines read (``identity``, ``manifest``, ``computed``, ``lance/…``) keeps its name, and ids come last.
+Keys that programs read (``identity``, ``manifest``, ``computed``, ``lance/…``) keep their names and come last.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ NAMES: Final[Mapping[str, str]] = {
     "vocab": "Tokenizer's vocabulary (tokens)",
     "window_share_error": "Largest error of a share in a window",
 }
-"""What the words of a name do not say by themselves."""
+"""Names that cannot be made from the words of the key."""
 VERDICT: Final = (
     "left_as_it_is",
     "verdict",
@@ -91,18 +91,18 @@ VERDICT: Final = (
     "monotone",
     "converged",
 )
-"""What a result comes to, which a person reads first."""
+"""Keys of the conclusion of a result, which stands first."""
 MACHINE: Final = frozenset({"identity", "manifest", "computed", "files", "table", "table_version", "recipe_identity"})
-"""Ids and places: they keep their names and come last."""
+"""Ids and paths: they keep their names and come last."""
 
 
 def is_verdict(shown: str) -> bool:
-    """Tell whether a figure of this name on the page says what the result comes to."""
+    """Tell whether a name on the page is that of a conclusion."""
     return shown in {name_of(name) for name in VERDICT}
 
 
 def named(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures of a result under the names that a person reads, ids last; what has no value is left out.
+    """Return the figures of a result under their names on the page, ids last; those without a value are left out.
 
     Raises
     ------

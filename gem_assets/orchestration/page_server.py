@@ -1,12 +1,12 @@
 """Show the pages of artifacts in a browser, under ``/pages`` of the web interface: whatever host and port it has.
 
 ``/pages/artifacts/<asset>/<snapshot or all>/<identity>/<file>`` is a committed file and never changes;
-``/pages/current/<asset>/<file>`` leads to that file of the result in force, ``/pages/sight/<asset>/<file>`` draws it
-beside the verdict, and ``/pages/`` lists the pages there are.
+``/pages/current/<asset>/<file>`` redirects to that file of the result in force, ``/pages/summary/<asset>/<file>`` draws
+it beside the verdict, and ``/pages/`` lists all pages.
 
 Nothing can be written, no folder is listed, no file outside ``<data root>/artifacts`` is read: a path with an empty,
-hidden or ``..`` part is refused, and so is one whose links lead elsewhere. Who may ask is for
-:class:`~gem_assets.orchestration.web_guard.WebGuard` to decide, which stands before it.
+hidden or ``..`` part is refused, and so is one whose links lead elsewhere.
+:class:`~gem_assets.orchestration.web_guard.WebGuard`, which runs first, decides who may ask.
 """
 
 from contextlib import suppress
@@ -83,8 +83,8 @@ class Pages:
                 return FileResponse(found, media_type=_TYPES[found.suffix])
         if kind == "current":
             return self._current(rest)
-        if kind == "sight":
-            return self._sight(rest)
+        if kind == "summary":
+            return self._summary(rest)
         return _refusal(HTTPStatus.NOT_FOUND)
 
     def _current(self, rest: str) -> Response:
@@ -93,14 +93,14 @@ class Pages:
             return _refusal(HTTPStatus.NOT_FOUND, f": {_missing(asset)}")
         return RedirectResponse(artifact_url(artifact.path, name), HTTPStatus.FOUND)
 
-    def _sight(self, rest: str) -> Response:
-        from gem_assets.orchestration.sight import at_sight, said
+    def _summary(self, rest: str) -> Response:
+        from gem_assets.orchestration.summary import message_svg, summary_svg
 
         asset, name, artifact = self._in_force(rest)
-        if artifact is None or resolve(artifact.path, name) is None:
-            drawn = said(_missing(asset).capitalize())
+        if artifact is None:
+            drawn = message_svg(f"N{_missing(asset)[1:]}")
         else:
-            drawn = at_sight(artifact, name)
+            drawn = summary_svg(artifact, resolve(artifact.path, name))
         return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-cache"})
 
     def _in_force(self, rest: str) -> "tuple[str, str, Artifact | None]":
@@ -138,9 +138,9 @@ def current_url(asset: str, name: str) -> str:
     return "/".join([LINKS, "current", quote(asset.replace("/", ".")), quote(name)])
 
 
-def sight_url(asset: str, name: str) -> str:
-    """Return the link to what is seen at first of the result in force; see :mod:`gem_assets.orchestration.sight`."""
-    return "/".join([LINKS, "sight", quote(asset.replace("/", ".")), quote(name)])
+def summary_url(asset: str, name: str) -> str:
+    """Return the link to the head of an asset's page; see :mod:`gem_assets.orchestration.summary`."""
+    return "/".join([LINKS, "summary", quote(asset.replace("/", ".")), quote(name)])
 
 
 def resolve(root: Path, path: str) -> Path | None:

@@ -10,7 +10,7 @@ from gem_assets.orchestration.page_server import (
     artifact_url,
     current_url,
     resolve,
-    sight_url,
+    summary_url,
 )
 from gem_assets.storage.artifacts import ArtifactStore
 
@@ -94,23 +94,23 @@ def test_a_link_to_what_is_not_made_yet_says_how_it_is_made(web: Client):
     assert (order.status_code, "materialize training_order/absent" in order.text) == (404, True)
 
 
-def test_what_is_not_made_yet_says_so_in_place_of_its_picture(web: Client):
-    answer = web.ask(sight_url("teacher_clusters", "shares.png"))
+def test_a_summary_of_what_is_not_made_yet_says_so(web: Client):
+    answer = web.ask(summary_url("teacher_clusters", "shares.png"))
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
     assert "Nothing of teacher_clusters has been made yet" in answer.text
-    assert "<script>" not in web.ask("/pages/sight/<script>/x.png").text
+    assert "<script>" not in web.ask("/pages/summary/<script>/x.png").text
 
 
-def test_the_picture_and_the_verdict_of_the_result_in_force_are_seen_at_first(root: Path, web: Client):
+def test_a_summary_shows_the_picture_and_the_verdict_of_the_result_in_force(root: Path, web: Client):
     with ArtifactStore(root).write("recipe_report", IDENTITY) as draft:
         (draft.path / "shares.png").write_bytes(b"a picture")
         draft.counts = {"recipes": 1200}
         draft.metrics = {"recommended": "<b>proportional</b>", "converged": False, "n_eff_over_k": 0.98765}
-    text = web.ask(sight_url("recipe_report", "shares.png")).text
+    text = web.ask(summary_url("recipe_report", "shares.png")).text
     assert "Recommended: &lt;b&gt;proportional&lt;/b&gt;" in text
-    assert [line in text for line in ("Recipes: 1,200", "Converged: no", "1 is even): 0.9876")] == [True] * 3
+    assert [line in text for line in ("Recipes: 1,200", "Converged: no", "1 is even): 0.9877")] == [True] * 3
     assert "data:image/png;base64,YSBwaWN0dXJl" in text
-    out = web.ask("/pages/sight/recipe_report/..%2f..%2f..%2f..%2foutside.html").text
+    out = web.ask("/pages/summary/recipe_report/..%2f..%2f..%2f..%2foutside.html").text
     assert "base64" not in out
 
 

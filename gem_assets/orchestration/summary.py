@@ -1,12 +1,13 @@
-"""What a person sees first on the page of an asset: a picture of the result in force, and what it comes to.
+"""The head of an asset's page: a picture of the result in force, with its verdict and its counts beside it.
 
-Dagster cuts a description off after some 220 pixels and shows a picture in it at its own size. So this is a picture of
-that size, drawn when it is asked for, with the artifact's picture to the left and its verdict and counts to the right.
+Dagster cuts a description off after some 220 pixels and shows pictures in it at their own size. So this is one SVG of
+that size, drawn on request.
 """
 
 import base64
 import html
 import textwrap
+from pathlib import Path
 from typing import Final
 
 from gem_assets.orchestration.figures import VERDICT, name_of
@@ -17,26 +18,25 @@ _HEIGHT, _PICTURE, _LINE = 210, 500, 18
 _COLUMNS, _MOST_LINES = 40, 11
 
 
-def at_sight(artifact: Artifact, file: str) -> str:
-    """Return an SVG of 780 by 210 pixels; without the picture where the artifact has none of this name."""
-    path = artifact.path / file
+def summary_svg(artifact: Artifact, picture: Path | None) -> str:
+    """Return an SVG of 780 by 210 pixels, which has text alone where there is no picture."""
     drawn = ""
-    if path.is_file():
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
+    if picture is not None:
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
         drawn = (
             f'<image width="{_PICTURE}" height="{_HEIGHT}" preserveAspectRatio="xMinYMin meet" '
             f'href="data:image/png;base64,{data}"/>'
         )
-    return _svg(drawn + _text(told(artifact), _PICTURE + 16 if drawn else 0), _HEIGHT)
+    return _svg(drawn + _text(summary_lines(artifact), _PICTURE + 16 if drawn else 0), _HEIGHT)
 
 
-def said(sentence: str) -> str:
-    """Return an SVG that says one sentence, where there is no result yet."""
+def message_svg(sentence: str) -> str:
+    """Return an SVG of one sentence, for an asset that has no result yet."""
     return _svg(_text([sentence], 0), _LINE + 6)
 
 
-def told(artifact: Artifact) -> list[str]:
-    """Return the verdict and the counts of a result, one a line, in words."""
+def summary_lines(artifact: Artifact) -> list[str]:
+    """Return the verdict and the counts of a result in words, one per line."""
     metrics, counts = artifact.manifest.metrics, artifact.manifest.counts
     verdicts = [f"{name_of(name)}: {_word(metrics[name])}" for name in VERDICT if metrics.get(name) is not None]
     figures = [f"{name_of(name)}: {value:,}" for name, value in counts.items()]
