@@ -235,7 +235,7 @@ def main() -> None:
         keep = {"PYTHONUTF8": "1", "PYTHONIOENCODING": os.environ.get("PYTHONIOENCODING") or sys.stdout.encoding}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **keep})  # noqa: S606
     writable_streams()
-    # most of what is imported stays until the end; the collector would go through it again and again, and once more then
+    # nearly all that is imported stays until the end, so the collector would search it again and again for nothing
     gc.set_threshold(200_000)
     atexit.register(gc.freeze)
     app(args=debug_from_arguments(sys.argv[1:]), prog_name="gem")

@@ -1,5 +1,6 @@
 """A small graph with the real keys, the real condition and a real store; its stages write a line each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -64,7 +65,15 @@ def _nodes():
 
 @dataclass
 class World:
-    """A data root, code versions, faults that are switched on, and an instance on which ticks are evaluated."""
+    """A data root, code versions, faults that are switched on, and an instance on which ticks are evaluated.
+
+    Attributes
+    ----------
+    latest
+        As ``recrawls.use = "latest"``: a snapshot's page is not counted when a later one holds the same.
+    during
+        Called while a result is being made.
+    """
 
     instance: dg.DagsterInstance
     root: Path
@@ -76,6 +85,8 @@ class World:
     warned: set[str] = field(default_factory=set)
     made: list[tuple[str, str | None]] = field(default_factory=list)
     ran: list[tuple[str, str | None]] = field(default_factory=list)
+    latest: bool = False
+    during: dict[tuple[str, str | None], Callable[[], None]] = field(default_factory=dict)
     cursor: object = None
     resolved: dict[tuple, dg.Definitions] = field(default_factory=dict)
 
@@ -153,6 +164,8 @@ class World:
         if made.done is None:
             if place in self.failing:
                 raise dg.Failure(f"{name} cannot be made", allow_retries=False)
+            if place in self.during:
+                self.during[place]()
             with made.write() as draft:
                 (draft.path / "made.txt").write_text(made.identity)
                 draft.counts = {"kept": 1, "tokens": 1}
@@ -166,7 +179,9 @@ class World:
                 data = (self.root / "landing" / str(snapshot) / "pages.txt").read_bytes()
                 yield InputRef(asset="landing", partition=snapshot, data_version=sha256(data).hexdigest())
             elif (name, "page_history") == ("cluster_counts", dep):
-                store.input(dep)  # compared by the snapshot itself
+                pages = store.input(dep)  # compared by the snapshot itself
+                if self.latest:
+                    yield InputRef(asset=dep, partition=snapshot, data_version=self._replaced(store, pages, snapshot))
             elif isinstance(dep, str):
                 partitioned = any(row[0] == dep and row[2] for row in LAYOUT)
                 yield store.input(dep, snapshot if partitioned else None)
@@ -174,6 +189,12 @@ class World:
                 found = store.inputs(dep.asset_key.to_user_string())
                 if (name, dep.asset_key.to_user_string()) not in NOT_READ:
                     yield from found
+
+    def _replaced(self, store: StoreResource, pages: InputRef, snapshot: str | None) -> str:
+        shards = [ref for ref in store.artifact(pages).manifest.inputs if ref.asset == "raw_shards"]
+        landed = {ref.partition: store.artifact(ref).manifest.inputs[0].data_version for ref in shards}
+        later = [version for name, version in landed.items() if str(name) > str(snapshot)]
+        return str(landed.get(snapshot) in later)
 
     def land(self, snapshot: str, version: str) -> None:
         """Land a snapshot and let the landing sensor register it."""

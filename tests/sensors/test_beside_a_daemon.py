@@ -50,7 +50,7 @@ def failed_runs(world):
     return world.instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
 
 
-def test_a_refit_makes_the_teacher_and_leaves_the_rest_to_the_daemon(daemon):
+def test_sample_d_a_refit_makes_the_teacher_and_leaves_the_rest_to_the_daemon(daemon):
     settings, server = daemon
     world = server.world
     world.land("03", "v1")

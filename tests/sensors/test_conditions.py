@@ -233,44 +233,6 @@ def test_partition_deleted_by_mistake_is_made_up_for_when_it_is_registered_again
     assert built.runs_of(built.settle(), "student_labels") == ["02"]
 
 
-def test_a_run_that_a_person_canceled_is_left_alone_until_something_changes(built):
-    built.land("03", "v1")
-    job = built.definitions().resolve_implicit_global_asset_job_def()
-    keys = {dg.AssetKey("raw_shards")}
-    run = built.instance.create_run_for_job(
-        job_def=job.get_subset(asset_selection=keys), tags={"dagster/partition": "03"}, asset_selection=keys
-    )
-    built.instance.report_run_canceling(run)
-    built.instance.report_run_canceled(built.instance.get_run_by_id(run.run_id))
-    assert built.settle() == []
-    built.reload()
-    assert built.settle() == []
-    built.land("03", "v2")
-    assert built.runs_of(built.settle(), "student_labels") == ["03"]
-
-
-@pytest.mark.parametrize("asset", ["raw_shards", "student_labels", "proxy_tokens", "cluster_counts", "recipe"])
-def test_what_a_kill_cut_off_is_made_at_the_next_start(built, asset):
-    partition = "03" if asset in PER_SNAPSHOT else None
-    if asset == "proxy_tokens":
-        built.code["proxy_tokens"] = "2"
-    built.killed.add((asset, partition))
-    before = len(built.made)
-    built.land("03", "v1")
-    for _ in range(3):  # three times, as in an hour with bad luck
-        for _ in range(8):
-            wanted = built.requested()
-            built.execute(wanted)
-            if asset in wanted:
-                break
-        assert (asset, partition) not in built.made[before:]
-        built.reload()
-    built.killed.clear()
-    history = built.settle()
-    assert built.runs_of(history, asset) == [partition or ""]
-    assert built.made.count((asset, partition)) == built.made[:before].count((asset, partition)) + 1
-
-
 def test_what_was_made_and_not_told_is_told(built):
     built.instance.wipe_assets([dg.AssetKey("page_history")])
     made = len(built.made)

@@ -89,7 +89,7 @@ def seen(tmp_path_factory):
         yield ticks, found
 
 
-def test_a_space_waits_for_documents_says_how_many_and_fails_nothing(seen):
+def test_sample_b_a_space_waits_for_documents_says_how_many_and_fails_nothing(seen):
     _, found = seen
     held = found["waiting"]["embedding_space", None]
     assert held.state == "held"
@@ -99,7 +99,7 @@ def test_a_space_waits_for_documents_says_how_many_and_fails_nothing(seen):
     assert {item.behind for item in others} == {("embedding_space", None)}
 
 
-def test_it_is_made_by_itself_once_there_are_enough(seen):
+def test_sample_b_it_is_made_by_itself_once_there_are_enough(seen):
     ticks, found = seen
     assert all(result.success for result in ticks.results)
     ran = found["second"]
