@@ -100,6 +100,7 @@ def measure(corpora: Path, out: Path) -> dict[str, Any]:
     import resource
     import time
 
+    import numpy as np
     from resiliparse.extract.html2text import extract_plain_text
 
     from gem_assets.corpus.config import CorpusConfig
@@ -129,8 +130,11 @@ def measure(corpora: Path, out: Path) -> dict[str, Any]:
     found["wet_bytes"] = sum(len(document.text.encode()) for document in documents)
     documents.clear()
     found["parquet_s"] = extracted(PARQUET, 1)
+    # some checkouts read a document at a time, and some columns
     found["parquet_bytes"] = sum(
-        len(item.text.encode()) for item in read_file(corpora / PARQUET, "x", config) if hasattr(item, "text")
+        int(np.sum(item.n_bytes))
+        for item in read_file(corpora / PARQUET, "x", config)
+        if hasattr(item, "text") or hasattr(item, "texts")
     )
     # every page, as extraction is given it
     pages: list[str] = []

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gem_assets.corpus.columns import bounds, flags, numbers, strings
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup.minhash import permutations
 from gem_assets.corpus.readers.dates import has_open_day, iso_date
-from gem_assets.corpus.readers.records import RawDocument
+from gem_assets.corpus.readers.records import Documents
 from gem_assets.corpus.schema import DOCUMENT_SCHEMA
 from gem_assets.corpus.text import kernel
 from gem_assets.corpus.text.cleaning import document_id, file_source, host_source
@@ -67,21 +68,17 @@ class CandidateReader:
         self._reader = TextReader(near.ngram, lowered)
         self._count_tokens = None if config.tokenizer == ESTIMATE else token_counter(config.tokenizer)[1]
 
-    def read(self, documents: Sequence[RawDocument], texts: Sequence[bytes]) -> CandidateBatch:
-        """Return the rows of some documents, in their order.
-
-        Parameters
-        ----------
-        documents, texts
-            The documents, and the text of each in UTF-8.
-        """
+    def read(self, documents: Documents) -> CandidateBatch:
+        """Return the rows of some documents, in their order."""
         config = self._config
-        clean, lengths = _cut(*clean_texts(texts), config)
+        clean, lengths = _cut(*clean_texts(TextBuffers(*_memory(documents.texts))), config)
         too_long = lengths > config.max_text_chars
         # a text without characters is never a document, whatever the minimum
         too_short = lengths < max(config.min_text_chars, 1)
         described = self._reader.describe(clean, ~(too_long | too_short))
-        codes = [language_code(document.lang) for document in documents]
+        given = documents.column("lang")
+        known = {name: language_code(name) for name in set(given)}
+        codes = [known[name] for name in given]
         languages, confidences = self._languages(described, codes, too_long | too_short)
         found = signals(described, languages, confidences)
         refused = refusals(described, found, languages, config.filters)
@@ -94,35 +91,35 @@ class CandidateReader:
         digests, sizes = described.digests(), np.diff(clean.offsets)
         sources, ids = _names(documents, digests)
         kept = np.array([reason is None for reason in reasons], np.bool_)
-        rows = np.flatnonzero(kept).tolist()
-        chosen = [documents[row] for row in rows]
-        dates = [iso_date(document.date) for document in chosen]
+        dates = [iso_date(date) if keep else None for date, keep in zip(documents.column("date"), kept, strict=True)]
+        tokens = np.maximum(self._tokens(described), 1)
         columns = [
-            [ids[row] for row in rows],
-            [sources[row] for row in rows],
-            [document.url for document in chosen],
-            dates,
-            [languages[row] for row in rows],
-            text_column(clean) if kept.all() else text_column(clean).filter(pa.array(kept)),
-            sizes[kept],
-            np.maximum(self._tokens(described)[kept], 1),
-            [digests[row] for row in rows],
-            [document.file for document in chosen],
-            [document.offset for document in chosen],
-            [document.label for document in chosen],
-            [document.license for document in chosen],
-            *(signal[kept].astype(np.float32) for signal in found),
+            strings(ids),
+            strings(sources),
+            strings(documents.column("url")),
+            strings(dates),
+            strings(languages),
+            text_column(clean),
+            numbers(sizes),
+            numbers(tokens),
+            strings(digests),
+            strings([documents.file] * len(documents)),
+            numbers(documents.offsets),
+            strings(documents.column("label")),
+            strings(documents.column("license")),
+            *(numbers(signal.astype(np.float32)) for signal in found),
         ]
-        arrays = [pa.array(c, field.type) for c, field in zip(columns, CANDIDATE_SCHEMA, strict=True)]
+        batch = pa.RecordBatch.from_arrays(columns, schema=CANDIDATE_SCHEMA)
+        urls, offsets = documents.column("url"), documents.offsets.tolist()
         return CandidateBatch(
-            pa.RecordBatch.from_arrays(arrays, schema=CANDIDATE_SCHEMA),
+            batch if kept.all() else batch.filter(flags(kept)),
             described.columns.signatures[kept],
             [
-                (ids[row], document.url, document.file, document.offset, reason, int(sizes[row]))
-                for row, (document, reason) in enumerate(zip(documents, reasons, strict=True))
+                (ids[row], urls[row], documents.file, offsets[row], reason, int(sizes[row]))
+                for row, reason in enumerate(reasons)
                 if reason is not None
             ],
-            _unread(chosen, dates, [codes[row] for row in rows]),
+            _unread(documents, dates, codes, kept),
         )
 
     def _languages(
@@ -154,13 +151,21 @@ def _cut(texts: TextBuffers, lengths: NDArray[np.int64], config: CorpusConfig) -
     return buffers_of([text.encode() for text in whole]), np.array([len(text) for text in whole], np.int64)
 
 
-def _names(documents: Sequence[RawDocument], digests: Sequence[str]) -> tuple[list[str], list[str]]:
+def _memory(texts: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    # a stretch without bytes cannot be read as an array
+    return np.frombuffer(texts.buffers()[2] or b"\0", np.uint8), bounds(texts)
+
+
+def _names(documents: Documents, digests: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the source and the id of each document."""
-    sources = [d.source or host_source(d.url) or file_source(d.file) for d in documents]
+    own, urls, names = documents.column("source"), documents.column("url"), documents.column("id")
+    sources = [source or host_source(url) or file_source(documents.file) for source, url in zip(own, urls, strict=True)]
     ids = [
         # an id tells the rows of one data set apart; only an address is a page that others know too
-        document_id(source, d.url or d.id or f"{d.file}#{d.offset}", "", digest=digest)
-        for d, source, digest in zip(documents, sources, digests, strict=True)
+        document_id(source, url or name or f"{documents.file}#{offset}", "", digest=digest)
+        for source, url, name, offset, digest in zip(
+            sources, urls, names, documents.offsets.tolist(), digests, strict=True
+        )
     ]
     return sources, ids
 
@@ -169,11 +174,14 @@ def _excluded(language: str, config: CorpusConfig) -> str | None:
     return "language" if config.languages is not None and language not in config.languages else None
 
 
-def _unread(documents: Sequence[RawDocument], dates: Sequence[str | None], codes: Sequence[str | None]) -> Counter[str]:
+def _unread(
+    documents: Documents, dates: Sequence[str | None], codes: Sequence[str | None], kept: NDArray[np.bool_]
+) -> Counter[str]:
     unread = Counter[str]()
-    for document, date, code in zip(documents, dates, codes, strict=True):
-        unread["date"] += document.date is not None and date is None
-        unread["day and month"] += document.date is not None and has_open_day(document.date)
-        named = (document.lang or "und").strip().lower()
-        unread["lang"] += code is None and named not in NO_LANGUAGE
+    rows = zip(documents.column("date"), dates, documents.column("lang"), codes, kept.tolist(), strict=True)
+    for given, date, lang, code, keep in rows:
+        if keep:
+            unread["date"] += given is not None and date is None
+            unread["day and month"] += given is not None and has_open_day(given)
+            unread["lang"] += code is None and (lang or "und").strip().lower() not in NO_LANGUAGE
     return unread

@@ -5,34 +5,47 @@ whole snapshot can tell), their MinHash signatures as raw uint32, filtered rows 
 """
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
+import numpy as np
 import pyarrow as pa
 
 from gem_assets.corpus.candidate_rows import CANDIDATE_SCHEMA, CandidateReader
+from gem_assets.corpus.columns import bounds, integers
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.landed import open_regular
 from gem_assets.corpus.readers.fields import folder_fields
-from gem_assets.corpus.readers.records import DIED, HUNG, Quarantined, RawDocument, Skipped, is_fault
+from gem_assets.corpus.readers.records import (
+    AT_ONCE_BYTES,
+    AT_ONCE_ROWS,
+    DIED,
+    FIELDS,
+    HUNG,
+    Documents,
+    Item,
+    Quarantined,
+    RawDocument,
+    Skipped,
+    is_fault,
+)
 from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.readers.sidecars import is_sidecar
+from gem_assets.corpus.row_files import ArrowFile, RowFile
 from gem_assets.corpus.schema import FILTERED_SCHEMA, QUARANTINE_SCHEMA
+from gem_assets.corpus.text.described import buffers_of, text_column
 
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])
 
 _GIVEN_UP: Final = {HUNG: "the reader was stopped each time", DIED: "the reader ended twice, the second time alone"}
 _BATCH_ROWS: Final = 2048
-_BATCH_BYTES: Final = 16 << 20
-# what is described at once stays in the caches of a core
-_AT_ONCE_ROWS: Final = 512
-_AT_ONCE_BYTES: Final = 2 << 20
+_BATCH_BYTES: Final = 2 << 20
 _COPY_BLOCK: Final = 1 << 20
 
 
@@ -149,16 +162,20 @@ def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     read = 0
     folders = folder_fields(job.relative, config.columns)
     skipped: Counter[str] = Counter()
-    with _Fragment(Path(scratch), job.index, config) as fragment:
+    with _Fragment(Path(scratch), job.index, config, folders) as fragment:
         for item in _items(job, config):
             if isinstance(item, Skipped):
                 skipped[item.kind] += 1
                 continue
-            read += 1
             if isinstance(item, Quarantined):
+                read += 1
                 fragment.quarantine(item)
+            elif isinstance(item, RawDocument):
+                read += 1
+                fragment.add(item)
             else:
-                fragment.add(_with_folders(item, folders))
+                read += len(item)
+                fragment.add_columns(item)
     return FileTally(
         job.index,
         job.relative,
@@ -191,7 +208,7 @@ def give_up_file(job: FileJob, reason: str, *, scratch: str, config: CorpusConfi
     return FileTally(job.index, job.relative, 1, 0, {}, {reason: 1}, {}, {})
 
 
-def _items(job: FileJob, config: CorpusConfig) -> Iterator[RawDocument | Quarantined | Skipped]:
+def _items(job: FileJob, config: CorpusConfig) -> Iterator[Item]:
     if is_sidecar(job.relative):
         yield Skipped(job.relative, 0, "sidecar")
     elif job.problem is None:
@@ -201,24 +218,53 @@ def _items(job: FileJob, config: CorpusConfig) -> Iterator[RawDocument | Quarant
         yield Quarantined(job.relative, 0, reason, detail)
 
 
-def _with_folders(document: RawDocument, folders: dict[str, str | None]) -> RawDocument:
+def _with_folders(documents: Documents, folders: Mapping[str, str | None]) -> Documents:
     """Add what folders say where the record says nothing."""
-    missing = {field: value for field, value in folders.items() if value and getattr(document, field) is None}
-    return replace(document, **missing) if missing else document
+    given = {field: value for field, value in folders.items() if value}
+    if not given:
+        return documents
+    filled = {f: [own if own is not None else value for own in documents.column(f)] for f, value in given.items()}
+    return replace(documents, fields={**documents.fields, **filled})
+
+
+def _as_columns(rows: Sequence[tuple[RawDocument, bytes]]) -> Documents:
+    documents, texts = zip(*rows, strict=True)
+    return Documents(
+        documents[0].file,
+        np.array([document.offset for document in documents], np.int64),
+        text_column(buffers_of(texts)),
+        np.array([document.n_bytes for document in documents], np.int64),
+        {field: [getattr(document, field) for document in documents] for field in FIELDS},
+    )
+
+
+def _joined(parts: Sequence[Documents]) -> Documents:
+    if len(parts) == 1:
+        return parts[0]
+    return Documents(
+        parts[0].file,
+        np.concatenate([part.offsets for part in parts]),
+        pa.concat_arrays([part.texts for part in parts]),
+        np.concatenate([part.n_bytes for part in parts]),
+        {field: [value for part in parts for value in part.column(field)] for field in FIELDS},
+    )
 
 
 class _Fragment:
     """Collects the items of one file, and writes their rows batch by batch in the order of the file."""
 
-    def __init__(self, scratch: Path, index: int, config: CorpusConfig) -> None:
+    def __init__(
+        self, scratch: Path, index: int, config: CorpusConfig, folders: Mapping[str, str | None] | None = None
+    ) -> None:
         self._reader = CandidateReader(config)
-        self._documents = _ArrowFile(fragment_path(scratch, index, "documents"), CANDIDATE_SCHEMA)
-        self._filtered = _RowFile(fragment_path(scratch, index, "filtered"), FILTERED_SCHEMA)
-        self._quarantine = _RowFile(fragment_path(scratch, index, "quarantine"), QUARANTINE_ROW_SCHEMA)
+        self._folders = folders or {}
+        self._documents = ArrowFile(fragment_path(scratch, index, "documents"), CANDIDATE_SCHEMA)
+        self._filtered = RowFile(fragment_path(scratch, index, "filtered"), FILTERED_SCHEMA)
+        self._quarantine = RowFile(fragment_path(scratch, index, "quarantine"), QUARANTINE_ROW_SCHEMA)
         self._signatures = fragment_path(scratch, index, "signatures")
         self._stack = ExitStack()
-        self._waiting: list[tuple[RawDocument, bytes] | Quarantined] = []
-        self._waiting_bytes = 0
+        self._waiting: list[tuple[RawDocument, bytes] | Documents | Quarantined] = []
+        self._waiting_rows = self._waiting_bytes = 0
         self._kept: list[pa.RecordBatch] = []
         self._kept_rows = self._kept_bytes = 0
         self.candidates = 0
@@ -243,53 +289,61 @@ class _Fragment:
             self._stack.close()
 
     def quarantine(self, item: Quarantined) -> None:
-        self._wait(item, 0)
+        self._wait(item, 1, 0)
 
     def add(self, document: RawDocument) -> None:
         try:
             text = document.text.encode("utf-8")
         except UnicodeEncodeError as error:
-            self.quarantine(_refused(document, error))
+            self.quarantine(_refused(document.file, document.offset, document.n_bytes, document.url, error))
         else:
-            self._wait((document, text), len(text))
+            self._wait((document, text), 1, len(text))
 
-    def _wait(self, item: tuple[RawDocument, bytes] | Quarantined, n_bytes: int) -> None:
+    def add_columns(self, documents: Documents) -> None:
+        ends = bounds(documents.texts)
+        self._wait(documents, len(documents), int(ends[-1] - ends[0]))
+
+    def _wait(self, item: tuple[RawDocument, bytes] | Documents | Quarantined, n_rows: int, n_bytes: int) -> None:
         self._waiting.append(item)
+        self._waiting_rows += n_rows
         self._waiting_bytes += n_bytes
-        if len(self._waiting) >= _AT_ONCE_ROWS or self._waiting_bytes >= _AT_ONCE_BYTES:
+        if self._waiting_rows >= AT_ONCE_ROWS or self._waiting_bytes >= AT_ONCE_BYTES:
             self._settle()
 
     def _settle(self) -> None:
         """Write the rows of what waits."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        documents: list[tuple[RawDocument, bytes]] = []
-        for item in waiting:
-            if isinstance(item, Quarantined):
-                self._read(documents)
-                documents = []
-                self._quarantined(item)
-            else:
-                documents.append(item)
-        self._read(documents)
+        waiting, self._waiting, self._waiting_rows, self._waiting_bytes = self._waiting, [], 0, 0
+        for _, group in groupby(waiting, key=type):
+            rows, parts = [], []
+            for item in group:
+                if isinstance(item, Quarantined):
+                    self._quarantined(item)
+                elif isinstance(item, Documents):
+                    parts.append(item)
+                else:
+                    rows.append(item)
+            if rows:
+                parts.append(_as_columns(rows))
+            if parts:
+                self._read(_with_folders(_joined(parts), self._folders))
 
     def _quarantined(self, item: Quarantined) -> None:
         self.quarantined[item.reason] += 1
         self._quarantine.add((item.file, item.offset, item.reason, item.detail, item.url, item.n_bytes))
 
-    def _read(self, documents: list[tuple[RawDocument, bytes]]) -> None:
+    def _read(self, documents: Documents) -> None:
         """Write the rows of some documents; where that fails, of each by itself, so that one costs no other."""
-        if not documents:
-            return
         try:
-            batch = self._reader.read([document for document, _ in documents], [text for _, text in documents])
+            batch = self._reader.read(documents)
         except BaseException as error:
             if not is_fault(error):
                 raise
             if len(documents) == 1:
-                self._quarantined(_refused(documents[0][0], error))
+                offset, n_bytes, url = int(documents.offsets[0]), int(documents.n_bytes[0]), documents.column("url")[0]
+                self._quarantined(_refused(documents.file, offset, n_bytes, url, error))
                 return
-            for document in documents:
-                self._read([document])
+            for row in range(len(documents)):
+                self._read(documents.part(row, row + 1))
             return
         for row in batch.filtered:
             self.filtered[row[4]] += 1
@@ -301,7 +355,7 @@ class _Fragment:
 
     def _keep(self, batch: pa.RecordBatch) -> None:
         first = 0
-        for row, n_bytes in enumerate(batch.column("n_bytes").to_pylist(), 1):
+        for row, n_bytes in enumerate(integers(batch.column("n_bytes")).tolist(), 1):
             self._kept_rows += 1
             self._kept_bytes += n_bytes
             if self._kept_rows >= _BATCH_ROWS or self._kept_bytes >= _BATCH_BYTES:
@@ -319,55 +373,7 @@ class _Fragment:
         self._kept_rows = self._kept_bytes = 0
 
 
-def _refused(document: RawDocument, error: BaseException) -> Quarantined:
+def _refused(file: str, offset: int, n_bytes: int, url: str | None, error: BaseException) -> Quarantined:
     surrogates = isinstance(error, UnicodeEncodeError)
     reason, detail = ("invalid_unicode", "lone surrogates") if surrogates else ("reader_error", type(error).__name__)
-    return Quarantined(document.file, document.offset, reason, detail, document.n_bytes, document.url)
-
-
-class _ArrowFile:
-    """An Arrow file, which is created with the first batch."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path = path
-        self._schema = schema
-        self._writer: pa.ipc.RecordBatchFileWriter | None = None
-        self._path.unlink(missing_ok=True)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        if self._writer is None:
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._writer = pa.ipc.new_file(os.fspath(self._path), self._schema, options=options)
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-
-class _RowFile:
-    """Rows as tuples into an Arrow file; they hold no text, so their number alone says when to write."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = _ArrowFile(path, schema)
-        self._schema = schema
-        self._rows: list[tuple[Any, ...]] = []
-
-    def add(self, row: tuple[Any, ...]) -> None:
-        self._rows.append(row)
-        if len(self._rows) >= _BATCH_ROWS * 4:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        columns = [
-            pa.array(values, field.type)
-            for values, field in zip(zip(*self._rows, strict=True), self._schema, strict=True)
-        ]
-        self._file.write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
-        self._rows = []
-
-    def close(self) -> None:
-        self._flush()
-        self._file.close()
+    return Quarantined(file, offset, reason, detail, n_bytes, url)

@@ -36,7 +36,18 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.readers.records import Item, Quarantined, RawDocument
 from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.schema import QUARANTINE_REASONS
-from tests.corpus.making import conversion, http, jsonl, members, page, parquet, prose, response, warc_record
+from tests.corpus.making import (
+    conversion,
+    http,
+    jsonl,
+    members,
+    one_by_one,
+    page,
+    parquet,
+    prose,
+    response,
+    warc_record,
+)
 
 BATCH: Final = 500
 LARGE: Final = 10_000
@@ -142,7 +153,7 @@ def read(path: Path, name: str, data: bytes) -> tuple[list[Item], float]:
     """Read one case; return what it gave and the processor seconds that this took."""
     path.write_bytes(data)
     begin = time.process_time()
-    found = list(read_file(path, name, CONFIG))
+    found: list[Item] = list(one_by_one(read_file(path, name, CONFIG)))
     return found, time.process_time() - begin
 
 

@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup.known import KnownContent, NothingKnown
 from gem_assets.corpus.ingest import ingest_snapshot
-from gem_assets.corpus.readers.records import Item, Quarantined, RawDocument, Skipped
+from gem_assets.corpus.readers.records import Documents, Item, Quarantined, RawDocument, Skipped
 from gem_assets.corpus.readers.registry import read_file
 from gem_assets.corpus.report import IngestReport
 
@@ -33,8 +33,21 @@ def prose(seed: int, words: int = 60) -> str:
     )
 
 
-def items(path: Path, config: CorpusConfig | None = None, relative: str | None = None) -> list[Item]:
-    return list(read_file(path, relative or path.name, config or CorpusConfig()))
+def items(
+    path: Path, config: CorpusConfig | None = None, relative: str | None = None
+) -> list[RawDocument | Quarantined | Skipped]:
+    return list(one_by_one(read_file(path, relative or path.name, config or CorpusConfig())))
+
+
+def one_by_one(found: Iterable[Item]) -> Iterator[RawDocument | Quarantined | Skipped]:
+    """Yield what a reader gave with its columns as documents."""
+    for item in found:
+        if isinstance(item, Documents):
+            for row, text in enumerate(item.texts.to_pylist()):
+                fields = {name: values[row] for name, values in item.fields.items()}
+                yield RawDocument(item.file, int(item.offsets[row]), text, int(item.n_bytes[row]), **fields)
+        else:
+            yield item
 
 
 def documents(found: Iterable[Item]) -> list[RawDocument]:

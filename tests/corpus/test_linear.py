@@ -55,7 +55,7 @@ READER = TextReader(5, permutations(16, 1))
 STAGES = {
     "clean": clean_text,
     "digest": content_digest,
-    "clean in batches": lambda text: clean_texts([text.encode()]),
+    "clean in batches": lambda text: clean_texts(buffers_of([text.encode()])),
     "describe": lambda text: READER.describe(buffers_of([text.encode()])),
     "tokens": estimate_tokens,
     "decode": _decode,

@@ -10,6 +10,7 @@ from gem_assets.corpus.text.cleaning import clean_text, content_digest
 from gem_assets.demo import formats
 from gem_assets.demo.crawl import Page
 from gem_assets.demo.passages import Passage
+from tests.corpus.making import one_by_one
 
 PROSE = "A first paragraph, as long as it has to be.\n\n- one item\n- another item\n\n    indented <code> & more\n\n"
 CODE = "int main(void) {\n\treturn a < b && c > d;  /* \u00e9 */\n}\n\n\n" * 8
@@ -25,7 +26,7 @@ PAGES = [page(number) for number in range(12)]
 
 
 def read(path: Path) -> list[Item]:
-    return list(read_file(path, path.name, CorpusConfig()))
+    return list(one_by_one(read_file(path, path.name, CorpusConfig())))
 
 
 def documents(path: Path) -> dict[str | None, str]:

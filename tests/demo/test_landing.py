@@ -12,6 +12,7 @@ from gem_assets.corpus.text.cleaning import clean_text, content_digest
 from gem_assets.demo import landing
 from gem_assets.demo.finding import find_text_files
 from gem_assets.demo.landing import DAMAGED_FILES, DemoError, DemoSources, build_demo_landing
+from tests.corpus.making import one_by_one
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def texts(folder: Path) -> dict[str, str]:
     """Return the digest of the text by address, from every file of a snapshot."""
     found: dict[str, str] = {}
     for file in landed_files(folder):
-        for item in read_file(file.path, file.relative, CorpusConfig()):
+        for item in one_by_one(read_file(file.path, file.relative, CorpusConfig())):
             if isinstance(item, RawDocument):
                 assert item.url is not None
                 found[item.url] = content_digest(clean_text(item.text))

@@ -19,11 +19,15 @@ _WEIGHTS: Final = (0.05, 0.95)
 
 @lru_cache(maxsize=8)
 def permutations(num_perm: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return the multipliers and summands of a signature's hash functions, uint32 (num_perm,) each."""
-    from datasketch import MinHash  # it imports scipy, and most who ask for a signature's settings need neither
+    """Return the multipliers and summands of a signature's hash functions, uint32 (num_perm,) each.
 
-    multipliers, summands = np.asarray(MinHash(num_perm=num_perm, seed=seed, scheme=SCHEME).permutations, np.uint32)
-    return multipliers.copy(), summands.copy()
+    Drawn here as ``datasketch.MinHash`` draws them, from a stream that numpy keeps as it is: datasketch imports scipy,
+    which is 25 MB in every process that reads files.
+    """
+    rng = np.random.RandomState(seed)
+    # an odd multiplier makes a bijection of 32-bit numbers
+    multipliers = 2 * rng.randint(0, 1 << 31, num_perm, np.uint32) + np.uint32(1)
+    return multipliers, rng.randint(0, 1 << 32, num_perm, np.uint32)
 
 
 @lru_cache(maxsize=8)

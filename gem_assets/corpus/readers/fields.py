@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Any, Final, cast
@@ -43,6 +43,9 @@ def as_string(value: Any) -> str | None:
     Nothing to say have nulls, NaN, empty lists and objects, and what pandas writes for them. Whole numbers are written
     without a decimal point, as pandas makes ``17.0`` of 17 in a column with gaps; a list of one is what it holds.
     """
+    if type(value) is str:
+        # most values are: none of what follows applies
+        return _short(value)
     if isinstance(value, list) and len(cast(list[Any], value)) <= 1:
         value = cast(list[Any], value)[0] if value else None
     if value is None or value == {} or (isinstance(value, float) and not math.isfinite(value)):
@@ -55,7 +58,11 @@ def as_string(value: Any) -> str | None:
         value = str(int(value))
     elif isinstance(value, dict | list | bool | int | float):
         value = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
-    value = str(value).strip()
+    return _short(str(value))
+
+
+def _short(value: str) -> str | None:
+    value = value.strip()
     if not value.isascii():
         value = value.encode("utf-8", "replace").decode("utf-8")
     return None if value[:32].lower() in _MISSING else value[:_LONGEST]
@@ -63,13 +70,29 @@ def as_string(value: Any) -> str | None:
 
 def as_fields(values: Mapping[str, Any]) -> dict[str, str | None]:
     """Return the fields of a document, by the names of :class:`RawDocument`."""
-    # of several dates or languages the first counts, which is found later; several licences or labels are one text
-    fields = {
-        field: as_string(value if field in ("date", "lang") else _joined(value)) for field, value in values.items()
-    }
-    if (own := fields.get(_ID)) is not None and "://" in own[:16]:
+    fields = {field: as_field(field, value) for field, value in values.items()}
+    if _is_address(fields.get(_ID)):
         fields["url"] = fields.pop(_ID)
     return fields
+
+
+def as_field(field: str, value: Any) -> str | None:
+    """Return one field of a document."""
+    # of several dates or languages the first counts, which is found later; several licences or labels are one text
+    return as_string(value if field in ("date", "lang") else _joined(value))
+
+
+def with_addresses(fields: Mapping[str, Sequence[str | None]]) -> dict[str, Sequence[str | None]]:
+    """Return columns of fields in which an ``id`` that is an address is the address, as in :func:`as_fields`."""
+    ids = fields.get(_ID)
+    if ids is None or not any(map(_is_address, ids)):
+        return dict(fields)
+    urls = [own if _is_address(own) else None for own in ids]
+    return {**fields, "url": urls, _ID: [None if url else own for own, url in zip(ids, urls, strict=True)]}
+
+
+def _is_address(own: str | None) -> bool:
+    return own is not None and "://" in own[:16]
 
 
 def _joined(value: Any) -> Any:

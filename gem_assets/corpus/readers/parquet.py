@@ -1,4 +1,4 @@
-"""Read parquet files: one item per row, one row group at a time.
+"""Read parquet files: rows as columns, one row group at a time, and each row by itself that cannot be a document.
 
 Only the columns of ``config.columns`` are read, and text as bytes, so that a row that is not UTF-8 costs itself and not
 its row group. A dictionary page lets a file of a few bytes unfold into gigabytes: strings of small row groups are read
@@ -13,11 +13,23 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from gem_assets.corpus.columns import integers, numbers, valid
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.readers.fields import as_fields, choose_names
-from gem_assets.corpus.readers.records import Damaged, Item, Quarantined, RawDocument, is_fault
+from gem_assets.corpus.readers.fields import as_field, as_fields, choose_names, with_addresses
+from gem_assets.corpus.readers.records import (
+    AT_ONCE_BYTES,
+    AT_ONCE_ROWS,
+    Damaged,
+    Documents,
+    Item,
+    Quarantined,
+    RawDocument,
+    is_fault,
+)
 from gem_assets.corpus.readers.streams import Budget
+from gem_assets.corpus.readers.text_column import TextColumn, places
 from gem_assets.corpus.readers.web import utf8_text
 
 _MOST_ROWS: Final = 4096
@@ -89,11 +101,13 @@ def _rows(path: Path, relative: str, names: dict[str, str], size: int, config: C
                 for batch in files[encoded].iter_batches(step, row_groups=[group], columns=columns):
                     for item in _batch_items(batch, at, relative, names, config):
                         # a row without text costs as well, and a run of them is written in a few bytes
-                        expanded += max(item.n_bytes, _ROW_BYTES)
-                        yield item
-                        if (bomb := budget.check(size, expanded)) is not None:
-                            yield Quarantined(relative, item.offset, bomb.reason, bomb.detail, 0)
-                            return
+                        spent = expanded + np.cumsum(np.maximum(np.atleast_1d(item.n_bytes), _ROW_BYTES))
+                        expanded = int(spent[-1])
+                        if budget.check(size, expanded) is None:
+                            yield item
+                            continue
+                        yield from _cut(item, spent.tolist(), budget, size)
+                        return
                     at += batch.num_rows
             # a column whose name in the footer is not UTF-8 fails where the name is asked for
             except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -102,6 +116,15 @@ def _rows(path: Path, relative: str, names: dict[str, str], size: int, config: C
                 detail = f"row group {group}, rows {at} to {first + about.num_rows - 1}: {_first_line(error)}"
                 yield Quarantined(relative, at, "damaged_parquet", detail, about.total_byte_size)
             first += about.num_rows
+
+
+def _cut(item: RawDocument | Documents | Quarantined, spent: list[int], budget: Budget, size: int) -> Iterator[Item]:
+    """Yield rows up to the one with which the file expands too far, and why nothing comes after it."""
+    last, bomb = next((n, bomb) for n, bytes_ in enumerate(spent) if (bomb := budget.check(size, bytes_)) is not None)
+    item = item.part(0, last + 1) if isinstance(item, Documents) else item
+    yield item
+    offset = int(item.offsets[last]) if isinstance(item, Documents) else item.offset
+    yield Quarantined(item.file, offset, bomb.reason, bomb.detail, 0)
 
 
 def _reading_plan(about: pq.RowGroupMetaData, columns: list[str], config: CorpusConfig) -> tuple[int, tuple[str, ...]]:
@@ -123,49 +146,86 @@ def _reading_plan(about: pq.RowGroupMetaData, columns: list[str], config: Corpus
 
 def _batch_items(
     batch: pa.RecordBatch, first: int, relative: str, names: dict[str, str], config: CorpusConfig
-) -> Iterator[RawDocument | Quarantined]:
-    raw = _as_bytes(batch.column(names["text"]))
-    others = {field: _values(batch.column(name)) for field, name in names.items() if field != "text"}
-    for row, data in enumerate(raw):
-        fields: dict[str, str | None] = {}
-        try:
-            fields = as_fields({field: column[row] for field, column in others.items()})
-            yield _row(data, first + row, relative, fields, config)
-        except Damaged as damage:
-            n_bytes = len(data) if data is not None else 0
-            yield Quarantined(relative, first + row, damage.reason, damage.detail, n_bytes, fields.get("url"))
-        except Exception as error:
-            if not is_fault(error):
-                raise
-            # the message may quote the row
-            yield Quarantined(relative, first + row, "reader_error", type(error).__name__)
+) -> Iterator[RawDocument | Documents | Quarantined]:
+    """Yield sound rows as columns, and the others one by one."""
+    texts = TextColumn.of(batch.column(names["text"]))
+    columns = {field: batch.column(name) for field, name in names.items() if field != "text"}
+    sound = texts.readable & (texts.sizes <= config.max_record_bytes)
+    fields: dict[str, Sequence[str | None]] = {}
+    try:
+        fields = with_addresses({field: _field(field, column) for field, column in columns.items()})
+    except _FieldError:
+        sound[:] = False
+    values = {} if sound.all() else {field: _values(column) for field, column in columns.items()}
+    for start, stop in _runs(sound, texts.sizes):
+        if sound[start]:
+            own = {field: column[start:stop] for field, column in fields.items()}
+            offsets = np.arange(first + start, first + stop)
+            yield Documents(relative, offsets, texts.part(start, stop), texts.sizes[start:stop], own)
+            continue
+        for row in range(start, stop):
+            given = {field: column[row] for field, column in values.items()}
+            yield _row(texts[row], first + row, relative, given, config)
+
+
+def _runs(sound: NDArray[np.bool_], sizes: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield runs of rows that are all sound, or all not, and are not more than is described at once."""
+    ends = np.cumsum(sizes)
+    start = 0
+    for edge in [*(np.flatnonzero(np.diff(sound)) + 1).tolist(), len(sound)]:
+        while start < edge:
+            held = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, held + AT_ONCE_BYTES, side="right"))
+            stop = min(max(stop, start + 1), start + AT_ONCE_ROWS, edge)
+            yield start, stop
+            start = stop
 
 
 def _row(
-    data: bytes | None, offset: int, relative: str, fields: dict[str, str | None], config: CorpusConfig
-) -> RawDocument:
-    if data is None:
-        raise Damaged("null_text", "the text column is null here")
-    if len(data) > config.max_record_bytes:
-        raise Damaged("too_large", f"{len(data)} bytes, max_record_bytes is {config.max_record_bytes}")
-    return RawDocument(relative, offset, utf8_text(data), len(data), **fields)
+    data: bytes | None, offset: int, relative: str, given: dict[str, Any], config: CorpusConfig
+) -> RawDocument | Quarantined:
+    fields: dict[str, str | None] = {}
+    try:
+        fields = as_fields(given)
+        if data is None:
+            raise Damaged("null_text", "the text column is null here")
+        if len(data) > config.max_record_bytes:
+            raise Damaged("too_large", f"{len(data)} bytes, max_record_bytes is {config.max_record_bytes}")
+        return RawDocument(relative, offset, utf8_text(data), len(data), **fields)
+    except Damaged as damage:
+        n_bytes = len(data) if data is not None else 0
+        return Quarantined(relative, offset, damage.reason, damage.detail, n_bytes, fields.get("url"))
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        # the message may quote the row
+        return Quarantined(relative, offset, "reader_error", type(error).__name__)
 
 
-def _as_bytes(column: pa.Array) -> list[bytes | None]:
-    # as bytes: one row that is not UTF-8 must not stop the others
-    if isinstance(column, pa.DictionaryArray):
-        values = column.dictionary.cast(pa.large_binary()).to_pylist()
-        return _looked_up(column, values)
-    return column.cast(pa.large_binary()).to_pylist()
+class _FieldError(Exception):
+    """Some row has a field that cannot be written as text."""
+
+
+def _field(field: str, column: pa.Array) -> list[str | None]:
+    """Return a column as a field of documents; each value of a dictionary is looked at once.
+
+    Raises
+    ------
+    _FieldError
+        It does not say of which row.
+    """
+    values = _values(column.dictionary if isinstance(column, pa.DictionaryArray) else column)
+    try:
+        texts = [as_field(field, value) for value in values]
+    except Exception as error:
+        if not is_fault(error):
+            raise
+        raise _FieldError from error
+    return _looked_up(column, texts) if isinstance(column, pa.DictionaryArray) else texts
 
 
 def _looked_up(column: pa.DictionaryArray, values: Sequence[Any]) -> list[Any]:
-    # Arrow reads indices without comparing them with the dictionary, and -1 would be another row's value
-    indices = column.indices.to_pylist()
-    wrong = next((i for i in indices if i is not None and not 0 <= i < len(values)), None)
-    if wrong is not None:
-        raise pa.ArrowInvalid(f"index {wrong} into a dictionary of {len(values)} values")
-    return [None if i is None else values[i] for i in indices]
+    return [None if place < 0 else values[place] for place in places(column).tolist()]
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -174,9 +234,8 @@ def _values(column: pa.Array) -> list[Any]:
     Values of a dictionary are shared: rows cost a reference each, however large what they refer to.
     """
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        values = _values(column.dictionary)
-        return _looked_up(column, values)
+    if isinstance(column, pa.DictionaryArray):
+        return _looked_up(column, _values(column.dictionary))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return [_decoded(value) for value in column.cast(pa.large_binary()).to_pylist()]
     if pa.types.is_fixed_size_list(kind):
@@ -187,19 +246,21 @@ def _values(column: pa.Array) -> list[Any]:
         return _lists(column)
     if pa.types.is_struct(kind):
         parts = {kind.field(i).name: _values(part) for i, part in enumerate(column.flatten())}
-        valid = column.is_valid().to_pylist()
-        return [{name: part[row] for name, part in parts.items()} if valid[row] else None for row in range(len(column))]
+        there = column.is_valid().to_pylist()
+        return [{name: part[row] for name, part in parts.items()} if there[row] else None for row in range(len(column))]
     return [_value_or_none(column, row) for row in range(len(column))]
 
 
 def _lists(column: pa.ListArray | pa.LargeListArray) -> list[Any]:
-    starts = np.asarray(column.offsets)[:-1].astype(np.int64)
-    lengths = np.where(np.asarray(column.is_valid()), np.minimum(np.diff(column.offsets), _MOST_ENTRIES), 0)
+    there, offsets = valid(column), integers(column.offsets)
+    lengths = np.where(there, np.minimum(np.diff(offsets), _MOST_ENTRIES), 0)
     ends = np.cumsum(lengths)
-    wanted = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
-    entries = _values(column.values.take(pa.array(wanted, pa.int64())))
-    valid = column.is_valid().to_pylist()
-    return [entries[e - n : e] if ok else None for e, n, ok in zip(ends.tolist(), lengths.tolist(), valid, strict=True)]
+    wanted = np.arange(ends[-1] if len(ends) else 0) + np.repeat(offsets[:-1] - (ends - lengths), lengths)
+    entries = _values(column.values.take(numbers(wanted)))
+    return [
+        entries[e - n : e] if ok else None
+        for e, n, ok in zip(ends.tolist(), lengths.tolist(), there.tolist(), strict=True)
+    ]
 
 
 def _decoded(value: bytes | None) -> str | None:

@@ -1,7 +1,12 @@
-"""What a reader yields: a document, a damaged record, or a record that carries no document."""
+"""What a reader yields: documents, a damaged record, or a record that carries no document."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 SKIP_KINDS: Final[dict[str, str]] = {
     "warcinfo": "a record about the file",
@@ -27,6 +32,11 @@ HUNG: Final = "hung"
 
 DIED: Final = "reader_died"
 """Reason of a file whose reader ended twice, the second time alone."""
+
+
+AT_ONCE_ROWS: Final = 512
+AT_ONCE_BYTES: Final = 1 << 20
+"""Most documents, and most of their text, that are described at once: what stays in the caches of a core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,44 @@ class RawDocument:
     id: str | None = None
 
 
+FIELDS: Final = ("url", "source", "date", "lang", "label", "license", "id")
+"""Fields of a document beside its place and its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Documents of one file as columns, for files that are columns themselves.
+
+    Attributes
+    ----------
+    offsets, n_bytes
+        As in :class:`RawDocument`, int64 (n,).
+    texts
+        ``large_string`` (n,) without nulls, in valid UTF-8.
+    fields
+        By name, of ``FIELDS``, (n,) each; one that is not there is None for all documents.
+    """
+
+    file: str
+    offsets: NDArray[np.int64]
+    texts: pa.Array
+    n_bytes: NDArray[np.int64]
+    fields: Mapping[str, Sequence[str | None]]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def column(self, field: str) -> Sequence[str | None]:
+        """Return one of the fields."""
+        return self.fields.get(field) or [None] * len(self)
+
+    def part(self, start: int, stop: int) -> Self:
+        """Return some of the documents."""
+        fields = {name: values[start:stop] for name, values in self.fields.items()}
+        texts, n_bytes = self.texts.slice(start, stop - start), self.n_bytes[start:stop]
+        return type(self)(self.file, self.offsets[start:stop], texts, n_bytes, fields)
+
+
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A record or a stretch of a file that cannot be read; ``reason`` is a key of ``QUARANTINE_REASONS``.
@@ -80,7 +128,7 @@ class Skipped:
     kind: str
 
 
-Item = RawDocument | Quarantined | Skipped
+Item = RawDocument | Documents | Quarantined | Skipped
 
 
 class Damaged(Exception):  # noqa: N818

@@ -61,7 +61,8 @@ def clean_text(text: str) -> str:
 @cache
 def _marks(least: int) -> re.Pattern[str]:
     """Return a pattern for runs of combining marks."""
-    chars = (char for char in map(chr, range(0x300, 0x1F000)) if not 0xD800 <= ord(char) < 0xE000)
+    # most characters are neither combining nor composed, and cost no normalisation
+    chars = (c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.combining(c) or unicodedata.decomposition(c))
     marks = "".join(char for char in chars if all(map(unicodedata.combining, unicodedata.normalize("NFD", char))))
     return re.compile(f"[{re.escape(marks)}]{{{least},}}")
 

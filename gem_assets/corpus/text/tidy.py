@@ -5,8 +5,6 @@ NFC, or hold controls of Latin-1, are left to :func:`gem_assets.corpus.text.clea
 pages. The result is the same either way.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,24 +16,23 @@ from gem_assets.corpus.text.features import TextBuffers, decode, jit
 _MOST_NEWLINES = 3
 
 
-def clean_texts(texts: Sequence[bytes]) -> tuple[TextBuffers, NDArray[np.int64]]:
+def clean_texts(raw: TextBuffers) -> tuple[TextBuffers, NDArray[np.int64]]:
     """Return the texts in the form in which they are stored, and the characters of each.
 
     Parameters
     ----------
-    texts
+    raw
         Valid UTF-8.
     """
-    raw = buffers_of(texts)
-    data = np.empty(len(raw.data), np.uint8)
-    offsets, chars = np.zeros(len(texts) + 1, np.int64), np.zeros(len(texts), np.int64)
+    data = np.empty(max(int(raw.offsets[-1] - raw.offsets[0]), 1), np.uint8)
+    offsets, chars = np.zeros(len(raw) + 1, np.int64), np.zeros(len(raw), np.int64)
     _tidy(raw.data, raw.offsets, normal(), data, offsets, chars)
     others = np.flatnonzero(chars < 0)
     if not len(others):
         return TextBuffers(data, offsets), chars
     parts = [data[start:end].data for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
     for row in others.tolist():
-        text = clean_text(texts[row].decode())
+        text = clean_text(raw.data[raw.offsets[row] : raw.offsets[row + 1]].tobytes().decode())
         parts[row] = memoryview(text.encode())
         chars[row] = len(text)
     return buffers_of(parts), chars

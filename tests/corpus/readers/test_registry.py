@@ -230,7 +230,44 @@ class TestParquet:
         column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(100_000, np.int32)), pa.array([big]))
         config = CorpusConfig(bomb_floor_bytes=50_000_000)
         found = items(save(tmp_path, parquet(pa.table({"text": column})), "a.parquet"), config)
-        assert [r for _, r in quarantined(found)] == ["decompression_bomb"]
+        # the eleventh text is the one with which 50 MB are passed
+        assert quarantined(found) == [(10, "decompression_bomb")]
+        assert [d.offset for d in documents(found)] == list(range(11))
+
+    @pytest.mark.parametrize("use_dictionary", [True, False])
+    def test_sound_rows_and_others_keep_their_order(self, tmp_path, use_dictionary):
+        n = 2_000
+        texts = [b"caf\xe9" if i % 50 == 3 else b"x" * 2000 if i % 70 == 9 else prose(i).encode() for i in range(n)]
+        labels = [[["a", "b"], None, ["c"]][i % 3] for i in range(n)]
+        raw = pa.array([None if i % 60 == 5 else text for i, text in enumerate(texts)], pa.binary())
+        table = pa.table({"text": raw, "url": [f"u{i}" if i % 4 else " " for i in range(n)], "label": labels})
+        data = parquet(table, use_dictionary=use_dictionary, row_group_size=900)
+        found = items(save(tmp_path, data, "a.parquet"), CorpusConfig(max_record_bytes=1_100))
+        assert [item.offset for item in found] == list(range(n))
+        reasons = dict(quarantined(found))
+        assert reasons == {
+            i: "null_text" if i % 60 == 5 else "invalid_utf8" if i % 50 == 3 else "too_large"
+            for i in range(n)
+            if i % 60 == 5 or i % 50 == 3 or i % 70 == 9
+        }
+        assert [item.url for item in found] == [f"u{i}" if i % 4 else None for i in range(n)]
+        for item in documents(found):
+            assert item.text == prose(item.offset)
+            assert (item.n_bytes, item.label) == (len(item.text), ["a, b", None, "c"][item.offset % 3])
+
+    def test_a_field_that_cannot_be_written_costs_its_row(self, tmp_path, monkeypatch):
+        def fails(field, value):
+            if value == "u2":
+                raise TypeError(value)
+            return value
+
+        texts = [prose(i) for i in range(4)]
+        path = save(tmp_path, parquet({"text": texts, "url": [f"u{i}" for i in range(4)]}), "a.parquet")
+        monkeypatch.setattr("gem_assets.corpus.readers.parquet.as_field", fails)
+        monkeypatch.setattr("gem_assets.corpus.readers.fields.as_field", fails)
+        found = items(path)
+        assert [(d.offset, d.text, d.url) for d in documents(found)] == [(i, texts[i], f"u{i}") for i in (0, 1, 3)]
+        assert quarantined(found) == [(2, "reader_error")]
 
     def test_large_groups_with_a_dictionary(self, tmp_path, monkeypatch):
         texts = [prose(i) for i in range(20)] * 3

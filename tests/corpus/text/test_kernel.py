@@ -198,7 +198,7 @@ def test_long_texts(text):
 
 class TestCleaning:
     def check(self, texts):
-        found, chars = clean_texts([text.encode() for text in texts])
+        found, chars = clean_texts(buffers_of([text.encode() for text in texts]))
         expected = [clean_text(text) for text in texts]
         assert text_column(found).to_pylist() == expected
         assert chars.tolist() == [len(text) for text in expected]
@@ -242,6 +242,6 @@ def test_shared_corpora(shared_corpora):
             items = [item.text for item in read_file(path, path.name, CorpusConfig()) if isinstance(item, RawDocument)]
             texts += items[:: 1 + len(items) // 60]
     assert len(texts) > 500
-    cleaned, _ = clean_texts([text.encode() for text in texts])
+    cleaned, _ = clean_texts(buffers_of([text.encode() for text in texts]))
     assert text_column(cleaned).to_pylist() == [clean_text(text) for text in texts]
     agree([clean_text(text) for text in texts])
