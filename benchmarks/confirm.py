@@ -42,7 +42,8 @@ from gem_assets.mixing.confirmation import confirm
 from gem_assets.mixing.laws.mixture import learn_recipe
 from gem_assets.mixing.laws.ngram import NAME as NGRAM
 from gem_assets.mixing.laws.ngram import ngram_laws
-from gem_assets.mixing.laws.selection import cross_validate
+from gem_assets.mixing.laws.registry import LAWS
+from gem_assets.mixing.laws.selection import predict_held_out, spearman
 from gem_assets.mixing.methods.lexical import lexical_optimum
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.design import baseline_mixtures, design_swarm
@@ -296,8 +297,8 @@ def held_out(swarm: TrainedSwarm, extra: dict[str, dict[str, object]], *, every_
 
 
 def correlation(swarm: TrainedSwarm, law: str, target: str, extra: dict[str, dict[str, object]]) -> float:
-    entry = extra.get(law, {}).get(target)
-    return cross_validate(law, swarm.table.mixtures, swarm.table.loss_of(target), entry=entry).spearman
+    losses = swarm.table.loss_of(target)
+    return spearman(predict_held_out(extra.get(law, {}).get(target) or LAWS[law], swarm.table.mixtures, losses), losses)
 
 
 def said(name: str, what: str):

@@ -18,7 +18,8 @@ from scipy.special import logsumexp
 from gem_assets.teacher.ascent import Ascended, Ascent, Plan, Progress
 from gem_assets.teacher.engines import DenseEngine
 from gem_assets.teacher.esteps import EStep, SoftEStep, softmax_rows, uniform
-from gem_assets.teacher.mstep import Floats, Theta
+from gem_assets.teacher.mstep import Theta
+from gem_assets.types import Floats
 
 TINY = 1e-300
 

@@ -175,7 +175,10 @@ def main() -> None:
     keep_memory()
     seconds, tokens = (2.0, 4_000_000) if quick else (8.0, 20_000_000)
 
-    small, large = ProxyConfig(), ProxyConfig(model=ModelConfig.of_size("1M"), training=TrainingConfig(batch=4))
+    small, large = (
+        ProxyConfig(),
+        ProxyConfig(model=ModelConfig(width=128, layers=5, heads=4), training=TrainingConfig(batch=4)),
+    )
     fp32 = small.model_copy(update={"training": small.training.model_copy(update={"precision": "fp32"})})
     rates = interleaved(
         {

@@ -170,7 +170,7 @@ def mismatch(found: TracedDocument, everything: dict[str, list[tuple[Artifact, p
     for mixture in every_mixture(made.store):
         label = next((labels[str(ref.identity)] for ref in mixture.labels or () if str(ref.identity) in labels), None)
         if label is not None:
-            expected[mixture.artifact.identity] = mixture.recipe.expected_exposure(int(str(label["cluster"])))
+            expected[mixture.artifact.identity] = mixture.recipe.entry(int(str(label["cluster"]))).implied_epochs
     wrong |= expected != {x.identity: x.expected for x in found.mixtures}
     told = {o.order: list(o.positions) for x in found.mixtures for o in x.orders if o.times}
     return wrong or told != orders

@@ -27,6 +27,7 @@ from gem_assets.orchestration.places import BY_STRATEGY, FAMILIES, NODE_OF, show
 from gem_assets.orchestration.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
 from gem_assets.stages import AUDITS, LANDING, ORDERS, RAW_SHARDS, RECIPES, TEACHER_CLUSTERS
+from gem_assets.types import Progress
 
 if TYPE_CHECKING:
     from gem_assets.orchestration.reconciler import Reconciled, Reconciler
@@ -80,7 +81,6 @@ class NothingLandedError(LookupError):
     """No snapshot has landed completely."""
 
 
-Progress = Callable[[int, int, str], None]
 MOST_TIMES = 3
 """How often one call makes the same thing from the same inputs, should it never become current."""
 _POLL_S = 1.0

@@ -27,13 +27,13 @@ from gem_assets.lineage.walk import Lineage
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.report.markdown_page import markdown_page
 from gem_assets.tracing.pages import lineage_page
+from gem_assets.types import Progress
 
 CHECKER_NAME = "verify.py"
 """Checks what ``gem prove`` writes, with Python alone."""
 DOMAINS_NAME = "domains.csv"
 LINEAGE_PAGE_NAME = "lineage.html"
 CARD_PAGE_NAME, EU_PAGE_NAME = "data_card.html", "eu_summary.html"
-Progress = Callable[[int, int, str], None]
 
 
 def write_pack(

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from gem_assets.corpus.landed import (
     walk_files,
 )
 from gem_assets.storage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, remove_tree, write_atomic
+from gem_assets.types import Progress
 
 __all__ = [
     "SUCCESS",
@@ -44,7 +45,6 @@ __all__ = [
 ]
 
 LandingMode = Literal["copy", "link", "hardlink"]
-Progress = Callable[[int, int, str], None]
 """Called with (files done, files in all, file that comes next)."""
 
 

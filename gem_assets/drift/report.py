@@ -23,12 +23,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from gem_assets.drift.config import DriftConfig, Threshold
 from gem_assets.drift.statistics import COUNTS_NAME, LIKELIHOOD_NAME
 from gem_assets.report.plots import drift_lines
+from gem_assets.types import Floats
 
 EVERY_LANGUAGE = "all"
 REPORT_NAME, TABLE_NAME, PICTURE_NAME = "drift.json", "drift.parquet", "drift.png"
@@ -36,7 +36,6 @@ METRICS = ("divergence", "likelihood_drop", "unsure_rise")
 TITLES = dict(zip(METRICS, ("divergence, bits", "likelihood drop, sd", "unsure rise, share"), strict=True))
 SHOWN_COLUMNS = ["snapshot", "lang", "level", "documents", *METRICS]
 Level = Literal["steady", "warn", "refit"]
-Floats = NDArray[np.float64]
 
 
 class DriftRow(BaseModel):

@@ -207,10 +207,5 @@ def verify(proof: Proof, root: str) -> bool:
     return proof_check.present(proof.model_dump(), root)
 
 
-def verify_absent(proof: AbsenceProof, root: str) -> bool:
-    """Tell whether ``proof`` shows that no leaf of ``root`` has its doc_id."""
-    return proof_check.absent(proof.model_dump(), root)
-
-
 def _span(leaf: Leaf) -> Span:
     return leaf.doc_id, leaf.doc_id, leaf_hash(leaf)

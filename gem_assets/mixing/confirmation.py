@@ -15,18 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.recipe import Recipe
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.design import baseline_mixtures
 from gem_assets.parallel.shard_map import ShardMap, serial_map
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:  # torch is imported only where models are trained
     from gem_assets.proxy.swarm import SwarmProgress, SwarmSpec
 
-Floats = NDArray[np.float64]
 
 RIVALS = ("proportional", "uniform")
 NAME, PICTURE = "confirmation.json", "arms.png"

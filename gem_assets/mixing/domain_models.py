@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from gem_assets.mixing.laws.base import Floats, normalised_rows
+from gem_assets.mixing.laws.base import normalised_rows
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.stream import AdaptiveStream
 from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.method_data import MethodData

@@ -15,9 +15,10 @@ from gem_assets.mixing.laws.mixture import INTERVAL, LEAST_CORRELATION
 from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.mixing.recipe_artifact import Floats, MixtureFrame, Tables, draw_law
+from gem_assets.mixing.recipe_artifact import MixtureFrame, Tables, draw_law
 from gem_assets.mixing.swarm.design import baseline_mixtures
 from gem_assets.mixing.swarm.runs import TrainedSwarm
+from gem_assets.types import Floats
 
 RIVALS = ("proportional", "uniform")
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.online.simplex import Floats, as_weights
+from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.recipe_artifact import Tables

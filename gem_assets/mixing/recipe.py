@@ -283,15 +283,6 @@ class Recipe(BaseModel):
                 return entry
         raise KeyError(f"recipe {self.strategy} has no cluster {cluster}")
 
-    def expected_exposure(self, cluster: int, phase: int | None = None) -> float:
-        """How often training sees a document of this cluster on average, over one phase or the whole run."""
-        entry = self.entry(cluster)
-        if phase is None:
-            return entry.implied_epochs
-        span = self.phases[phase]
-        share = span.shares[self.entries.index(entry)]
-        return _epochs(share, self.token_budget * span.fraction, entry.tokens_available, cluster)
-
     def to_table(self) -> pa.Table:
         """One row per cluster, with the tokens that training will read from it."""
         rows = [e.model_dump() | {"tokens_planned": e.token_share * self.token_budget} for e in self.entries]

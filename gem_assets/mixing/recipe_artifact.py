@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import share_caps
 from gem_assets.mixing.config import MixingConfig
@@ -25,8 +24,8 @@ from gem_assets.report.tables import effective_number
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import finite
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 EVIDENCE_NAME = "evidence.json"

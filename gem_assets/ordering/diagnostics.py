@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from gem_assets.types import Floats
+
 _EDGE = 0.1
 _LOW = 0.1
 
@@ -41,7 +42,7 @@ class Diagnostics:
         return {name: float(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
-def rank_scale(scores: npt.ArrayLike) -> FloatArray:
+def rank_scale(scores: npt.ArrayLike) -> Floats:
     """Mid-ranks scaled to 0..1; equal scores share a rank, a constant column is 0.5 throughout."""
     values = np.asarray(scores, dtype=np.float64)
     n = len(values)
@@ -105,7 +106,7 @@ def diagnose(
     )
 
 
-def smooth(values: FloatArray, segments: int) -> FloatArray:
+def smooth(values: Floats, segments: int) -> Floats:
     """Means of `segments` equal stretches (fewer when there are fewer values)."""
     segments = min(segments, len(values))
     edges = np.linspace(0, len(values), segments + 1).round().astype(np.int64)
@@ -139,7 +140,7 @@ def window_share_error(
     return worst
 
 
-def _longest_gap(values: FloatArray) -> float:
+def _longest_gap(values: Floats) -> float:
     n = len(values)
     # by value, not by rank: of tied lowest scores any one is a return
     threshold = np.partition(values, max(0, round(_LOW * n) - 1))[max(0, round(_LOW * n) - 1)]
@@ -148,7 +149,7 @@ def _longest_gap(values: FloatArray) -> float:
     return float((np.diff(bounds) - 1).max() / n)
 
 
-def _neighbours(ranks: FloatArray, batch: int, apart: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+def _neighbours(ranks: Floats, batch: int, apart: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
     """Largest step between samples and between batch means, and mean deviation inside a batch."""
     step = _most(np.abs(np.diff(ranks))[np.logical_not(apart[1:])])
     batch = min(batch, len(ranks))
@@ -161,5 +162,5 @@ def _neighbours(ranks: FloatArray, batch: int, apart: npt.NDArray[np.bool_]) -> 
     return step, batch_step, float(inside.mean()) if len(inside) else 0.0
 
 
-def _most(values: FloatArray) -> float:
+def _most(values: Floats) -> float:
     return float(values.max()) if len(values) else 0.0

@@ -15,13 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from gem_assets.ordering.hashing import KeyArray, document_keys, seeded, unit_interval
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from gem_assets.types import Floats, Ints
 
 BINS = 4096
 
@@ -30,11 +27,11 @@ BINS = 4096
 class Candidates:
     """Documents that may be drawn, as columns of equal length."""
 
-    cluster: IntArray
+    cluster: Ints
     """(n,) position of the document's cluster among the K that are drawn from."""
-    n_tokens: IntArray
+    n_tokens: Ints
     """(n,) above zero."""
-    weight: FloatArray
+    weight: Floats
     """(n,) above zero."""
     key: KeyArray
     """(n,) digest of the id."""
@@ -47,9 +44,9 @@ Replay = Callable[[], Iterator[Candidates]]
 class Supply:
     """Sums over the candidates, per cluster."""
 
-    documents: IntArray
-    tokens: IntArray
-    weighted_tokens: FloatArray
+    documents: Ints
+    tokens: Ints
+    weighted_tokens: Floats
 
 
 def supply_of(replay: Replay, k: int) -> Supply:
@@ -64,12 +61,12 @@ def supply_of(replay: Replay, k: int) -> Supply:
     return Supply(documents=documents, tokens=tokens.astype(np.int64), weighted_tokens=weighted)
 
 
-def arrival(part: Candidates, copy: IntArray, seed: int) -> FloatArray:
+def arrival(part: Candidates, copy: Ints, seed: int) -> Floats:
     """When copy `copy` (n,) of each document arrives."""
     return (copy + unit_interval(seeded(part.key, seed, copy))) / part.weight
 
 
-def cut_times(replay: Replay, supply: Supply, targets: FloatArray, seed: int) -> FloatArray:
+def cut_times(replay: Replay, supply: Supply, targets: Floats, seed: int) -> Floats:
     """Find, for each cluster, the arrival time of the last copy that is drawn.
 
     Parameters
@@ -112,16 +109,14 @@ def cut_times(replay: Replay, supply: Supply, targets: FloatArray, seed: int) ->
     return _cut_inside(replay, low, high, crossing, below, targets, seed)
 
 
-def _copies(part: Candidates, time: FloatArray, seed: int) -> IntArray:
+def _copies(part: Candidates, time: Floats, seed: int) -> Ints:
     """How many copies of each document arrive before its cluster's time."""
     reach = time[part.cluster] * part.weight
     whole = np.floor(reach).astype(np.int64)
     return whole + (unit_interval(seeded(part.key, seed, whole)) < reach - whole)
 
 
-def _events(
-    part: Candidates, low: FloatArray, high: FloatArray, seed: int
-) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+def _events(part: Candidates, low: Floats, high: Floats, seed: int) -> Iterator[tuple[Ints, Ints, Floats]]:
     """Copies that arrive in [low, high): rows of the part, bin numbers, arrival times."""
     rows = np.arange(len(part.cluster))
     copy = _copies(part, low, seed)
@@ -139,15 +134,15 @@ def _events(
 
 def _cut_inside(
     replay: Replay,
-    low: FloatArray,
-    high: FloatArray,
-    crossing: IntArray,
-    below: FloatArray,
-    targets: FloatArray,
+    low: Floats,
+    high: Floats,
+    crossing: Ints,
+    below: Floats,
+    targets: Floats,
     seed: int,
-) -> FloatArray:
+) -> Floats:
     """Sort the copies of each cluster's crossing bin and cut where the target is nearest."""
-    found: list[tuple[IntArray, FloatArray, IntArray]] = []
+    found: list[tuple[Ints, Floats, Ints]] = []
     for part in replay():
         for rows, place, time in _events(part, low, high, seed):
             hit = place == crossing[part.cluster[rows]]
@@ -172,7 +167,7 @@ def _cut_inside(
     return cuts
 
 
-def drawn_copies(part: Candidates, cuts: FloatArray, seed: int) -> Iterator[tuple[IntArray, IntArray]]:
+def drawn_copies(part: Candidates, cuts: Floats, seed: int) -> Iterator[tuple[Ints, Ints]]:
     """Rows of the part and epoch numbers of the copies that are drawn, epoch by epoch."""
     rows, epoch = np.arange(len(part.cluster)), 0
     while len(rows):

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from gem_assets.ordering import operators
 from gem_assets.ordering.config import CurveConfig
 from gem_assets.ordering.plan import RunPlan
+from gem_assets.types import Floats, Ints
 
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.int64]
 TokenArray = npt.NDArray[np.integer]
 
 
@@ -38,9 +37,7 @@ def cluster_curve(config: CurveConfig, group: tuple[int, ...], n: int, total: in
     )
 
 
-def due_progress(
-    blocks: Iterable[IndexArray], tokens: TokenArray, out: FloatArray, before: float, total: float
-) -> float:
+def due_progress(blocks: Iterable[Ints], tokens: TokenArray, out: Floats, before: float, total: float) -> float:
     """Write when each document of a group is due, as a fraction of its cluster's tokens.
 
     Parameters
@@ -72,7 +69,7 @@ def interleave(
     tokens: npt.ArrayLike,
     config: CurveConfig,
     plan: RunPlan | None = None,
-) -> IndexArray:
+) -> Ints:
     """Order the documents of a mixture that fits in memory.
 
     Parameters

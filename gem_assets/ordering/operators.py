@@ -16,11 +16,10 @@ import numpy.typing as npt
 
 from gem_assets.ordering.config import CurveConfig
 from gem_assets.ordering.shuffle import python_shuffle
+from gem_assets.types import Ints
 
-IndexArray = npt.NDArray[np.int64]
 
-
-def order(scores: npt.ArrayLike, config: CurveConfig) -> IndexArray:
+def order(scores: npt.ArrayLike, config: CurveConfig) -> Ints:
     """Return the training order of samples with these scores.
 
     Parameters
@@ -57,13 +56,13 @@ def reads_ascending(config: CurveConfig) -> bool:
     return config.ascending or config.strategy == "segment"
 
 
-def sort_stably(values: npt.NDArray[np.float64], ascending: bool = True) -> IndexArray:
+def sort_stably(values: npt.NDArray[np.float64], ascending: bool = True) -> Ints:
     """Argsort whose ties keep the input order in both directions."""
     # negation keeps ties in input order; reversing an ascending sort would not
     return np.argsort(values if ascending else -values, kind="stable").astype(np.int64, copy=False)
 
 
-def arrange(n: int, config: CurveConfig) -> IndexArray:
+def arrange(n: int, config: CurveConfig) -> Ints:
     """Ranks in training order for n samples already sorted by score.
 
     For ``random`` the sorted list plays no part: the result indexes the input itself.
@@ -72,7 +71,7 @@ def arrange(n: int, config: CurveConfig) -> IndexArray:
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.int64)
 
 
-def rank_blocks(n: int, config: CurveConfig, size: int = 1 << 20) -> Iterator[IndexArray]:
+def rank_blocks(n: int, config: CurveConfig, size: int = 1 << 20) -> Iterator[Ints]:
     """Ranks in training order, block by block.
 
     Folding, zigzag, stair, saw and the plain curriculum need one block (and one jitter window) of memory, however
@@ -131,23 +130,23 @@ def folded_regions(n: int, sections: int, ratio: float) -> Iterator[tuple[int, i
         cursor = b
 
 
-def _ranges(pieces: Iterable[range], size: int) -> Iterator[IndexArray]:
+def _ranges(pieces: Iterable[range], size: int) -> Iterator[Ints]:
     for piece in pieces:
         for start in range(0, len(piece), size):
             part = piece[start : start + size]
             yield np.arange(part.start, part.stop, part.step, dtype=np.int64)
 
 
-def _slices(ranks: IndexArray, size: int) -> Iterator[IndexArray]:
+def _slices(ranks: Ints, size: int) -> Iterator[Ints]:
     for start in range(0, len(ranks), size):
         yield ranks[start : start + size]
 
 
-def _jittered(blocks: Iterable[IndexArray], window: int, seed: int, size: int) -> Iterator[IndexArray]:
+def _jittered(blocks: Iterable[Ints], window: int, seed: int, size: int) -> Iterator[Ints]:
     """Shuffle contiguous windows with one generator threaded through them (JIT)."""
     rng = np.random.default_rng(seed)
     size = max(1, size // window) * window
-    waiting: list[IndexArray] = []
+    waiting: list[Ints] = []
     count = 0
     for block in blocks:
         waiting.append(block)
@@ -161,13 +160,13 @@ def _jittered(blocks: Iterable[IndexArray], window: int, seed: int, size: int) -
         yield _shuffle_windows(np.concatenate(waiting), window, rng)
 
 
-def _shuffle_windows(ranks: IndexArray, window: int, rng: np.random.Generator) -> IndexArray:
+def _shuffle_windows(ranks: Ints, window: int, rng: np.random.Generator) -> Ints:
     for start in range(0, len(ranks), window):
         rng.shuffle(ranks[start : start + window])
     return ranks
 
 
-def _gumbel_ranks(n: int, temperature: float, seed: int) -> IndexArray:
+def _gumbel_ranks(n: int, temperature: float, seed: int) -> Ints:
     """Ranks sorted by ``i + temperature * Gumbel``: a curriculum with soft order (CL)."""
     keys = np.random.default_rng(seed).gumbel(size=n)
     keys *= temperature
@@ -175,7 +174,7 @@ def _gumbel_ranks(n: int, temperature: float, seed: int) -> IndexArray:
     return sort_stably(keys)
 
 
-def _segment(n: int, config: CurveConfig) -> IndexArray:
+def _segment(n: int, config: CurveConfig) -> Ints:
     """SEG: a front and a back drawn from the score's tails, all three parts shuffled."""
     n_front, n_back = segment_sizes(n, config.front_percent, config.back_percent)
     rng = random.Random(config.seed)
@@ -200,7 +199,7 @@ def segment_sizes(n: int, front_percent: float, back_percent: float) -> tuple[in
     return n_front, n_back
 
 
-def _take(ranks: IndexArray, k: int, high: bool) -> tuple[IndexArray, IndexArray]:
+def _take(ranks: Ints, k: int, high: bool) -> tuple[Ints, Ints]:
     if k == 0:
         return ranks[:0], ranks
     return (ranks[-k:], ranks[:-k]) if high else (ranks[:k], ranks[k:])

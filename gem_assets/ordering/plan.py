@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gem_assets.ordering.config import FinalPhase
-
-FloatArray = npt.NDArray[np.float64]
+from gem_assets.types import Floats
 
 
 class EntryLike(Protocol):
@@ -85,12 +84,12 @@ class RunPlan:
     """
 
     clusters: npt.NDArray[np.int64]
-    bounds: FloatArray
-    tokens: FloatArray
-    caps: FloatArray
+    bounds: Floats
+    tokens: Floats
+    caps: Floats
 
     @property
-    def targets(self) -> FloatArray:
+    def targets(self) -> Floats:
         """(K,) tokens of each cluster over the whole run."""
         return self.tokens.sum(axis=0)
 
@@ -100,7 +99,7 @@ class RunPlan:
         targets = self.targets
         return dict(zip(self.clusters.tolist(), (targets / targets.sum()).tolist(), strict=True))
 
-    def run_time(self, index: int, progress: FloatArray) -> FloatArray:
+    def run_time(self, index: int, progress: Floats) -> Floats:
         """When in the run (0 to 1) a cluster has trained on these fractions of its own tokens.
 
         Parameters
@@ -119,7 +118,7 @@ class RunPlan:
         low, high = self.bounds[used], self.bounds[used + 1]
         return low[segment] + inside * (high[segment] - low[segment])
 
-    def phase_of(self, time: FloatArray) -> npt.NDArray[np.int16]:
+    def phase_of(self, time: Floats) -> npt.NDArray[np.int16]:
         """(m,) phase number at these times of the run."""
         inner = np.searchsorted(self.bounds[1:-1], time, side="right")
         return inner.astype(np.int16)
@@ -160,7 +159,7 @@ def plan_run(recipe: RecipeLike, final_phase: FinalPhase | None = None) -> RunPl
     )
 
 
-def _boost(shares: FloatArray, clusters: Sequence[int], boost: Mapping[int, float]) -> FloatArray:
+def _boost(shares: Floats, clusters: Sequence[int], boost: Mapping[int, float]) -> Floats:
     unknown = sorted(set(boost) - set(clusters))
     if unknown:
         raise ValueError(f"final_phase.boost names clusters that the recipe lacks: {unknown}")

@@ -1,13 +1,10 @@
 """Pictures of an order, as PNG bytes: how the score moves along the run, and whether shares hold."""
 
 import numpy as np
-import numpy.typing as npt
 
 from gem_assets.ordering.diagnostics import smooth
 from gem_assets.ordering.review import OrderReview
 from gem_assets.report import style
-
-FloatArray = npt.NDArray[np.float64]
 
 _POINTS = 6000
 _SEGMENTS = 200

@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from gem_assets.ordering.diagnostics import Diagnostics, diagnose, rank_scale
 from gem_assets.ordering.external import read_batches
 from gem_assets.ordering.report import window_count
 from gem_assets.ordering.training_order import order_files
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from gem_assets.types import Floats, Ints
 
 _MOST = 2_000_000
 _STRETCH = 4096
@@ -52,11 +49,11 @@ class OrderReview:
     sampled: int
     overall: Diagnostics
     within: Mapping[int, Diagnostics]
-    clusters: IntArray
-    shares: FloatArray
-    progress: FloatArray
-    rank: FloatArray
-    cluster: IntArray
+    clusters: Ints
+    shares: Floats
+    progress: Floats
+    rank: Floats
+    cluster: Ints
 
     def within_mean(self) -> dict[str, float]:
         """Guidelines inside clusters, averaged by documents."""
@@ -86,8 +83,8 @@ def review_order(folder: Path, batch: int = 10, most: int = _MOST) -> OrderRevie
     rows = sum(pq.read_metadata(path).num_rows for path in files)
     every = 1 if rows <= most else -(-rows // most)
     windows = max(2, window_count(rows, _clusters_in(files)))
-    taken: list[tuple[IntArray, FloatArray, IntArray]] = []
-    sums: dict[int, FloatArray] = {}
+    taken: list[tuple[Ints, Floats, Ints]] = []
+    sums: dict[int, Floats] = {}
     for path in files:
         for part in read_batches(path, _COLUMNS):
             position, score, cluster, tokens = (part.column(name).to_numpy() for name in _COLUMNS)
@@ -128,7 +125,7 @@ def _clusters_in(files: Sequence[Path]) -> int:
     return len(json.loads((files[0].parent / "report.json").read_text(encoding="utf-8"))["clusters"])
 
 
-def _seams(position: IntArray) -> IntArray:
+def _seams(position: Ints) -> Ints:
     """Indices at which a new stretch begins."""
     block = position // _STRETCH
     return np.flatnonzero(np.diff(block) > 1) + 1

@@ -25,7 +25,8 @@ from gem_assets.proxy.optimiser import EPS as ADAM_EPS
 from gem_assets.proxy.plain import EPS
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
 from gem_assets.proxy.stream import MixtureStream
-from gem_assets.proxy.train import DivergedError, Floats, ProxyResult, schedule
+from gem_assets.proxy.train import DivergedError, ProxyResult, schedule
+from gem_assets.types import Floats
 
 _EVALUATION_BATCH = 8
 _STATISTICS_WINDOWS = 4

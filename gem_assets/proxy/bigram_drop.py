@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 from gem_assets.proxy.config import TokenizerConfig
 from gem_assets.proxy.counts import DomainCounts, count_documents, ngram_codes
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats, Ints
 
 BACK_OFF = 5.0
 

@@ -21,7 +21,6 @@ the input embedding too, the trajectory differs, and reports are mixed; it is of
 z-loss it is not a gauge change either.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,22 +78,3 @@ def logit_statistics(hidden: Tensor, embedding: Tensor) -> LogitStatistics:
             mu_norm=float(mu.norm()),
             spacing=2.0 ** (exponent - 7) if max_abs > 0 else 0.0,
         )
-
-
-def lr_sensitivity(losses: Sequence[float], first: float) -> float:
-    """Return how much a bad learning rate costs: mean excess over the best loss, each loss cut at the initial one.
-
-    ``Σ_i (min(L(η_i), L_0) - min_j L(η_j)) / (n - 1)`` over n learning rates, with the divisor of the published code
-    (Wortsman et al. 2023 define it as an integral).
-
-    Parameters
-    ----------
-    losses
-        Final loss at each learning rate, nats; a run that diverged may be NaN or infinite.
-    first
-        Loss of the untrained model.
-    """
-    cut = [min(loss, first) if loss == loss else first for loss in losses]
-    if len(cut) < 2:
-        raise ValueError(f"a sensitivity needs at least two learning rates, not {len(cut)}")
-    return sum(loss - min(cut) for loss in cut) / (len(cut) - 1)

@@ -18,9 +18,6 @@ Centring = Literal["auto", "on", "off"]
 Sampler = Literal["regmix", "hierarchical", "low_discrepancy", "d_optimal"]
 Grouping = Literal["source", "parent"]
 
-#: Non-embedding parameters of the sizes that were measured, as (width, layers, heads).
-SIZES: dict[str, tuple[int, int, int]] = {"0.3M": (96, 3, 3), "1M": (128, 5, 4), "3M": (192, 7, 6)}
-
 
 class TokenizerConfig(BaseModel):
     """A byte-level BPE of its own: a small vocabulary keeps a proxy cheap."""
@@ -123,14 +120,6 @@ class ModelConfig(BaseModel):
         """Parameters outside the embedding and head matrices."""
         block = 4 * self.width**2 + 3 * self.width * self.ffn + 2 * self.width
         return self.layers * block + self.width
-
-    @classmethod
-    def of_size(cls, size: str, **changes: object) -> "ModelConfig":
-        """Return one of the measured sizes: ``0.3M``, ``1M`` or ``3M``."""
-        if size not in SIZES:
-            raise ValueError(f"no proxy size {size!r}; there are {', '.join(SIZES)}")
-        width, layers, heads = SIZES[size]
-        return cls.model_validate({"width": width, "layers": layers, "heads": heads, **changes})
 
 
 class HeadConfig(BaseModel):

@@ -26,14 +26,12 @@ from numpy.typing import NDArray
 from gem_assets.proxy.config import CountConfig
 from gem_assets.proxy.counts import CountsError, DomainCounts, ngram_codes
 from gem_assets.proxy.pool import EvaluationSet
+from gem_assets.types import Floats, Ints
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 LABEL = "lexical proxy"
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gem_assets.proxy.swarm import Floats, SwarmFolderError, SwarmRows
+from gem_assets.proxy.swarm import SwarmFolderError, SwarmRows
+from gem_assets.types import Floats
 
 
 @dataclass(frozen=True)

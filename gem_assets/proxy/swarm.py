@@ -33,10 +33,10 @@ from gem_assets.proxy.train import DivergedError, ProxyResult, train_proxy
 from gem_assets.stages import PROXY_SWARM
 from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
 from gem_assets.storage.identity import digest
+from gem_assets.types import Floats
 
 logger = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
 #: Called with (proxies done, proxies in all, seconds left or None while nothing is known).
 SwarmProgress = Callable[[int, int, float | None], None]
 

@@ -24,8 +24,7 @@ from gem_assets.proxy.model import TinyDecoder
 from gem_assets.proxy.optimiser import FlatAdamW, Group
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
 from gem_assets.proxy.stream import MixtureStream
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 #: Windows evaluated at once.
 _EVALUATION_BATCH = 8

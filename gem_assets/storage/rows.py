@@ -109,16 +109,6 @@ class RowDigest:
         self.rows += n
 
 
-def row_digest(batches: pa.Table | Iterable[pa.RecordBatch], columns: Iterable[str] | None = None) -> str:
-    """Return the order-free digest (64 hex) of the rows of a table or of a stream of batches."""
-    running = RowDigest(columns)
-    for batch in batches.to_batches() if isinstance(batches, pa.Table) else batches:
-        running.update(batch)
-    if isinstance(batches, pa.Table) and running.rows == 0:
-        running.update(batches)
-    return running.hexdigest()
-
-
 def _type_name(kind: pa.DataType) -> str:
     # the same text in 32-bit and 64-bit offsets is the same content
     if pa.types.is_large_string(kind):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gem_assets.teacher.engines import Engine
 from gem_assets.teacher.esteps import EStep
-from gem_assets.teacher.mstep import Floats, Sums, Theta, maximise, relax
+from gem_assets.teacher.mstep import Sums, Theta, maximise, relax
+from gem_assets.types import Floats
 
 #: Burn-in ends when lambda moves by less than this between two iterations.
 LAM_SETTLED = 2e-3

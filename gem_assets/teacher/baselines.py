@@ -17,9 +17,10 @@ from gem_assets.teacher.engines import DenseEngine
 from gem_assets.teacher.esteps import uniform
 from gem_assets.teacher.fitting import Fit
 from gem_assets.teacher.gem import GemTeacher
-from gem_assets.teacher.mstep import Floats, maximise
+from gem_assets.teacher.mstep import maximise
 from gem_assets.teacher.rows import check_rows, worker_pool
 from gem_assets.teacher.start import subsample
+from gem_assets.types import Floats
 
 METHODS = ("random", "kmeans", "spherical_kmeans", "movmf", "vmf_fixed_prior", "balanced_ot", "gem")
 #: lambda of balanced transport, as a multiple of the teacher's own.

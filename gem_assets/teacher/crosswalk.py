@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from gem_assets.teacher.gem import GemTeacher
-from gem_assets.teacher.mstep import Floats
 from gem_assets.teacher.rows import Rows
+from gem_assets.types import Floats
 
 CROSSWALK_NAME = "crosswalk.json"
 MASS_NAME = "crosswalk.parquet"

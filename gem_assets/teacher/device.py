@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from gem_assets.teacher.esteps import EStep, Statistics, dual_newton
-from gem_assets.teacher.mstep import Floats, Sums, Theta
+from gem_assets.teacher.mstep import Sums, Theta
 from gem_assets.teacher.rows import Blocks, Rows
+from gem_assets.types import Floats
 
 CPU_BLOCK = 2048
 #: Scores in one block on a device; a few temporaries of this size are alive at once.

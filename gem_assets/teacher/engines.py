@@ -23,8 +23,9 @@ from gem_assets.teacher.esteps import (
     proximal_step,
     softmax_rows,
 )
-from gem_assets.teacher.mstep import Floats, Sums, Theta
+from gem_assets.teacher.mstep import Sums, Theta
 from gem_assets.teacher.rows import Blocks, Rows
+from gem_assets.types import Floats
 
 BLOCK_ROWS = 2048
 

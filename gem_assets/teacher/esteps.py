@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gem_assets.teacher.rows import Blocks
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 F = TypeVar("F", bound=np.floating)
 
 #: Passes with which a warm start has to be done before the problem is smoothed.

@@ -24,9 +24,10 @@ from gem_assets.teacher.ascent import Iteration, MonotonicityError, Progress
 from gem_assets.teacher.config import CODE_VERSION, EStepName, LamRule, TeacherConfig
 from gem_assets.teacher.esteps import softmax_rows, uniform
 from gem_assets.teacher.fitting import Fit, Previous
-from gem_assets.teacher.mstep import Floats, Sums, Theta
+from gem_assets.teacher.mstep import Sums, Theta
 from gem_assets.teacher.rows import Blocks, RowError, Rows, check_distinct, check_rows, worker_pool
 from gem_assets.teacher.sparse import CertificateError
+from gem_assets.types import Floats
 
 __all__ = ["CertificateError", "GemTeacher", "MonotonicityError", "NotFittedError", "RowError"]
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from gem_assets.teacher import kernels
 from gem_assets.teacher.esteps import Statistics
-from gem_assets.teacher.mstep import Floats, Theta
+from gem_assets.teacher.mstep import Theta
+from gem_assets.types import Floats
 
 R = TypeVar("R")
 

@@ -8,11 +8,9 @@ simply added to the sums: a conjugate prior, so the step stays exact and the obj
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.teacher.vmf import fit_kappa, log_norm
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 #: Clusters with less soft mass than this many documents keep their parameters (dividing by it would be noise).
 EMPTY_MASS = 1e-6

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gem_assets.teacher.mstep import Floats
 from gem_assets.teacher.rows import Rows
+from gem_assets.types import Floats
 
 CONSTANT_COLUMNS = 3
 #: Widths that the processor's matrix kernels like.

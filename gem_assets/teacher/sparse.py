@@ -20,9 +20,10 @@ from scipy.sparse import csr_array
 from gem_assets.teacher import kernels, list_kernels
 from gem_assets.teacher.esteps import EStep, dual_newton
 from gem_assets.teacher.lists import CLIMB_DROP, EXACT_DROP, WATCHED_ROWS, Block, ListScores, R, Watch
-from gem_assets.teacher.mstep import Floats, Sums, Theta
+from gem_assets.teacher.mstep import Sums, Theta
 from gem_assets.teacher.products import Prepared, Products, product_error
 from gem_assets.teacher.rows import Rows
+from gem_assets.types import Floats
 
 BLOCK_ROWS = 1024
 MAX_LANES = 16

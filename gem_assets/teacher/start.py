@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from gem_assets.teacher.ascent import Ascent, Plan, Progress, Rule
 from gem_assets.teacher.engines import DenseEngine, Engine
 from gem_assets.teacher.metrics import balance, effective_clusters
-from gem_assets.teacher.mstep import Floats, Theta
+from gem_assets.teacher.mstep import Theta
 from gem_assets.teacher.rows import Rows
 from gem_assets.teacher.vmf import fit_kappa
+from gem_assets.types import Floats
 
 #: Rows of the subsample for each cluster, at least.
 ROWS_PER_CLUSTER = 25

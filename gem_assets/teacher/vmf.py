@@ -7,10 +7,10 @@ alone would not do: at d = 1024 it underflows to zero for every kappa up to 50.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import gammaln, ive
 
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 LOG_2PI = float(np.log(2 * np.pi))
 #: From this dimension on the Debye expansion with four terms is used.

@@ -79,7 +79,7 @@ def test_share_for_a_cluster_without_text_is_refused():
 
 def test_cluster_without_text_may_stand_at_zero():
     recipe = recipe_of([1.0, 0.0], supply_of([100, 0]))
-    assert recipe.expected_exposure(1) == 0.0
+    assert recipe.entry(1).implied_epochs == 0.0
 
 
 def test_budget_defaults_to_every_token_once():
@@ -92,9 +92,7 @@ def test_budget_defaults_to_every_token_once():
 def test_phases_average_to_the_shares_and_split_the_exposure():
     supply = supply_of([1000, 1000])
     recipe = recipe_of([0.6, 0.4], supply, phases=[(0.8, [0.7, 0.3]), (0.2, [0.2, 0.8])], token_budget=1000)
-    assert recipe.expected_exposure(0) == pytest.approx(0.6)
-    assert recipe.expected_exposure(0, phase=0) == pytest.approx(0.56)
-    assert recipe.expected_exposure(0, phase=1) == pytest.approx(0.04)
+    assert recipe.entry(0).implied_epochs == pytest.approx(0.6)
     with pytest.raises(ValueError, match="phases average"):
         recipe_of([0.5, 0.5], supply, phases=[(0.8, [0.7, 0.3]), (0.2, [0.2, 0.8])])
     with pytest.raises(ValueError, match="cover"):

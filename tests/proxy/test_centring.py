@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -8,7 +6,6 @@ from benchmarks.centring import Arm, drifted_gradient
 from gem_assets.proxy.centring import (
     centre,
     logit_statistics,
-    lr_sensitivity,
     mu_penalty,
     mu_penalty_gradient,
 )
@@ -196,23 +193,3 @@ def test_spacing_is_that_of_bfloat16():
         here = torch.tensor(value).bfloat16()
         following = (here.view(torch.int16) + 1).view(torch.bfloat16)
         assert found.spacing == pytest.approx(float(following) - float(here))
-
-
-def test_sensitivity_to_the_learning_rate_of_all_published_curves(golden_folder):
-    published = json.loads((golden_folder / "ordering" / "oec_published_results.json").read_text())
-    runs = published["runs"]
-    assert len(runs) == 50
-    for run in runs:
-        found = lr_sensitivity(run["test_loss"], published["meta"]["L0"][run["size"]])
-        assert found == pytest.approx(run["lr_sensitivity"], abs=1e-9)
-    # the published table: a centred head at 16M against the baseline
-    by = {(r["size"], r["method"]): r["lr_sensitivity"] for r in runs if r["coef"] == 0.0}
-    assert by[("16M", "baseline")] == pytest.approx(0.306, abs=5e-4)
-    assert by[("16M", "mu_centering")] == pytest.approx(0.028, abs=5e-4)
-
-
-def test_a_run_that_diverged_counts_as_untrained():
-    assert lr_sensitivity([2.0, 3.0, float("nan")], 5.0) == pytest.approx((1.0 + 3.0) / 2)
-    assert lr_sensitivity([2.0, 9.0], 5.0) == pytest.approx(3.0)
-    with pytest.raises(ValueError, match="two learning rates"):
-        lr_sensitivity([2.0], 5.0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gem_assets.storage.rows import RowDigest, row_digest
+from gem_assets.storage.rows import RowDigest
 
 SCHEMA = pa.schema(
     [
@@ -22,6 +22,10 @@ rows = st.fixed_dictionaries(
         "v": st.none() | vectors, "day": st.none() | st.dates(),
     }
 )  # fmt: skip
+
+
+def row_digest(rows: pa.Table, columns: list[str] | None = None) -> str:
+    return RowDigest(columns).update(rows).hexdigest()
 
 
 def table(items: list[dict]) -> pa.Table:

@@ -14,11 +14,11 @@ from contextlib import ExitStack
 import numpy as np
 import torch
 
-from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.method_data import MethodData
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.stream import AdaptiveStream
 from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
+from gem_assets.types import Floats
 
 
 class Continuation:

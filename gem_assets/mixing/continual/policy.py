@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.proxy.train import one_thread
+from gem_assets.types import Floats
 
 HISTORY = 2
 _RANDOM_ACTIONS = 8

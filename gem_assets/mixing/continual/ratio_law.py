@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from scipy.optimize import least_squares, nnls
 
-from gem_assets.mixing.laws.base import Floats
+from gem_assets.types import Floats
 
 EXPONENTS = (0.05, 8.0)
 TIME_EXPONENTS = (-3.0, 3.0)

@@ -7,7 +7,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 # published swarm tables round shares to three decimals; 17 of them may be off by this much in sum
 ROUNDING = 0.02
@@ -52,13 +52,10 @@ class LawEntry:
         Builds an unfitted law from a seed.
     least_runs
         Fewest runs with which it is worth trying, from the number of clusters.
-    convex
-        Whether proposals can use its gradient; otherwise they search.
     """
 
     make: Callable[[int], Law]
     least_runs: Callable[[int], int]
-    convex: bool
 
 
 def checked_runs(mixtures: Floats, losses: Floats, least: int) -> tuple[Floats, Floats]:

@@ -18,7 +18,8 @@ from typing import Self
 import numpy as np
 from scipy.optimize import nnls
 
-from gem_assets.mixing.laws.base import Floats, checked_runs, folds, normalised_rows
+from gem_assets.mixing.laws.base import checked_runs, folds, normalised_rows
+from gem_assets.types import Floats
 
 FOLDS = 8
 LEAST_RUNS = 4

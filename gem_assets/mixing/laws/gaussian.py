@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from gem_assets.mixing.laws.base import Floats, checked_runs, normalised_rows
+from gem_assets.mixing.laws.base import checked_runs, normalised_rows
+from gem_assets.types import Floats
 
 
 class GaussianLaw:

@@ -17,7 +17,8 @@ from typing import Any, Self
 import numpy as np
 from scipy.optimize import least_squares
 
-from gem_assets.mixing.laws.base import Floats, checked_runs, normalised_rows
+from gem_assets.mixing.laws.base import checked_runs, normalised_rows
+from gem_assets.types import Floats
 
 HUBER = 0.02
 _OFFSETS = (0.2, 0.5, 0.7, 0.85, 0.95, 0.99)

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps, share_caps
 from gem_assets.mixing.config import MixingConfig
@@ -40,8 +39,7 @@ from gem_assets.mixing.laws.selection import FittedTarget, choose_laws
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.table import SwarmTable
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 LEAST_CORRELATION = 0.7
 _SEARCH_DRAWS = 20_000

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from gem_assets.mixing.laws.base import Floats, LawEntry, checked_runs, normalised_rows
+from gem_assets.mixing.laws.base import LawEntry, checked_runs, normalised_rows
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.proxy.lexical import LexicalProxy
@@ -114,7 +115,7 @@ def ngram_laws(proxy: "LexicalProxy", targets: Sequence[str]) -> dict[str, LawEn
             raise ValueError(f"no target {target!r} in the lexical proxy; there are {', '.join(proxy.targets)}")
         weights = np.zeros(len(proxy.targets))
         weights[proxy.targets.index(target)] = 1.0
-        return LawEntry(lambda _: LexicalLaw(source, weights), lambda _: LEAST_RUNS, True)
+        return LawEntry(lambda _: LexicalLaw(source, weights), lambda _: LEAST_RUNS)
 
     return {target: entry(target) for target in targets}
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps
 from gem_assets.mixing.laws.base import Law, SmoothLaw
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 KL_WEIGHT = 0.05
 LAMBDA_PATH = (0.0, 0.02, 0.05, 0.1)

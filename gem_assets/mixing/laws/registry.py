@@ -9,11 +9,11 @@ from gem_assets.mixing.laws.log_linear import DataMixingLaw, LogLinearLaw
 from gem_assets.mixing.laws.trees import TreesLaw
 
 LAWS: Mapping[str, LawEntry] = {
-    "log_exposure": LawEntry(LogExposureLaw, lambda _: 8, True),
-    "effective_exposure": LawEntry(EffectiveExposureLaw, lambda k: max(12, k), True),
-    "bimix": LawEntry(PowerSumLaw, lambda _: 8, True),
-    "log_linear": LawEntry(LogLinearLaw, lambda k: k + 4, True),
-    "data_mixing_law": LawEntry(DataMixingLaw, lambda k: 3 * k, True),
-    "lightgbm": LawEntry(TreesLaw, lambda _: 64, False),
-    "gp": LawEntry(GaussianLaw, lambda _: 12, False),
+    "log_exposure": LawEntry(LogExposureLaw, lambda _: 8),
+    "effective_exposure": LawEntry(EffectiveExposureLaw, lambda k: max(12, k)),
+    "bimix": LawEntry(PowerSumLaw, lambda _: 8),
+    "log_linear": LawEntry(LogLinearLaw, lambda k: k + 4),
+    "data_mixing_law": LawEntry(DataMixingLaw, lambda k: 3 * k),
+    "lightgbm": LawEntry(TreesLaw, lambda _: 64),
+    "gp": LawEntry(GaussianLaw, lambda _: 12),
 }

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from gem_assets.mixing.laws.base import Floats, Law, folds
+from gem_assets.mixing.laws.base import Law, folds
 from gem_assets.mixing.laws.registry import LAWS, LawEntry
+from gem_assets.types import Floats
 
 MARGIN = 0.01
 
@@ -76,14 +77,6 @@ def pairwise_decisions(predicted: Floats, true: Floats) -> float:
     if not counted.any():
         return float("nan")
     return float(np.mean(np.where(guess[counted] == 0, 0.5, guess[counted] == real[counted])))
-
-
-def cross_validate(
-    name: str, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0, entry: LawEntry | None = None
-) -> LawScore:
-    """Score one law on one target: that of ``entry``, or of the registry under ``name``."""
-    held_out = predict_held_out(LAWS[name] if entry is None else entry, mixtures, losses, n_folds=n_folds, seed=seed)
-    return _score(name, held_out, losses)
 
 
 def predict_held_out(entry: LawEntry, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0) -> Floats:

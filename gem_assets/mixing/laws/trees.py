@@ -14,7 +14,8 @@ from typing import Any, Self
 import lightgbm as lgb
 import numpy as np
 
-from gem_assets.mixing.laws.base import Floats, checked_runs, folds
+from gem_assets.mixing.laws.base import checked_runs, folds
+from gem_assets.types import Floats
 
 ROUNDS = 1000
 PATIENCE = 3

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gem_assets.mixing.online.hook import OnlineHook
-from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
+from gem_assets.mixing.online.simplex import logarithm, softmax, uniform
 from gem_assets.mixing.online.single_run import TOY, single_run
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.method_data import MethodData
@@ -87,23 +88,6 @@ class Aioli:
         self._average = matrix if self._average is None else (1 - self.ema) * matrix + self.ema * self._average
         self.weights = softmax(self.eta * self._average.sum(axis=0))
         return self.weights
-
-
-def step_from(weights: Floats, matrix: Floats, eta: float) -> Floats:
-    """One exponentiated-gradient step ``p_j ∝ p_j exp(η Σ_i A_ij)`` for any estimate of ``A``."""
-    return softmax(logarithm(as_weights(weights)) + eta * matrix.sum(axis=0))
-
-
-def static_optimum_two(rates: Floats, biases: Floats) -> float:
-    """Optimum of ``Σ_i exp(k_i p_i + b_i)`` over two domains, in closed form.
-
-    ``p_1 = (k_2 + b_2 - b_1 + log(k_2/k_1)) / (k_1 + k_2)``, cut to [0, 1]; the rates ``k`` are negative.
-    """
-    k1, k2 = (float(k) for k in rates)
-    if k1 >= 0 or k2 >= 0:
-        raise ValueError(f"both rates must be negative for an interior optimum, not {k1} and {k2}")
-    b1, b2 = (float(b) for b in biases)
-    return float(np.clip((k2 + b2 - b1 + np.log(k2 / k1)) / (k1 + k2), 0.0, 1.0))
 
 
 class AioliHook(OnlineHook):

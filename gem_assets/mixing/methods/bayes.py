@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.methods.base import (
     SWARM,
@@ -27,6 +26,7 @@ from gem_assets.mixing.methods.base import (
     MethodWork,
     proxy_settings,
 )
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.laws.gaussian import GaussianLaw
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from gem_assets.mixing.search.candidates import Train
     from gem_assets.mixing.swarm.runs import TrainedSwarm
     from gem_assets.settings import Settings
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

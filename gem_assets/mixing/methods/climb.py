@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.base import folds
@@ -33,6 +32,7 @@ from gem_assets.mixing.methods.base import (
     proxy_settings,
 )
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 CLIMB = "climb"
 
-Floats = NDArray[np.float64]
 #: From mixtures ``(m, K)`` to the objective of each ``(m,)``, smaller is better.
 Evaluate = Callable[[Floats, int], Floats]
 

@@ -19,6 +19,7 @@ from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_seed, proxy_settings
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.continual.ratio_law import CriticalRatio
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig
     from gem_assets.settings import Settings
 
-Floats = NDArray[np.float64]
 
 CRITICAL_RATIO = "critical_ratio"
 Report = Callable[[str], None]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_seed, proxy_settings
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.continual.continuation import Continuation
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig
     from gem_assets.settings import Settings
 
-Floats = NDArray[np.float64]
 
 DATA_MIXING_AGENT = "data_mixing_agent"
 Report = Callable[[str], None]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gem_assets.mixing.online.hook import OnlineHook, at_least_one
-from gem_assets.mixing.online.simplex import Floats, as_weights, logarithm, softmax, uniform
+from gem_assets.mixing.online.simplex import as_weights, logarithm, softmax, uniform
 from gem_assets.mixing.online.single_run import TOY, single_run
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.method_data import MethodData

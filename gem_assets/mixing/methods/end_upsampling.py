@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps, share_caps
-from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import Method, MethodWork, mixing_settings
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,19 +118,6 @@ def upsampled_recipe(
         ),
         seed=seed,
     )
-
-
-def leave_one_out(final: Floats, positions: Sequence[int]) -> dict[int, Floats]:
-    """Last phases in which one raised cluster each is missing and the others fill its place."""
-    start = np.asarray(final, np.float64) / np.sum(final)
-    out: dict[int, Floats] = {}
-    for position in positions:
-        without = start.copy()
-        without[position] = 0.0
-        if not without.sum() > 0:
-            raise UpsamplingError(f"without cluster {position} nothing is left of the last phase")
-        out[position] = without / without.sum()
-    return out
 
 
 def publish_end_upsampling(base: Recipe, final: Recipe, frame: "MixtureFrame", out: "Path") -> Recipe:

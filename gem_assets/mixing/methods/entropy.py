@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps, share_caps
 from gem_assets.mixing.config import COUNTED_CODE_VERSIONS, MixingConfig
@@ -19,12 +18,12 @@ from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
 from gem_assets.mixing.methods.lexical import count_settings, without_seed
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.recipe_artifact import MixtureFrame
     from gem_assets.proxy.counts import DomainCounts
 
-Floats = NDArray[np.float64]
 
 ENTROPY = "entropy"
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps, share_caps
 from gem_assets.mixing.config import COUNTED_CODE_VERSIONS, MixingConfig
@@ -19,13 +18,13 @@ from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.design import LEXICAL, baseline_mixtures
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.recipe_artifact import MixtureFrame
     from gem_assets.proxy.lexical import LexicalProxy
     from gem_assets.settings import Settings
 
-Floats = NDArray[np.float64]
 
 _ITERATIONS = 300
 #: Pseudo token budgets over which the interval of a prediction ranges.

@@ -10,8 +10,9 @@ import numpy as np
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.proposal import propose_convex
 from gem_assets.mixing.method_data import MethodData, MethodResult
-from gem_assets.mixing.online.simplex import Floats, uniform
+from gem_assets.mixing.online.simplex import uniform
 from gem_assets.mixing.online.single_run import single_run
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gem_assets.mixing.method_data import MethodData, MethodResult
-from gem_assets.mixing.online.simplex import Floats, logarithm, softmax, uniform
+from gem_assets.mixing.online.simplex import logarithm, softmax, uniform
 from gem_assets.mixing.online.single_run import single_run
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig

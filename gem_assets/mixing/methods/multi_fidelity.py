@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import (
     SWARM,
     TEACHER,
@@ -19,6 +18,7 @@ from gem_assets.mixing.methods.base import (
     MethodWork,
     proxy_settings,
 )
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.recipe import Recipe

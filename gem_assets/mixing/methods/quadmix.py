@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, proxy_settings
 from gem_assets.mixing.quality.declaration import SCORES, make_searched, score_settings
 from gem_assets.mixing.quality.selection import SelectionError
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.config import ScoreConfig

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.laws.base import Floats
 from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
 from gem_assets.mixing.quality.declaration import SCORES, score_settings
 from gem_assets.mixing.quality.selection import SelectionError
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from pathlib import Path

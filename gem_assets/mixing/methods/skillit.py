@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gem_assets.mixing.online.hook import OnlineHook, at_least_one
-from gem_assets.mixing.online.simplex import Floats, softmax, uniform
+from gem_assets.mixing.online.simplex import softmax, uniform
 from gem_assets.mixing.online.single_run import TOY, single_run
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.method_data import MethodData
     from gem_assets.mixing.online.trainer import OnlineRun
     from gem_assets.proxy.config import ProxyConfig
-
-
-HALF = 0.5
 
 
 def graph_from_losses(before: Floats, after: Floats) -> Floats:
@@ -44,14 +42,6 @@ def graph_from_losses(before: Floats, after: Floats) -> Floats:
     if np.any(before <= 0):
         raise ValueError(f"the loss of skill {int(np.argmin(before))} before training is {before.min()}, not above 0")
     return np.maximum((before - after) / before, 0.0)
-
-
-def graph_from_edges(edges: Floats) -> Floats:
-    """Skill graph from a 0/1 matrix of a person's making: off-diagonal ones weigh a half."""
-    graph = np.asarray(edges, np.float64).copy()
-    off = ~np.eye(*graph.shape, dtype=bool)
-    graph[off & (graph == 1)] = HALF
-    return graph
 
 
 class SkillIt:

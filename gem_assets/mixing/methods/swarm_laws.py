@@ -47,8 +47,8 @@ class LawStrategy:
     splits: int = SPLITS
 
 
-#: ``bimix`` is the sum of powers that Olmix fits for targets outside the mixture; BiMix's own law of a domain's own
-#: loss needs several training lengths (``laws.bimix``).
+#: ``bimix`` is the sum of powers that Olmix fits for targets outside the mixture. BiMix's own law is of a domain's own
+#: loss and needs several training lengths, which a swarm does not have.
 LAW_STRATEGIES: Mapping[str, LawStrategy] = {
     "regmix": LawStrategy(("lightgbm",), "simulation", 6),
     "log_linear": LawStrategy(("log_linear",), splits=12),

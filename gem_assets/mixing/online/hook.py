@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.online.simplex import Floats, as_weights
+from gem_assets.mixing.online.simplex import as_weights
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:  # the trainer imports torch
     from gem_assets.mixing.online.trainer import OnlineRun

@@ -1,9 +1,8 @@
 """Arithmetic on the simplex that the update rules share."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 
 def softmax(logits: Floats) -> Floats:

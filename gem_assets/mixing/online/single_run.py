@@ -18,8 +18,8 @@ from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.method_data import MethodData, MethodResult
 from gem_assets.mixing.methods.base import TOKENS, TRAINED_CODE_VERSION, Method, MethodWork, proxy_seed, proxy_settings
 from gem_assets.mixing.online.hook import OnlineMethod
-from gem_assets.mixing.online.simplex import Floats
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
+from gem_assets.types import Floats
 
 if TYPE_CHECKING:
     from gem_assets.mixing.online.trainer import OnlineResult

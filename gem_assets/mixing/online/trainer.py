@@ -22,11 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from gem_assets.mixing.online.hook import Batch, OnlineMethod
-from gem_assets.mixing.online.simplex import Floats, as_weights, uniform
+from gem_assets.mixing.online.simplex import as_weights, uniform
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.proxy.pool import EvaluationSet, PoolError, TokenPool
 from gem_assets.proxy.stream import AdaptiveStream
 from gem_assets.proxy.train import ProxyTrainer, keep_memory, one_thread
+from gem_assets.types import Floats
 
 
 @dataclass

@@ -20,8 +20,7 @@ from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.proxy.contents import DOCUMENTS
 from gem_assets.proxy.pool import PoolError, TokenPool
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 BUILT_IN = "built-in, simple"
 

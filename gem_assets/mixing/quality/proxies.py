@@ -31,8 +31,8 @@ from gem_assets.proxy.tokens import EncodedDocuments
 from gem_assets.proxy.train import DivergedError, train_proxy
 from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
 from gem_assets.storage.identity import digest
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 _DECIMALS = 9
 
 

@@ -20,8 +20,7 @@ from gem_assets.corpus.text.described import TextReader, buffers_of
 from gem_assets.corpus.text.language import detect_language
 from gem_assets.corpus.text.quality import signals
 from gem_assets.proxy.tokens import END, EncodedDocuments
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 RATERS = ("function_words", "word_length", "no_repeats", "little_redundancy", "likelihood")
 #: Pseudo tokens of the unigrams below a bigram.

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.config import ScoreConfig
@@ -35,8 +34,8 @@ from gem_assets.mixing.quality.trial import (
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.recipe_artifact import MixtureFrame, draw_law
 from gem_assets.mixing.search.trees import SearchResult
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 Row = dict[str, Any]
 Search = Callable[
     [ScoredDocuments, ScoreConfig, SelectionTrainer, int], tuple[Floats, SearchResult, dict[str, list[Row]]]

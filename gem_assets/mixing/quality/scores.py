@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gem_assets.storage.identity import file_digest
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 OnFault = Literal["refuse", "leave_out"]
 
 KEY = "doc_id"

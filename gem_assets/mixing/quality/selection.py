@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.laws.base import Floats
+from gem_assets.types import Floats
 
 
 class SelectionError(ValueError):

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gem_assets.mixing.online.simplex import as_weights
 from gem_assets.mixing.quality.documents import ScoredDocuments
 from gem_assets.mixing.quality.proxies import SelectionJob
 from gem_assets.mixing.quality.selection import draw_copies
 from gem_assets.proxy.pool import EvaluationSet
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 #: Seeds that each arm is trained with.
 CHECKS = 3

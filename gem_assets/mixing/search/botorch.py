@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gem_assets.mixing.laws.base import Floats
+from gem_assets.types import Floats
 
 
 class MissingExtraError(ImportError):

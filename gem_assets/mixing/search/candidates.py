@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from gem_assets.mixing.caps import apply_caps
-from gem_assets.mixing.recipe_artifact import Floats, MixtureFrame
+from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.swarm.runs import TrainedSwarm
 from gem_assets.mixing.swarm.samplers import sample_low_discrepancy
+from gem_assets.types import Floats
 
 #: From mixtures ``(m, K)`` and a label to losses ``(m, J)`` of the swarm's targets; trains what is missing.
 Train = Callable[[Floats, str], Floats]

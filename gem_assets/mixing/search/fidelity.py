@@ -32,7 +32,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, KernelOperator, Matern, WhiteKernel
 
-from gem_assets.mixing.laws.base import Floats, normalised_rows
+from gem_assets.mixing.laws.base import normalised_rows
+from gem_assets.types import Floats
 
 OPTIMA = 5
 _NODES, _MASSES = np.polynomial.hermite_e.hermegauss(48)

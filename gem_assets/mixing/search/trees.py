@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gem_assets.mixing.laws.base import Floats, folds
+from gem_assets.mixing.laws.base import folds
 from gem_assets.mixing.laws.selection import spearman
 from gem_assets.mixing.laws.trees import TreesLaw
+from gem_assets.types import Floats
 
 Sampler = Callable[[np.random.Generator, int], Floats]
 

@@ -23,8 +23,7 @@ from gem_assets.mixing.swarm.samplers import (
     with_anchors,
 )
 from gem_assets.proxy.config import Sampler
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 #: Fixed mixtures that need nothing but the inventory, in the order in which they stand.
 BASELINES = ("uniform", "proportional", "unimax")

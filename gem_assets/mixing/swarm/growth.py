@@ -40,8 +40,7 @@ from gem_assets.proxy.swarm import (
 from gem_assets.report.swarm_plots import shares_against_loss
 from gem_assets.storage.durable import make_dirs, write_atomic
 from gem_assets.storage.identity import digest, finite
-
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
 
 SWARM_NAME, ROWS_NAME, REPORT_NAME, PICTURE = "swarm.parquet", "proxies.parquet", "report.json", "shares.png"
 

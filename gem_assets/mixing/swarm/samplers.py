@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.laws.proposal import Floats
+from gem_assets.types import Floats
 
 TEMPERATURE = 0.5
 STRENGTHS = (0.1, 5.0, 15)

@@ -17,12 +17,11 @@ from typing import Literal, Self
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from gem_assets.mixing.swarm.csv_tables import KEY_COLUMNS, SwarmCsv, SwarmError, SwarmFault, read_swarm_csv
 from gem_assets.storage.identity import digest
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 OnFault = Literal["refuse", "drop", "flag"]
 
 SUM_TOLERANCE = 5e-3

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
-Floats = NDArray[np.float64]
+from gem_assets.types import Floats
+
 Pair = tuple[bytes, bytes]
 
 COMPETITORS = 60

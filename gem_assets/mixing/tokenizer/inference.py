@@ -25,8 +25,8 @@ from gem_assets.mixing.tokenizer.bpe import Pair, infer_mixture
 from gem_assets.proxy.contents import DOCUMENTS
 from gem_assets.proxy.pool import TokenPool
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer
+from gem_assets.types import Floats
 
-Floats = NDArray[np.float64]
 Split = Callable[[str], Counter[bytes]]
 
 MERGES = 400

@@ -6,7 +6,6 @@ import pytest
 from gem_assets.mixing.caps import InfeasibleMixtureError
 from gem_assets.mixing.methods.end_upsampling import (
     UpsamplingError,
-    leave_one_out,
     publish_end_upsampling,
     raised,
     two_phases,
@@ -54,14 +53,6 @@ def test_the_last_phase_gets_what_the_caps_have_left():
     base = np.array([0.6, 0.3, 0.1])
     (_, _), (_, second) = two_phases(base, np.array([0.0, 0.1, 0.9]), supply(), 1000, 2.0, 0.2)
     assert second == pytest.approx([0.0, 0.4, 0.6])
-
-
-def test_leaving_one_out_fills_its_place_with_the_others():
-    found = leave_one_out(np.array([0.5, 0.3, 0.2]), [1, 2])
-    assert set(found) == {1, 2}
-    assert found[1] == pytest.approx([5 / 7, 0, 2 / 7])
-    with pytest.raises(UpsamplingError, match="nothing is left"):
-        leave_one_out(np.array([1.0, 0.0]), [0])
 
 
 def test_what_cannot_be_is_refused():

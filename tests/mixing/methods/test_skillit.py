@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from gem_assets.mixing.methods.skillit import SkillIt, graph_from_edges, graph_from_losses
+from gem_assets.mixing.methods.skillit import SkillIt, graph_from_losses
 
 
 def test_published_graph(golden_folder):
@@ -29,10 +29,6 @@ def test_graph_from_measurements():
     assert graph == pytest.approx(np.array([[0.25, 0.0], [0.0, 0.5]]))
     with pytest.raises(ValueError, match="skill 1 before training is 0"):
         graph_from_losses(np.array([1.0, 0.0]), np.ones((1, 2)))
-
-
-def test_graph_of_a_persons_making():
-    assert graph_from_edges(np.array([[1, 1], [0, 1]])).tolist() == [[1.0, 0.5], [0.0, 1.0]]
 
 
 def test_wrong_number_of_losses_is_refused():
