@@ -9,33 +9,15 @@ Writes ``data/<cluster>/part-*.parquet``, ``mixture.json`` and ``load_mixture.py
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
-from gem_assets.export.base import (
-    Buckets,
-    cluster_name,
-    data_path,
-    document_unit_shares,
-    local_path,
-    optional_tokenizer,
-    select_plan,
-    write_clusters,
-)
-from gem_assets.export.config import ExportConfig
-from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportReport, build_report
+from gem_assets.export.base import Buckets, ExportJob, Format
+from gem_assets.export.report import ExportReport
 from gem_assets.export.sampling import interleave_counts
 from gem_assets.export.textfiles import read_lengths, write_parquet
-from gem_assets.ordering.plan import RecipeLike
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from gem_assets.types import Floats, Ints
 
 _SEEDS = 32
 _TRIED_DRAWS = 20_000_000
@@ -67,24 +49,13 @@ def load() -> IterableDataset:
 '''
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for `datasets`; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "hf-datasets", phases=False)
-    names = [cluster_name(int(c)) for c in plan.clusters]
-
-    def write(folder: Path, parts: Iterator[Part]) -> list[str]:
-        written = write_parquet(folder, parts, config.shard_bytes)
-        return [data_path(config, folder.name, n) for n in written]
-
-    counted = optional_tokenizer(tokenizer, config)
-    files, left_out = write_clusters(documents, plan, config, counted, out, write)
-    lengths = [np.concatenate([read_lengths(local_path(config, out, f)) for f in of_one]) for of_one in files]
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for `datasets`, read it back, and report."""
+    plan, config, names = job.plan, job.config, job.names
+    files = job.write_clusters(
+        lambda folder, parts: job.paths(folder, write_parquet(folder, parts, config.shard_bytes))
+    )
+    lengths = [_lengths(job, of_one) for of_one in files]
     wanted = np.array([documents_for(x, t) for x, t in zip(lengths, plan.targets, strict=True)])
     total = max(1, round(float(wanted.sum())))
     probabilities = wanted / wanted.sum()
@@ -97,29 +68,22 @@ def export(
         "stopping_strategy": "first_exhausted",
         "documents": total,
     }
-    (out / "mixture.json").write_text(json.dumps(mixture, indent=1) + "\n", encoding="utf-8")
-    (out / "load_mixture.py").write_text(_LOADER, encoding="utf-8")
+    (job.out / "mixture.json").write_text(json.dumps(mixture, indent=1) + "\n", encoding="utf-8")
+    (job.out / "load_mixture.py").write_text(_LOADER, encoding="utf-8")
 
-    read = json.loads((out / "mixture.json").read_text(encoding="utf-8"))
+    read = json.loads((job.out / "mixture.json").read_text(encoding="utf-8"))
     weights = np.array([d["probability"] for d in read["datasets"]])
-    stored = [np.concatenate([read_lengths(local_path(config, out, f)) for f in d["files"]]) for d in read["datasets"]]
+    stored = [_lengths(job, d["files"]) for d in read["datasets"]]
     implied = tokens_of(stored, weights * read["documents"])
     drawn = interleave_counts(weights.tolist(), read["documents"], read["seed"])
     buckets = Buckets(
         documents=np.array([len(x) for x in stored]), tokens=np.array([int(x.sum()) for x in stored], dtype=np.int64)
     )
-    return build_report(
-        out,
-        trainer="hf-datasets",
-        unit="documents, at random",
-        sequence_length=config.sequence_length,
-        clusters=plan.clusters,
-        weights=weights,
-        target_tokens=plan.targets,
-        implied_tokens=implied,
-        documents=buckets.documents,
-        tokens_available=buckets.tokens,
-        naive_shares=document_unit_shares(plan, buckets),
+    return job.report(
+        buckets,
+        weights,
+        implied,
+        naive_shares=job.document_unit_shares(buckets),
         naive="the token shares as probabilities",
         realised_tokens=None if drawn is None else tokens_of(stored, drawn.astype(np.float64)),
         usage="from load_mixture import load; load() streams the documents of the run",
@@ -128,11 +92,15 @@ def export(
             "implied shares are the expectation; the draws of the seed give the realised error, with one reader: "
             "workers draw with seeds of their own"
         ],
-        left_out=left_out,
     )
 
 
-def documents_for(lengths: IntArray, tokens: float) -> float:
+def _lengths(job: ExportJob, files: list[str]) -> Ints:
+    """(n,) token counts of the documents in the files of one cluster."""
+    return np.concatenate([read_lengths(job.local_path(file)) for file in files])
+
+
+def documents_for(lengths: Ints, tokens: float) -> float:
     """How many documents, read in order and over again, hold this many tokens; fractional inside one document."""
     total = int(lengths.sum())
     whole, rest = divmod(tokens, total)
@@ -141,7 +109,7 @@ def documents_for(lengths: IntArray, tokens: float) -> float:
     return whole * len(lengths) + at + (rest - (ends[at] - lengths[at])) / lengths[at]
 
 
-def tokens_of(lengths: list[IntArray], documents: FloatArray) -> FloatArray:
+def tokens_of(lengths: list[Ints], documents: Floats) -> Floats:
     """(K,) tokens of the first documents of each data set, read in order and over again."""
     out = np.zeros(len(lengths))
     for i, (x, n) in enumerate(zip(lengths, documents.tolist(), strict=True)):
@@ -151,7 +119,7 @@ def tokens_of(lengths: list[IntArray], documents: FloatArray) -> FloatArray:
     return out
 
 
-def _best_seed(probabilities: FloatArray, total: int, lengths: list[IntArray], targets: FloatArray, seed: int) -> int:
+def _best_seed(probabilities: Floats, total: int, lengths: list[Ints], targets: Floats, seed: int) -> int:
     """Of some seeds from `seed` on, the one whose draws come nearest to the shares."""
     shares = targets / targets.sum()
     best, least = seed, np.inf
@@ -164,3 +132,11 @@ def _best_seed(probabilities: FloatArray, total: int, lengths: list[IntArray], t
         if error < least:
             best, least = tried, error
     return best
+
+
+FORMAT = Format(
+    write,
+    "documents, at random",
+    whole_sequences=False,
+    not_in_paths=("*?[]", "the trainer expands patterns in paths"),
+)

@@ -9,62 +9,30 @@ power of two from 64 to 32768 that keeps each cluster within 0.4 % of its share,
 Levanter tokenises and caches by itself, so it is given text. Writes ``data/<cluster>/part-*.jsonl.gz``, ``data.yaml``.
 """
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import yaml
 
-from gem_assets.export.base import (
-    Buckets,
-    cluster_name,
-    data_path,
-    local_path,
-    optional_tokenizer,
-    require_filled,
-    require_sequences,
-    select_plan,
-    tokenizer_name,
-    write_clusters,
-)
-from gem_assets.export.config import ExportConfig
-from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportReport, RecipeRefusedError, build_report
+from gem_assets.export.base import Buckets, ExportJob, Format
+from gem_assets.export.report import ExportReport
 from gem_assets.export.sampling import block_counts, largest_remainder
-from gem_assets.export.textfiles import read_jsonl, write_jsonl
-from gem_assets.ordering.plan import RecipeLike, RunPlan
-
-FloatArray = npt.NDArray[np.float64]
+from gem_assets.export.textfiles import count_jsonl, write_jsonl
+from gem_assets.types import Floats, Ints
 
 _BLOCKS = tuple(2**n for n in range(6, 16))
 _DEFAULT_BLOCK = 2048
 _CLOSE = 0.004
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for Levanter; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "levanter", phases=True)
-    length = config.sequence_length
-    require_sequences("levanter", plan, length)
-    block = _choose_block(plan, length)
-    names = [cluster_name(int(c)) for c in plan.clusters]
-
-    def write(folder: Path, parts: Iterator[Part]) -> list[str]:
-        written = write_jsonl(folder, parts, config.shard_bytes, compress=True)
-        return [data_path(config, folder.name, n) for n in written]
-
-    counted = optional_tokenizer(tokenizer, config)
-    files, left_out = write_clusters(documents, plan, config, counted, out, write)
-    starts = _starts(plan, length, block)
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for Levanter, read it back, and report."""
+    plan, config, length, names = job.plan, job.config, job.config.sequence_length, job.names
+    block = _choose_block(job)
+    files = job.write_clusters(
+        lambda folder, parts: job.paths(folder, write_jsonl(folder, parts, config.shard_bytes, compress=True))
+    )
+    starts = _starts(job, block)
     stages: list[list[Any]] = []
     for start, row in zip(starts, plan.tokens, strict=True):
         counts = largest_remainder(row, block)
@@ -72,7 +40,7 @@ def export(
         stages.append([int(start), {names[i]: int(counts[i]) for i in np.flatnonzero(counts)}])
     spec: dict[str, Any] = {
         "data": {
-            "tokenizer": tokenizer_name(config, tokenizer) or "gpt2",
+            "tokenizer": job.tokenizer_name or "gpt2",
             "components": {
                 name: {
                     "source": {"type": "url", "train_urls": files[i]},
@@ -86,10 +54,10 @@ def export(
             "shuffle": True,
         }
     }
-    (out / "data.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    (job.out / "data.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
 
-    buckets, weights, block, starts = _read_back(out, config, names)
-    require_filled("levanter", plan, buckets, length)
+    buckets, weights, block, starts = _read_back(job)
+    job.require_filled(buckets, length)
     ends = np.append(starts[1:], plan.targets.sum() / length)
     implied = np.sum(
         [
@@ -99,29 +67,22 @@ def export(
         axis=0,
     )
     plain = [block_counts(row, _DEFAULT_BLOCK) * row.sum() for row in plan.tokens]
-    return build_report(
-        out,
-        trainer="levanter",
-        unit="sequences",
-        sequence_length=length,
-        clusters=plan.clusters,
-        weights=weights[0],
-        target_tokens=plan.targets,
-        implied_tokens=implied,
-        documents=buckets.documents,
-        tokens_available=buckets.tokens,
+    return job.report(
+        buckets,
+        weights[0],
+        implied,
         naive_shares=np.sum(plain, axis=0) / np.sum(plain),
         naive=f"the shares as they are in blocks of {_DEFAULT_BLOCK} sequences, truncated",
         usage=f"--config_path data.yaml; train_seq_len {length}, trainer.train_batch_size {config.batch_sequences}, "
         f"trainer.num_train_steps {round(float(plan.targets.sum()) / length / config.batch_sequences)}",
         slack=length * max(len(weights), 1),
         notes=[f"shares are exact in whole blocks of {block} sequences; the last block of the run is cut at random"],
-        left_out=left_out,
     )
 
 
-def _choose_block(plan: RunPlan, length: int) -> int:
+def _choose_block(job: ExportJob) -> int:
     """Smallest block that expresses every phase closely."""
+    plan, length = job.plan, job.config.sequence_length
     for block in _BLOCKS:
         worst = 0.0
         for row in plan.tokens:
@@ -134,44 +95,43 @@ def _choose_block(plan: RunPlan, length: int) -> int:
     for phase, row in enumerate(plan.tokens):
         lost = (row > 0) & (largest_remainder(row, block) == 0)
         if lost.any():
-            raise RecipeRefusedError(
-                "levanter",
-                [
-                    f"clusters {plan.clusters[lost].tolist()} have less than one sequence of {length} in a block of "
-                    f"{block} in phase {phase} and would vanish; merge them or raise their share above {1 / block:.2g}"
-                ],
+            raise job.refused(
+                f"clusters {plan.clusters[lost].tolist()} have less than one sequence of {length} in a block of "
+                f"{block} in phase {phase} and would vanish; merge them or raise their share above {1 / block:.2g}"
             )
     return block
 
 
-def _starts(plan: RunPlan, length: int, block: int) -> npt.NDArray[np.int64]:
+def _starts(job: ExportJob, block: int) -> Ints:
     """First sequence of each phase, at whole blocks."""
-    ends = np.cumsum(plan.tokens.sum(axis=1)) / length
+    ends = np.cumsum(job.plan.tokens.sum(axis=1)) / job.config.sequence_length
     starts = np.concatenate(([0], np.round(ends[:-1] / block).astype(np.int64) * block))
     if len(starts) > 1 and (np.any(np.diff(starts) <= 0) or starts[-1] >= ends[-1]):
-        raise RecipeRefusedError(
-            "levanter",
-            [
-                f"phases start at whole blocks of {block} sequences and this run has {ends[-1]:.0f} sequences in "
-                f"{len(starts)} phases; raise the token budget, shorten the sequence or export phase by phase"
-            ],
+        raise job.refused(
+            f"phases start at whole blocks of {block} sequences and this run has {ends[-1]:.0f} sequences in "
+            f"{len(starts)} phases; raise the token budget, shorten the sequence or export phase by phase"
         )
     return starts
 
 
-def _read_back(
-    out: Path, config: ExportConfig, names: list[str]
-) -> tuple[Buckets, list[FloatArray], int, npt.NDArray[np.int64]]:
+def _read_back(job: ExportJob) -> tuple[Buckets, list[Floats], int, Ints]:
     """Sizes of the text files, weights of the stages, block size and the stages' first sequences."""
-    data = yaml.safe_load((out / "data.yaml").read_text(encoding="utf-8"))["data"]
+    names = job.names
+    data = yaml.safe_load((job.out / "data.yaml").read_text(encoding="utf-8"))["data"]
     sizes = np.zeros((2, len(names)), dtype=np.int64)
     for name, component in data["components"].items():
-        at = names.index(name)
-        for url in component["source"]["train_urls"]:
-            for tokens in read_jsonl(local_path(config, out, url)):
-                sizes[:, at] += (1, tokens)
+        urls = component["source"]["train_urls"]
+        sizes[:, names.index(name)] = count_jsonl(map(job.local_path, urls))
     written = data["train_weights"]
     stages: list[tuple[int, dict[str, float]]] = [(0, written)] if isinstance(written, dict) else written
     weights = [np.array([float(row.get(name, 0)) for name in names]) for _, row in stages]
     starts = np.array([start for start, _ in stages], dtype=np.int64)
     return Buckets(documents=sizes[0], tokens=sizes[1]), weights, int(data["mixture_block_size"]), starts
+
+
+FORMAT = Format(
+    write,
+    "sequences",
+    phases=True,
+    not_in_paths=("*?[]{}#", "the trainer expands patterns in paths and reads them as addresses"),
+)

@@ -15,27 +15,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from gem_assets.export.base import (
-    DATA,
-    Buckets,
-    cluster_name,
-    data_path,
-    local_path,
-    open_corpus,
-    phase_samples,
-    require_documents,
-    require_filled,
-    require_sequences,
-    require_tokenizer,
-    select_plan,
-)
+from gem_assets.export.base import DATA, Buckets, ExportJob, Format
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportError, ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.export.sampling import greedy_counts
-from gem_assets.ordering.plan import RecipeLike
+from gem_assets.types import Floats, Ints
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _VERSION = 1
@@ -44,36 +30,27 @@ _UINT16_VOCABULARY = 65_500
 _CHUNK = 1 << 20
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for Megatron; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "megatron", phases=True)
-    require_sequences("megatron", plan, config.sequence_length)
-    tokens = require_tokenizer("megatron", tokenizer, config)
-    dtype: np.dtype[Any] = np.dtype(np.uint16 if tokens.vocab_size < _UINT16_VOCABULARY else np.int32)
-    names = [cluster_name(int(c)) for c in plan.clusters]
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for Megatron, read it back, and report."""
+    plan, config, out, names = job.plan, job.config, job.out, job.names
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if job.tokens.vocab_size < _UINT16_VOCABULARY else np.int32)
     (out / DATA).mkdir()
     seen: list[int] = []
-    with open_corpus(documents, plan, config, tokens, out) as corpus:
+    with job.open_corpus() as corpus:
         for index, parts in corpus.clusters():
             write_indexed(out / DATA / names[index], parts, dtype)
             seen.append(index)
-    require_documents(plan, seen)
-    samples = phase_samples(plan, config)
+    job.require_documents(seen)
+    samples = job.phase_samples()
     shares = plan.tokens / plan.tokens.sum(axis=1, keepdims=True)
     for phase, row in enumerate(shares):
-        words = [f"{share:.12g} {data_path(config, name)}" for share, name in zip(row, names, strict=True) if share > 0]
+        words = [f"{share:.12g} {job.path(name)}" for share, name in zip(row, names, strict=True) if share > 0]
         (out / f"blend-phase{phase}.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     usage = _arguments(samples, config)
     (out / "arguments.txt").write_text(usage + "\n", encoding="utf-8")
 
-    buckets, weights = _read_back(out, config, names, len(samples))
-    require_filled("megatron", plan, buckets, config.sequence_length + 1)
+    buckets, weights = _read_back(job, len(samples))
+    job.require_filled(buckets, config.sequence_length + 1)
     implied = sum(
         greedy_counts(w, n).astype(np.float64) * config.sequence_length for w, n in zip(weights, samples, strict=True)
     )
@@ -82,23 +59,15 @@ def export(
         notes.append(
             "each phase reads every prefix from its own beginning again; repeats across phases are not tracked"
         )
-    return build_report(
-        out,
-        trainer="megatron",
-        unit="samples of sequence_length tokens",
-        sequence_length=config.sequence_length,
-        clusters=plan.clusters,
-        weights=weights[0],
-        target_tokens=plan.targets,
-        implied_tokens=np.asarray(implied),
-        documents=buckets.documents,
-        tokens_available=buckets.tokens,
+    return job.report(
+        buckets,
+        weights[0],
+        np.asarray(implied),
         naive_shares=np.asarray(implied) / np.sum(implied),
         naive="the shares as they are: the weight counts samples, so nothing is lost",
         usage=usage,
         slack=config.sequence_length * len(samples),
         notes=notes,
-        left_out=corpus.left_out,
     )
 
 
@@ -130,7 +99,7 @@ def write_indexed(prefix: Path, parts: Iterator[Part], dtype: np.dtype[Any]) -> 
     lengths_path.unlink()
 
 
-def write_index(path: Path, lengths: Callable[[], Iterable[npt.NDArray[np.int64]]], dtype: np.dtype[Any]) -> None:
+def write_index(path: Path, lengths: Callable[[], Iterable[Ints]], dtype: np.dtype[Any]) -> None:
     """Write the index of a token file.
 
     Parameters
@@ -163,7 +132,7 @@ def write_index(path: Path, lengths: Callable[[], Iterable[npt.NDArray[np.int64]
             np.arange(start, min(start + _CHUNK, count + 1), dtype=np.int64).tofile(idx)
 
 
-def _chunks(path: Path) -> Iterator[npt.NDArray[np.int64]]:
+def _chunks(path: Path) -> Iterator[Ints]:
     with path.open("rb") as file:
         while len(chunk := np.fromfile(file, dtype=np.int64, count=_CHUNK)):
             yield chunk
@@ -186,16 +155,15 @@ def read_index(path: Path) -> tuple[np.dtype[Any], npt.NDArray[np.int32]]:
         return dtypes[code], np.fromfile(idx, dtype=np.int32, count=sequences)
 
 
-def _read_back(
-    out: Path, config: ExportConfig, names: list[str], phases: int
-) -> tuple[Buckets, list[npt.NDArray[np.float64]]]:
+def _read_back(job: ExportJob, phases: int) -> tuple[Buckets, list[Floats]]:
     """Sizes from the index files that the blends name, and weights from the blends."""
+    names = job.names
     weights = [np.zeros(len(names)) for _ in range(phases)]
     sizes = np.zeros((2, len(names)), dtype=np.int64)
     for phase, row in enumerate(weights):
-        words = (out / f"blend-phase{phase}.txt").read_text(encoding="utf-8").split()
+        words = (job.out / f"blend-phase{phase}.txt").read_text(encoding="utf-8").split()
         for weight, path in zip(words[::2], words[1::2], strict=True):
-            prefix = local_path(config, out, path)
+            prefix = job.local_path(path)
             at = names.index(prefix.name)
             row[at] = float(weight)
             dtype, lengths = read_index(prefix.with_suffix(".idx"))
@@ -204,3 +172,12 @@ def _read_back(
                 raise ExportError(f"{prefix}.idx counts {tokens} tokens, {prefix}.bin holds another number")
             sizes[:, at] = len(lengths), tokens
     return Buckets(documents=sizes[0], tokens=sizes[1]), weights
+
+
+FORMAT = Format(
+    write,
+    "samples of sequence_length tokens",
+    phases=True,
+    reads_tokens=True,
+    not_in_paths=(" \t", "the trainer splits this file at blanks"),
+)

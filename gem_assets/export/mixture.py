@@ -18,7 +18,7 @@ import pyarrow as pa
 from gem_assets.corpus.text.tokens import tokenizer_name
 from gem_assets.export.config import ExportConfig, Trainer
 from gem_assets.export.records import ExportRecord, register
-from gem_assets.export.registry import exporter
+from gem_assets.export.registry import export, format_of
 from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.lineage.mixtures import LabelScan, Mixture, labelled_snapshots, orders_of, part_files
 from gem_assets.ordering.config import OrderingConfig
@@ -123,7 +123,7 @@ def export_mixture(
     MixtureError
         When labels or documents of the mixture are gone.
     """
-    write = exporter(trainer)
+    format_of(trainer)  # an unknown trainer is refused before anything is read
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out} is not an empty folder; remove it or name another one with --out")
     reads_order = trainer == READS_AN_ORDER
@@ -138,14 +138,16 @@ def export_mixture(
     with locked_folder(out.parent, _DRAFT) as draft:
         filled = draft / "files"
         filled.mkdir()
-        if order is not None:
-            from gem_assets.export.nanochat import export as write_nanochat
-
-            report = write_nanochat(
-                recipe, documents, filled, tokenizer, config, order=order.path, prefix=options.metadata_prefix
-            )
-        else:
-            report = write(recipe, documents, filled, tokenizer, config)
+        report = export(
+            trainer,
+            recipe,
+            documents,
+            filled,
+            tokenizer,
+            config,
+            order=order.path if order is not None else None,
+            prefix=options.metadata_prefix if order is not None else None,
+        )
         bias = _share_bias(report) if order is not None and _counted_otherwise(mixture, tokenizer) else {}
         record = None
         if "://" not in store.root:

@@ -11,64 +11,36 @@ Writes ``data/<cluster>/shard.*.mds``, ``data/<cluster>/index.json`` and ``strea
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import yaml
 
-from gem_assets.export.base import (
-    Buckets,
-    cluster_name,
-    data_path,
-    document_unit_shares,
-    local_path,
-    require_filled,
-    require_sequences,
-    require_tokenizer,
-    select_plan,
-    write_clusters,
-)
-from gem_assets.export.config import ExportConfig
+from gem_assets.export.base import Buckets, ExportJob, Format
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportError, ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.export.sampling import epoch_choices
-from gem_assets.ordering.plan import RecipeLike
+from gem_assets.types import Floats, Ints
 
 _COLUMN = "tokens"
 _SHARD_BYTES = 1 << 26
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for MosaicML Streaming; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "mosaicml", phases=False)
-    length = config.sequence_length
-    require_sequences("mosaicml", plan, length)
-    tokens = require_tokenizer("mosaicml", tokenizer, config)
-    names = [cluster_name(int(c)) for c in plan.clusters]
-
-    def write(folder: Path, parts: Iterator[Part]) -> tuple[int, int]:
-        return write_mds(folder, parts, length)
-
-    sizes, left_out = write_clusters(documents, plan, config, tokens, out, write)
-    counted = np.array(sizes, dtype=np.int64)
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for MosaicML Streaming, read it back, and report."""
+    plan, config, length = job.plan, job.config, job.config.sequence_length
+    counted = np.array(job.write_clusters(lambda folder, parts: write_mds(folder, parts, length)), dtype=np.int64)
     buckets = Buckets(documents=counted[:, 0], tokens=counted[:, 1])
-    require_filled("mosaicml", plan, buckets, length)
+    job.require_filled(buckets, length)
     epoch_size = round(float(plan.targets.sum()) / length)
     shares = plan.targets / plan.targets.sum()
     spec = {
         "streams": {
-            name: {"local": data_path(config, name), "proportion": float(f"{share:.12g}")}
-            for name, share in zip(names, shares, strict=True)
+            name: {"local": job.path(name), "proportion": float(f"{share:.12g}")}
+            for name, share in zip(job.names, shares, strict=True)
         },
         "epoch_size": epoch_size,
         "batching_method": "random",
@@ -76,29 +48,21 @@ def export(
         "shuffle": True,
         "shuffle_seed": config.seed,
     }
-    (out / "streams.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
+    (job.out / "streams.yaml").write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
 
-    weights, samples = _read_back(out, config, names)
+    weights, samples = _read_back(job)
     implied = epoch_choices(weights, epoch_size, config.seed).astype(np.float64) * length
-    return build_report(
-        out,
-        trainer="mosaicml",
-        unit="samples of sequence_length tokens",
-        sequence_length=length,
-        clusters=plan.clusters,
-        weights=weights,
-        target_tokens=plan.targets,
-        implied_tokens=implied,
-        documents=buckets.documents,
-        tokens_available=samples * length,
-        naive_shares=document_unit_shares(plan, buckets),
+    return job.report(
+        Buckets(buckets.documents, samples * length),
+        weights,
+        implied,
+        naive_shares=job.document_unit_shares(buckets),
         naive="one document a sample, the token shares as proportions",
         usage="StreamingDataset(streams=[Stream(local=s['local'], proportion=s['proportion']) for s in "
         f"spec['streams'].values()], epoch_size={epoch_size}, batch_size=<per device>, batching_method='random', "
         f"sampling_method='balanced', shuffle=True, shuffle_seed={config.seed})",
         slack=length,
         notes=[f"{int((buckets.tokens - samples * length).sum())} tokens at the ends of clusters fill no sequence"],
-        left_out=left_out,
     )
 
 
@@ -157,14 +121,15 @@ def _write_shard(folder: Path, number: int, rows: npt.NDArray[np.int32]) -> dict
     return columns | {"raw_data": raw, "samples": samples, "zip_data": None}
 
 
-def _read_back(out: Path, config: ExportConfig, names: list[str]) -> tuple[npt.NDArray[np.float64], Any]:
+def _read_back(job: ExportJob) -> tuple[Floats, Ints]:
     """Proportions of the streams, and samples by the shards themselves."""
-    spec = yaml.safe_load((out / "streams.yaml").read_text(encoding="utf-8"))
+    names = job.names
+    spec = yaml.safe_load((job.out / "streams.yaml").read_text(encoding="utf-8"))
     weights, samples = np.zeros(len(names)), np.zeros(len(names), dtype=np.int64)
     for name, stream in spec["streams"].items():
         at = names.index(name)
         weights[at] = stream["proportion"]
-        folder = local_path(config, out, stream["local"])
+        folder = job.local_path(stream["local"])
         for shard in json.loads((folder / "index.json").read_text(encoding="utf-8"))["shards"]:
             path = folder / shard["raw_data"]["basename"]
             if path.stat().st_size != shard["raw_data"]["bytes"]:
@@ -174,3 +139,6 @@ def _read_back(out: Path, config: ExportConfig, names: list[str]) -> tuple[npt.N
             with path.open("rb") as file:
                 samples[at] += int(np.fromfile(file, dtype=np.uint32, count=1)[0])
     return weights, samples
+
+
+FORMAT = Format(write, "samples of sequence_length tokens", reads_tokens=True)

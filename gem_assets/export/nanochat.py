@@ -10,7 +10,7 @@ drawn; with one they are documents that it does not hold. They come in the recip
 Documents are joined to their positions and sorted by DuckDB, spilling to disk. Writes ``data/shard_*.parquet``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,28 +20,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from gem_assets.export.base import (
-    DATA,
-    Buckets,
-    FloatArray,
-    IntArray,
-    document_unit_shares,
-    open_corpus,
-    optional_tokenizer,
-    require_documents,
-    select_plan,
-)
+from gem_assets.export.base import DATA, Buckets, ExportJob, Format
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Corpus
 from gem_assets.export.ledger import keep_written
-from gem_assets.export.report import ExportError, ExportReport, RecipeRefusedError, build_report
+from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.ordering.config import CurveConfig, MetadataPrefix, OrderingConfig
 from gem_assets.ordering.draw import draw
 from gem_assets.ordering.external import read_batches
 from gem_assets.ordering.hashing import document_keys, seeded, unit_interval
 from gem_assets.ordering.metadata import with_prefix
-from gem_assets.ordering.plan import RecipeLike, RunPlan
+from gem_assets.ordering.plan import RunPlan
 from gem_assets.ordering.training_order import order_files, write_order
+from gem_assets.types import Floats, Ints
 
 _ROW_GROUP = 1024
 _ROWS = 4096
@@ -54,30 +45,14 @@ _SHARD = pa.schema(
 _STAGED = pa.schema([*_SHARD, ("url", pa.string()), ("held_out", pa.bool_())])
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-    order: Path | None = None,
-    prefix: MetadataPrefix | None = None,
-) -> ExportReport:
-    """Write a recipe for nanochat; see :class:`gem_assets.export.base.Exporter`.
-
-    Parameters
-    ----------
-    order
-        Folder of a training order of this recipe; None draws a random one.
-    prefix
-        Metadata line of the documents that the order marks for one.
-    """
-    plan = select_plan(recipe, config, "nanochat", phases=True)
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for nanochat, with a training order or one that is drawn here; read it back, and report."""
+    plan, config, out, order = job.plan, job.config, job.out, job.order
     (out / DATA).mkdir()
     with TemporaryDirectory(dir=out, prefix=".work-") as folder:
         work = Path(folder)
         texts = work / "texts.parquet"
-        with open_corpus(documents, plan, config, optional_tokenizer(tokenizer, config), out) as corpus:
+        with job.open_corpus() as corpus:
             buckets, longest = _stage(corpus, plan, texts, config)
         drawn_here = order is None
         if order is None:
@@ -91,24 +66,17 @@ def export(
             connection.read_parquet(str(texts)).create_view("texts")
             connection.read_parquet([str(path) for path in order_files(order)]).create_view("trained")
             phase = None if drawn_here else config.phase
-            shards = _write(_trained(connection, phase, prefix), out / DATA, 0, config.shard_bytes)
-            held = _validation(connection, plan, config)
+            shards = _write(_trained(connection, phase, job.prefix), out / DATA, 0, config.shard_bytes)
+            held = _validation(connection, job)
             validation = _write(held, out / DATA, shards, 2**62)
     keep_written(out, sorted((out / DATA).glob("shard_*.parquet")))
     tokens, rows = _read_back(out / DATA, plan, shards)
-    require_documents(plan, np.flatnonzero(tokens).tolist())
-    return build_report(
-        out,
-        trainer="nanochat",
-        unit="order on disk",
-        sequence_length=config.sequence_length,
-        clusters=plan.clusters,
-        weights=tokens / tokens.sum(),
-        target_tokens=plan.targets,
-        implied_tokens=tokens,
-        documents=buckets.documents,
-        tokens_available=buckets.tokens,
-        naive_shares=document_unit_shares(plan, buckets),
+    job.require_documents(np.flatnonzero(tokens).tolist())
+    return job.report(
+        buckets,
+        tokens / tokens.sum(),
+        tokens,
+        naive_shares=job.document_unit_shares(buckets),
         naive="documents shuffled in proportion to the token shares",
         usage="copy data/*.parquet into $NANOCHAT_BASE_DIR/base_data before scripts.base_train",
         slack=np.maximum(longest / 2, config.sequence_length),
@@ -116,11 +84,10 @@ def export(
             f"{shards} shards with {rows} documents in row groups of {_ROW_GROUP}, {validation} for validation",
             "ranks read every n-th row group: with few row groups they see different parts of the order",
         ],
-        left_out=corpus.left_out,
     )
 
 
-def _stage(corpus: Corpus, plan: RunPlan, path: Path, config: ExportConfig) -> tuple[Buckets, IntArray]:
+def _stage(corpus: Corpus, plan: RunPlan, path: Path, config: ExportConfig) -> tuple[Buckets, Ints]:
     """Write the documents with their token counts and whether they are held out; return sizes and longest documents."""
     longest = np.zeros(len(plan.clusters), dtype=np.int64)
     sizes = np.zeros((2, len(plan.clusters)), dtype=np.int64)
@@ -187,7 +154,7 @@ def _trained(
         yield pa.record_batch([text, *(batch.column(n) for n in _SHARD.names[1:])], schema=_SHARD)
 
 
-def _validation(connection: duckdb.DuckDBPyConnection, plan: RunPlan, config: ExportConfig) -> Iterator[pa.RecordBatch]:
+def _validation(connection: duckdb.DuckDBPyConnection, job: ExportJob) -> Iterator[pa.RecordBatch]:
     """Documents that are never trained, in the recipe's shares, some thousand of them."""
     unused = (
         connection.sql(
@@ -199,18 +166,15 @@ def _validation(connection: duckdb.DuckDBPyConnection, plan: RunPlan, config: Ex
     )
     cluster, tokens = unused.column("cluster").to_numpy(), unused.column("n_tokens").to_numpy()
     available = {int(c): float(tokens[cluster == c].sum()) for c in np.unique(cluster)}
-    shares = {c: s for c, s in plan.shares.items() if available.get(c, 0.0) > 0}
+    shares = {c: s for c, s in job.plan.shares.items() if available.get(c, 0.0) > 0}
     if not shares:
-        raise RecipeRefusedError(
-            "nanochat",
-            [
-                "its last shard validates and every document is trained; lower the token budget, raise "
-                "validation_share or export without an order built before"
-            ],
+        raise job.refused(
+            "its last shard validates and every document is trained; lower the token budget, raise "
+            "validation_share or export without an order built before"
         )
     most = _VALIDATION_DOCUMENTS * float(tokens.mean())
     total = min([available[c] / s for c, s in shares.items()] + [most])
-    chosen = draw(unused, {c: s * total for c, s in shares.items()}, config.seed)
+    chosen = draw(unused, {c: s * total for c, s in shares.items()}, job.config.seed)
     if not len(chosen):
         chosen = unused.slice(0, 1)
     connection.register("chosen", chosen.select(["doc_id"]))
@@ -260,7 +224,7 @@ def _open(folder: Path, number: int) -> pq.ParquetWriter:
     return pq.ParquetWriter(folder / f"shard_{number:05d}.parquet", _SHARD, compression="zstd", use_dictionary=False)
 
 
-def _read_back(folder: Path, plan: RunPlan, shards: int) -> tuple[FloatArray, int]:
+def _read_back(folder: Path, plan: RunPlan, shards: int) -> tuple[Floats, int]:
     """(K,) tokens of each cluster in the training shards, and their documents."""
     tokens, rows = np.zeros(len(plan.clusters)), 0
     for path in sorted(folder.glob("shard_*.parquet"))[:shards]:
@@ -269,3 +233,6 @@ def _read_back(folder: Path, plan: RunPlan, shards: int) -> tuple[FloatArray, in
             tokens += np.bincount(at, weights=batch.column("n_tokens").to_numpy(), minlength=len(tokens))
             rows += batch.num_rows
     return tokens, rows
+
+
+FORMAT = Format(write, "order on disk", phases=True, whole_sequences=False)

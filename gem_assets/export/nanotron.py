@@ -8,69 +8,39 @@ stages that count optimiser steps from 1. Phases: one stage each.
 Writes ``data/<cluster>/00000.ds`` with ``.index`` and ``.metadata``, and ``data_stages.yaml``.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import yaml
 
-from gem_assets.export.base import (
-    Buckets,
-    cluster_name,
-    data_path,
-    local_path,
-    phase_samples,
-    require_filled,
-    require_sequences,
-    require_tokenizer,
-    select_plan,
-    tokenizer_name,
-    write_clusters,
-)
-from gem_assets.export.config import ExportConfig
+from gem_assets.export.base import Buckets, ExportJob, Format
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportError, ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.export.sampling import greedy_counts
-from gem_assets.ordering.plan import RecipeLike
+from gem_assets.types import Floats
 
 _FILE = "00000.ds"
 _UINT16_VOCABULARY = 65_535
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for nanotron; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "nanotron", phases=True)
-    length = config.sequence_length
-    require_sequences("nanotron", plan, length)
-    tokens = require_tokenizer("nanotron", tokenizer, config)
-    dtype: np.dtype[Any] = np.dtype(np.uint16 if tokens.vocab_size < _UINT16_VOCABULARY else np.uint32)
-    name_of_tokenizer = tokenizer_name(config, tokenizer)
-    if "|" in name_of_tokenizer:
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for nanotron, read it back, and report."""
+    plan, config, length, names = job.plan, job.config, job.config.sequence_length, job.names
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if job.tokens.vocab_size < _UINT16_VOCABULARY else np.uint32)
+    if "|" in job.tokenizer_name:
         raise ExportError(
-            f"nanotron splits the tokenizer's name at '|'; give another tokenizer_name than {name_of_tokenizer!r}"
+            f"nanotron splits the tokenizer's name at '|'; give another tokenizer_name than {job.tokenizer_name!r}"
         )
-    names = [cluster_name(int(c)) for c in plan.clusters]
-
-    def write(folder: Path, parts: Iterator[Part]) -> None:
-        _write(folder / _FILE, parts, dtype, name_of_tokenizer)
-
-    _, left_out = write_clusters(documents, plan, config, tokens, out, write)
-    samples = phase_samples(plan, config)
+    job.write_clusters(lambda folder, parts: _write(folder / _FILE, parts, dtype, job.tokenizer_name))
+    samples = job.phase_samples()
     starts = 1 + np.concatenate(([0], np.cumsum(samples)[:-1])) // config.batch_sequences
     stages: list[dict[str, Any]] = []
     for phase, row in enumerate(plan.tokens / plan.tokens.sum(axis=1, keepdims=True)):
         used = np.flatnonzero(row)
         dataset = {
-            "dataset_folder": [data_path(config, names[i]) for i in used],
+            "dataset_folder": [job.path(names[i]) for i in used],
             "dataset_weights": [float(f"{row[i]:.12g}") for i in used],
         }
         stages.append(
@@ -80,33 +50,27 @@ def export(
                 "data": {"dataset": dataset, "num_loading_workers": 1, "seed": config.seed},
             }
         )
-    (out / "data_stages.yaml").write_text(yaml.safe_dump({"data_stages": stages}, sort_keys=False), encoding="utf-8")
+    (job.out / "data_stages.yaml").write_text(
+        yaml.safe_dump({"data_stages": stages}, sort_keys=False), encoding="utf-8"
+    )
 
-    buckets, weights = _read_back(out, config, names, dtype)
-    require_filled("nanotron", plan, buckets, length + 1)
+    buckets, weights = _read_back(job, dtype)
+    job.require_filled(buckets, length + 1)
     implied = np.sum([greedy_counts(w, n) * float(length) for w, n in zip(weights, samples, strict=True)], axis=0)
     notes = [
         f"a window holds {length + 1} tokens and trains {length}: one token in {length + 1} is never a target",
         *(["each stage reads every folder from its beginning again"] if len(samples) > 1 else []),
     ]
-    return build_report(
-        out,
-        trainer="nanotron",
-        unit="sequences",
-        sequence_length=length,
-        clusters=plan.clusters,
-        weights=weights[0],
-        target_tokens=plan.targets,
-        implied_tokens=implied,
-        documents=buckets.documents,
-        tokens_available=buckets.tokens,
+    return job.report(
+        buckets,
+        weights[0],
+        implied,
         naive_shares=implied / implied.sum(),
         naive="the shares as they are: the weight counts sequences, so nothing is lost",
         usage=f"put data_stages.yaml into the run's configuration; tokens.sequence_length: {length}, "
         f"tokens.train_steps: {sum(samples) // config.batch_sequences} at {config.batch_sequences} sequences per step",
         slack=length * len(samples),
         notes=notes,
-        left_out=left_out,
     )
 
 
@@ -123,16 +87,15 @@ def _write(path: Path, parts: Iterator[Part], dtype: np.dtype[Any], name_of_toke
     path.with_name(path.name + ".metadata").write_text("\n".join(lines), encoding="utf-8")
 
 
-def _read_back(
-    out: Path, config: ExportConfig, names: list[str], dtype: np.dtype[Any]
-) -> tuple[Buckets, list[npt.NDArray[np.float64]]]:
+def _read_back(job: ExportJob, dtype: np.dtype[Any]) -> tuple[Buckets, list[Floats]]:
     """Sizes of the folders and weights of the stages."""
+    names = job.names
     sizes = np.zeros((2, len(names)), dtype=np.int64)
-    weights: list[npt.NDArray[np.float64]] = []
-    for stage in yaml.safe_load((out / "data_stages.yaml").read_text(encoding="utf-8"))["data_stages"]:
+    weights: list[Floats] = []
+    for stage in yaml.safe_load((job.out / "data_stages.yaml").read_text(encoding="utf-8"))["data_stages"]:
         dataset, row = stage["data"]["dataset"], np.zeros(len(names))
         for written, weight in zip(dataset["dataset_folder"], dataset["dataset_weights"], strict=True):
-            folder = local_path(config, out, written)
+            folder = job.local_path(written)
             at = names.index(folder.name)
             row[at] = weight
             sizes[1, at] = (folder / _FILE).stat().st_size // dtype.itemsize
@@ -142,3 +105,12 @@ def _read_back(
                 raise ExportError(f"{folder / _FILE}.index ends at {int(ends[-1])}, the file has {sizes[1, at]} tokens")
         weights.append(row)
     return Buckets(documents=sizes[0], tokens=sizes[1]), weights
+
+
+FORMAT = Format(
+    write,
+    "sequences",
+    phases=True,
+    reads_tokens=True,
+    not_in_paths=("*?[]#", "the trainer expands patterns in paths and reads them as addresses"),
+)

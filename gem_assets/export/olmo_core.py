@@ -10,56 +10,31 @@ Writes ``data/<cluster>/part-*.npy``, ``mix.yaml`` (``build_numpy_mixture_from_y
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import yaml
 
-from gem_assets.export.base import (
-    DATA,
-    Buckets,
-    cluster_name,
-    data_path,
-    local_path,
-    require_filled,
-    require_sequences,
-    require_tokenizer,
-    select_plan,
-    tokenizer_name,
-    write_clusters,
-)
-from gem_assets.export.config import ExportConfig
+from gem_assets.export.base import DATA, Buckets, ExportJob, Format
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportError, ExportReport, build_report
-from gem_assets.ordering.plan import RecipeLike
+from gem_assets.export.report import ExportError, ExportReport
+from gem_assets.types import Floats, Ints
 
 _WIDTHS: tuple[np.dtype[Any], ...] = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.uint32))
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for OLMo-core; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "olmo-core", phases=False)
-    length = config.sequence_length
-    require_sequences("olmo-core", plan, length)
-    tokens = require_tokenizer("olmo-core", tokenizer, config)
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for OLMo-core, read it back, and report."""
+    plan, config, length, names = job.plan, job.config, job.config.sequence_length, job.names
+    tokens, out = job.tokens, job.out
     dtype = next(w for w in _WIDTHS if tokens.vocab_size - 1 <= np.iinfo(w).max)
-    names = [cluster_name(int(c)) for c in plan.clusters]
-
-    def write(folder: Path, parts: Iterator[Part]) -> list[str]:
-        return [data_path(config, folder.name, n) for n in _write(folder, parts, dtype, config.shard_bytes)]
-
-    files, left_out = write_clusters(documents, plan, config, tokens, out, write)
-    buckets = _sizes(out, names, dtype, tokens.eos_id)
-    require_filled("olmo-core", plan, buckets, length)
+    files = job.write_clusters(
+        lambda folder, parts: job.paths(folder, _write(folder, parts, dtype, config.shard_bytes))
+    )
+    buckets = _sizes(job, dtype)
+    job.require_filled(buckets, length)
     budget = float(plan.targets.sum())
     shares = plan.targets / budget
     needed = length * np.round(budget * shares / length)
@@ -86,32 +61,24 @@ def export(
     ]
     (out / "source_mixture.yaml").write_text(yaml.safe_dump({"sources": sources}, sort_keys=False), encoding="utf-8")
 
-    weights, read, factors = _read_back(out, config, names, dtype)
+    weights, available, factors = _read_back(job, dtype)
     implied = length * np.round(budget * weights / length)
-    if np.any((read.tokens < implied) & (factors != -1)):
+    if np.any((available < implied) & (factors != -1)):
         raise ExportError(f"{out / 'mix.yaml'}: a source is too small for its part and may not repeat")
     plain_stops = bool(repeated.any())
-    return build_report(
-        out,
-        trainer="olmo-core",
-        unit="tokens, in whole sequences",
-        sequence_length=length,
-        clusters=plan.clusters,
-        weights=weights,
-        target_tokens=plan.targets,
-        implied_tokens=implied,
-        documents=buckets.documents,
-        tokens_available=read.tokens,
+    return job.report(
+        Buckets(buckets.documents, available),
+        weights,
+        implied,
         naive_shares=None if plain_stops else implied / implied.sum(),
         naive="the shares as they are, without repetition_factor"
         + (": the trainer stops, a source has too few tokens" if plain_stops else ": the weight counts tokens"),
-        usage=f"TokenizerConfig of {tokenizer_name(config, tokenizer)!r}: vocab_size={tokens.vocab_size}, "
+        usage=f"TokenizerConfig of {job.tokenizer_name!r}: vocab_size={tokens.vocab_size}, "
         f"eos_token_id={tokens.eos_id}; main branch: build_numpy_mixture_from_yaml_spec('mix.yaml', tokenizer=..., "
         f"total_tokens={round(budget)}, sequence_length={length}, sampling_strategy='contiguous_chunks'); release: "
         f"SourceMixtureDatasetConfig(source_list=SourceMixtureList(<source_mixture.yaml>), "
         f"requested_tokens={round(budget)}, global_batch_size={length * config.batch_sequences})",
         slack=length,
-        left_out=left_out,
     )
 
 
@@ -137,29 +104,39 @@ def _write(folder: Path, parts: Iterator[Part], dtype: np.dtype[Any], shard_byte
     return names
 
 
-def _sizes(out: Path, names: list[str], dtype: np.dtype[Any], eos_id: int) -> Buckets:
+def _sizes(job: ExportJob, dtype: np.dtype[Any]) -> Buckets:
     """Documents (by their end tokens) and tokens of each cluster's files."""
+    names, eos_id = job.names, job.tokens.eos_id
     documents, tokens = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=np.int64)
     for i, name in enumerate(names):
-        for path in sorted((out / DATA / name).glob("part-*.npy")):
+        for path in sorted((job.out / DATA / name).glob("part-*.npy")):
             ids = np.memmap(path, dtype=dtype, mode="r")
             tokens[i] += len(ids)
             documents[i] += sum(int((ids[a : a + (1 << 24)] == eos_id).sum()) for a in range(0, len(ids), 1 << 24))
     return Buckets(documents=documents, tokens=tokens)
 
 
-def _read_back(out: Path, config: ExportConfig, names: list[str], dtype: np.dtype[Any]) -> tuple[Any, Buckets, Any]:
-    """Weights, sizes of the files that the mixture names, and repetition factors."""
+def _read_back(job: ExportJob, dtype: np.dtype[Any]) -> tuple[Floats, Ints, Floats]:
+    """Weights, tokens of the files that the mixture names, and repetition factors."""
+    out, names = job.out, job.names
     weights, factors = np.zeros(len(names)), np.zeros(len(names))
     tokens = np.zeros(len(names), dtype=np.int64)
     for source in yaml.safe_load((out / "mix.yaml").read_text(encoding="utf-8"))["mix"]:
         at = names.index(source["name"])
         weights[at], factors[at] = source["weight"], source["repetition_factor"]
-        sizes = [local_path(config, out, path).stat().st_size for path in source["paths"]]
+        sizes = [job.local_path(path).stat().st_size for path in source["paths"]]
         tokens[at] = sum(sizes) // dtype.itemsize
     second = yaml.safe_load((out / "source_mixture.yaml").read_text(encoding="utf-8"))["sources"]
     if [(s["source_name"], s["target_ratio"]) for s in second] != list(zip(names, weights.tolist(), strict=True)):
         raise ExportError(f"{out / 'source_mixture.yaml'} and mix.yaml differ")
     if abs(weights.sum() - 1) > 5e-5:
         raise ExportError(f"{out / 'mix.yaml'}: weights sum to {weights.sum()}, the trainer wants 1")
-    return weights, Buckets(documents=np.zeros_like(tokens), tokens=tokens), factors
+    return weights, tokens, factors
+
+
+FORMAT = Format(
+    write,
+    "tokens, in whole sequences",
+    reads_tokens=True,
+    not_in_paths=("*?[]", "the trainer expands patterns in paths"),
+)

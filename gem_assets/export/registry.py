@@ -7,14 +7,15 @@ from typing import cast
 
 import pyarrow as pa
 
-from gem_assets.export.base import Exporter
-from gem_assets.export.config import TRAINERS, ExportConfig
+from gem_assets.export.base import ExportJob, Format
+from gem_assets.export.config import TRAINERS, ExportConfig, Trainer
 from gem_assets.export.report import ExportError, ExportReport
+from gem_assets.ordering.config import MetadataPrefix
 from gem_assets.ordering.plan import RecipeLike
 
 
-def exporter(trainer: str) -> Exporter:
-    """Return the exporter of a trainer.
+def format_of(trainer: str) -> Format:
+    """Return what a trainer reads.
 
     Raises
     ------
@@ -23,7 +24,7 @@ def exporter(trainer: str) -> Exporter:
     """
     if trainer not in TRAINERS:
         raise ExportError(f"no export for {trainer!r}; there is {', '.join(TRAINERS)}")
-    return cast(Exporter, import_module(f"gem_assets.export.{trainer.replace('-', '_')}").export)
+    return cast(Format, import_module(f"gem_assets.export.{trainer.replace('-', '_')}").FORMAT)
 
 
 def export(
@@ -32,9 +33,12 @@ def export(
     documents: Iterable[pa.RecordBatch],
     out: Path,
     tokenizer: Path | None = None,
-    config: ExportConfig | None = None,
+    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
+    *,
+    order: Path | None = None,
+    prefix: MetadataPrefix | None = None,
 ) -> ExportReport:
-    """Write a recipe for a trainer, read it back and report; see :class:`gem_assets.export.base.Exporter`.
+    """Write a recipe for a trainer, read it back and report; see :class:`~gem_assets.export.base.ExportJob`.
 
     Raises
     ------
@@ -43,4 +47,5 @@ def export(
     ExportError
         If the documents, the tokenizer or the trainer's name cannot be used.
     """
-    return exporter(trainer)(recipe, documents, out, tokenizer, config or ExportConfig())
+    form, name = format_of(trainer), cast(Trainer, trainer)
+    return form.write(ExportJob.of(name, form, recipe, documents, out, tokenizer, config, order=order, prefix=prefix))

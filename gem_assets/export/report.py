@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gem_assets.storage.identity import finite
-
-FloatArray = npt.NDArray[np.float64]
+from gem_assets.types import Floats
 
 TOLERANCE = 0.005
 
@@ -129,16 +128,16 @@ def build_report(
     unit: str,
     sequence_length: int,
     clusters: npt.NDArray[np.int64],
-    weights: FloatArray,
-    target_tokens: FloatArray,
-    implied_tokens: FloatArray,
+    weights: Floats,
+    target_tokens: Floats,
+    implied_tokens: Floats,
     documents: npt.NDArray[np.int64],
     tokens_available: npt.NDArray[np.int64],
-    naive_shares: FloatArray | None,
+    naive_shares: Floats | None,
     naive: str,
     usage: str,
-    slack: float | FloatArray,
-    realised_tokens: FloatArray | None = None,
+    slack: float | Floats,
+    realised_tokens: Floats | None = None,
     notes: Sequence[str] = (),
     left_out: Mapping[str, int] | None = None,
 ) -> ExportReport:

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from gem_assets.types import Floats, Ints
 
 # data sets x samples that are stepped through; beyond it counts are the weights' own, which differ by less than one
 _STEPS = 2_000_000_000
@@ -15,7 +13,7 @@ _DRAWS = 5_000_000
 _HF_BLOCK = 1000
 
 
-def greedy_counts(weights: FloatArray, samples: int) -> IntArray:
+def greedy_counts(weights: Floats, samples: int) -> Ints:
     """(K,) samples of each data set when every step takes from the one that is furthest behind its weight.
 
     Megatron-LM's blending index, and nanotron's.
@@ -27,7 +25,7 @@ def greedy_counts(weights: FloatArray, samples: int) -> IntArray:
 
 
 @nb.njit(cache=True)
-def _greedy(shares: FloatArray, samples: int) -> IntArray:  # pragma: no cover - compiled
+def _greedy(shares: Floats, samples: int) -> Ints:  # pragma: no cover - compiled
     counts = np.zeros(len(shares), dtype=np.int64)
     for step in range(samples):
         at = max(float(step), 1.0)
@@ -40,7 +38,7 @@ def _greedy(shares: FloatArray, samples: int) -> IntArray:  # pragma: no cover -
     return counts
 
 
-def largest_remainder(shares: FloatArray, total: int) -> IntArray:
+def largest_remainder(shares: Floats, total: int) -> Ints:
     """(K,) whole numbers that sum to `total` and lie within one of ``shares * total`` (Hamilton)."""
     exact = shares / shares.sum() * total
     counts = np.floor(exact).astype(np.int64)
@@ -51,14 +49,14 @@ def largest_remainder(shares: FloatArray, total: int) -> IntArray:
     return counts
 
 
-def block_counts(weights: FloatArray, block: int) -> IntArray:
+def block_counts(weights: Floats, block: int) -> Ints:
     """(K,) sequences of each data set in a block: truncated, the remainder to the largest (levanter)."""
     counts = (weights / weights.sum() * block).astype(np.int32).astype(np.int64)
     counts[int(np.argmax(counts))] += block - int(counts.sum())
     return counts
 
 
-def epoch_choices(proportions: FloatArray, epoch_size: int, seed: int) -> IntArray:
+def epoch_choices(proportions: Floats, epoch_size: int, seed: int) -> Ints:
     """(K,) samples chosen of each stream: truncated, the shortfall to streams drawn by the seed (MosaicML)."""
     counts = (epoch_size * (proportions / proportions.sum())).astype(np.int64)
     shortfall = epoch_size - int(counts.sum())
@@ -66,7 +64,7 @@ def epoch_choices(proportions: FloatArray, epoch_size: int, seed: int) -> IntArr
     return counts
 
 
-def interleave_counts(probabilities: Sequence[float], documents: int, seed: int) -> IntArray | None:
+def interleave_counts(probabilities: Sequence[float], documents: int, seed: int) -> Ints | None:
     """(K,) documents that `datasets.interleave_datasets` takes of each data set, or None for a run too long to follow.
 
     It draws a thousand choices at a time from ``default_rng(seed)``.

@@ -3,7 +3,7 @@
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +52,15 @@ def _close(file: io.BufferedIOBase | None, raw: io.BufferedIOBase | None) -> Non
         raw.close()
 
 
-def read_jsonl(path: Path) -> Iterator[int]:
-    """Yield the token count of each line."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        for line in file:
-            yield int(json.loads(line)["n_tokens"])
+def count_jsonl(paths: Iterable[Path]) -> tuple[int, int]:
+    """Count documents and their tokens in files of JSON lines."""
+    documents = tokens = 0
+    for path in paths:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                documents += 1
+                tokens += int(json.loads(line)["n_tokens"])
+    return documents, tokens
 
 
 def write_parquet(folder: Path, parts: Iterator[Part], shard_bytes: int) -> list[str]:

@@ -11,30 +11,16 @@ Writes ``data/<cluster>/part-*.jsonl``, ``mixture.json`` and ``mixture.py``.
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
-from gem_assets.export.base import (
-    Buckets,
-    cluster_name,
-    data_path,
-    document_unit_shares,
-    local_path,
-    optional_tokenizer,
-    require_filled,
-    require_sequences,
-    select_plan,
-    write_clusters,
-)
-from gem_assets.export.config import ExportConfig
+from gem_assets.export.base import Buckets, ExportJob, Format
 from gem_assets.export.documents import Part
-from gem_assets.export.report import ExportError, ExportReport, build_report
+from gem_assets.export.report import ExportError, ExportReport
 from gem_assets.export.sampling import greedy_counts
-from gem_assets.export.textfiles import read_jsonl, write_jsonl
-from gem_assets.ordering.plan import RecipeLike
+from gem_assets.export.textfiles import count_jsonl, write_jsonl
 
 _CONFIGURATION = '''"""This mixture for torchtitan: ``GrainDataLoader.Config(dataset=dataset_config())``."""
 
@@ -76,26 +62,15 @@ def dataset_config():
 '''
 
 
-def export(
-    recipe: RecipeLike,
-    documents: Iterable[pa.RecordBatch],
-    out: Path,
-    tokenizer: Path | None = None,
-    config: ExportConfig = ExportConfig(),  # noqa: B008 - frozen
-) -> ExportReport:
-    """Write a recipe for torchtitan; see :class:`gem_assets.export.base.Exporter`."""
-    plan = select_plan(recipe, config, "torchtitan", phases=False)
-    length = config.sequence_length
-    require_sequences("torchtitan", plan, length)
-    names = [cluster_name(int(c)) for c in plan.clusters]
+def write(job: ExportJob) -> ExportReport:
+    """Write a recipe for torchtitan, read it back, and report."""
+    plan, config, length, names = job.plan, job.config, job.config.sequence_length, job.names
 
-    def write(folder: Path, parts: Iterator[Part]) -> tuple[list[str], int]:
+    def write_lines(folder: Path, parts: Iterator[Part]) -> tuple[list[str], int]:
         written = write_jsonl(folder, parts, config.shard_bytes, compress=False)
-        tokens = sum(sum(read_jsonl(folder / n)) for n in written)
-        return [data_path(config, folder.name, n) for n in written], tokens
+        return job.paths(folder, written), count_jsonl(folder / n for n in written)[1]
 
-    counted = optional_tokenizer(tokenizer, config)
-    written, left_out = write_clusters(documents, plan, config, counted, out, write)
+    written = job.write_clusters(write_lines)
     shares = plan.targets / plan.targets.sum()
     # one row more than the run needs, so that no child ends before the run does
     copies = [math.ceil((t + 2 * length) / a) for t, (_, a) in zip(plan.targets, written, strict=True)]
@@ -107,38 +82,33 @@ def export(
         "rows": round(float(plan.targets.sum()) / length),
         "sequence_length": length,
     }
-    (out / "mixture.json").write_text(json.dumps(mixture, indent=1) + "\n", encoding="utf-8")
-    (out / "mixture.py").write_text(_CONFIGURATION, encoding="utf-8")
+    (job.out / "mixture.json").write_text(json.dumps(mixture, indent=1) + "\n", encoding="utf-8")
+    (job.out / "mixture.py").write_text(_CONFIGURATION, encoding="utf-8")
 
-    read = json.loads((out / "mixture.json").read_text(encoding="utf-8"))
+    read = json.loads((job.out / "mixture.json").read_text(encoding="utf-8"))
     weights = np.array([d["weight"] for d in read["datasets"]])
-    sizes = np.zeros((2, len(names)), dtype=np.int64)
-    for at, part in enumerate(read["datasets"]):
-        for path in part["files"]:
-            for tokens in read_jsonl(local_path(config, out, path)):
-                sizes[:, at] += (1, tokens)
-    buckets = Buckets(documents=sizes[0], tokens=sizes[1])
-    require_filled("torchtitan", plan, buckets, length)
+    sizes = [count_jsonl(map(job.local_path, d["files"])) for d in read["datasets"]]
+    buckets = Buckets(*np.array(sizes, dtype=np.int64).T)
+    job.require_filled(buckets, length)
     rows = greedy_counts(weights, read["rows"])
     held = buckets.tokens * np.array([d["copies"] for d in read["datasets"]]) // length
     if np.any(rows > held):
-        raise ExportError(f"{out / 'mixture.json'}: a data set ends before the run does")
-    return build_report(
-        out,
-        trainer="torchtitan",
-        unit="rows of sequence_length tokens",
-        sequence_length=length,
-        clusters=plan.clusters,
-        weights=weights,
-        target_tokens=plan.targets,
-        implied_tokens=rows.astype(np.float64) * length,
-        documents=buckets.documents,
-        tokens_available=buckets.tokens,
-        naive_shares=document_unit_shares(plan, buckets),
+        raise ExportError(f"{job.out / 'mixture.json'}: a data set ends before the run does")
+    return job.report(
+        buckets,
+        weights,
+        rows.astype(np.float64) * length,
+        naive_shares=job.document_unit_shares(buckets),
         naive="data sets mixed before packing, the token shares as weights",
         usage=f"config.dataloader = GrainDataLoader.Config(dataset=dataset_config(), shuffle=True, repeat=True) with "
         f"dataset_config of mixture.py; training.seq_len {length}, training.steps "
         f"{read['rows'] // config.batch_sequences} at {config.batch_sequences} sequences per step",
         slack=length,
-        left_out=left_out,
     )
+
+
+FORMAT = Format(
+    write,
+    "rows of sequence_length tokens",
+    not_in_paths=("*?[]", "the trainer expands patterns in paths"),
+)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from gem_assets.export import hf_datasets
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.registry import export
 from tests.export.worlds import SHARES, World
 
 
 def test_files_hold_every_document(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    hf_datasets.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("hf-datasets", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     for d, cluster in zip(json.loads((tmp_path / "mixture.json").read_text())["datasets"], SHARES, strict=True):
         texts = Counter(t for f in d["files"] for t in pq.read_table(tmp_path / f).column("text").to_pylist())
         assert texts == world.texts(cluster)
@@ -25,7 +26,7 @@ def test_files_hold_every_document(world: World, config: ExportConfig, tmp_path:
 
 def test_the_packages_draws_give_the_reported_error(world: World, config: ExportConfig, tmp_path: Path) -> None:
     pytest.importorskip("datasets", reason="datasets is not installed")
-    report = hf_datasets.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    report = export("hf-datasets", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     spec = importlib.util.spec_from_file_location("load_mixture", tmp_path / "load_mixture.py")
     assert spec is not None
     assert spec.loader is not None
@@ -44,7 +45,7 @@ def test_the_packages_draws_give_the_reported_error(world: World, config: Export
 
 
 def test_probabilities_count_documents(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    report = hf_datasets.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    report = export("hf-datasets", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     mean = {c.cluster: c.tokens_available / c.documents for c in report.clusters}
     wanted = {c: s / mean[c] for c, s in SHARES.items()}
     total = sum(wanted.values())

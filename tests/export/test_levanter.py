@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from gem_assets.export import levanter
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.registry import export
 from gem_assets.export.report import RecipeRefusedError
 from tests.export.worlds import SHARES, World
 from tests.ordering.worlds import recipe
@@ -22,7 +22,7 @@ def section(folder: Path) -> dict[str, Any]:
 
 
 def test_urls_hold_every_document(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    levanter.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("levanter", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     components = section(tmp_path)["components"]
     for cluster, component in zip(SHARES, components.values(), strict=True):
         lines = [
@@ -35,7 +35,7 @@ def test_urls_hold_every_document(world: World, config: ExportConfig, tmp_path: 
 
 
 def test_weights_survive_the_trainers_arithmetic(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    report = levanter.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    report = export("levanter", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     data = section(tmp_path)
     block, weights = data["mixture_block_size"], data["train_weights"]
     total = sum(weights.values())
@@ -47,7 +47,7 @@ def test_weights_survive_the_trainers_arithmetic(world: World, config: ExportCon
 
 def test_stages_start_at_whole_blocks(world: World, config: ExportConfig, tmp_path: Path) -> None:
     mixture = recipe({0: 0.55, 2: 0.45}, 640_000, (0.7, [0.7, 0.3]), (0.3, [0.2, 0.8]))
-    levanter.export(mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("levanter", mixture, world.batches(), tmp_path, world.tokenizer, config)
     data = section(tmp_path)
     (zero, first), (start, last) = data["train_weights"]
     block = data["mixture_block_size"]
@@ -60,10 +60,10 @@ def test_stages_start_at_whole_blocks(world: World, config: ExportConfig, tmp_pa
 def test_a_share_below_one_in_a_block_is_refused(world: World, config: ExportConfig, tmp_path: Path) -> None:
     mixture = recipe({0: 0.999995, 2: 0.000005}, 20_000_000)
     with pytest.raises(RecipeRefusedError, match=r"clusters \[2\] have less than one sequence"):
-        levanter.export(mixture, world.batches(), tmp_path, world.tokenizer, config)
+        export("levanter", mixture, world.batches(), tmp_path, world.tokenizer, config)
 
 
 def test_phases_shorter_than_a_block_are_refused(world: World, config: ExportConfig, tmp_path: Path) -> None:
     mixture = recipe({0: 0.331, 2: 0.669}, 12_800, (0.9, [0.3423, 0.6577]), (0.1, [0.2293, 0.7707]))
     with pytest.raises(RecipeRefusedError, match="whole blocks"):
-        levanter.export(mixture, world.batches(), tmp_path, world.tokenizer, config)
+        export("levanter", mixture, world.batches(), tmp_path, world.tokenizer, config)

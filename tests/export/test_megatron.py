@@ -9,6 +9,7 @@ import pytest
 
 from gem_assets.export import megatron
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.registry import export
 from tests.export.worlds import SHARES, World, documents_of
 from tests.ordering.worlds import recipe
 
@@ -29,7 +30,7 @@ def read(prefix: Path) -> list[np.ndarray]:
 
 
 def test_every_document_can_be_read_back(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    megatron.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("megatron", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     for cluster in SHARES:
         documents = read(tmp_path / "data" / f"cluster_{cluster:05d}")
         assert all(d[-1] == 0 for d in documents)
@@ -38,7 +39,7 @@ def test_every_document_can_be_read_back(world: World, config: ExportConfig, tmp
 
 def test_blend_is_pairs_of_weight_and_prefix(world: World, config: ExportConfig, tmp_path: Path) -> None:
     rooted = config.model_copy(update={"root": "/corpora/x/"})
-    megatron.export(world.mixture, world.batches(), tmp_path, world.tokenizer, rooted)
+    export("megatron", world.mixture, world.batches(), tmp_path, world.tokenizer, rooted)
     words = (tmp_path / "blend-phase0.txt").read_text().split()
     assert dict(zip(words[1::2], map(float, words[::2]), strict=True)) == {
         f"/corpora/x/data/cluster_{c:05d}": s for c, s in SHARES.items()
@@ -51,7 +52,7 @@ def test_blend_is_pairs_of_weight_and_prefix(world: World, config: ExportConfig,
 def test_phases_are_runs_with_a_blend_each(world: World, config: ExportConfig, tmp_path: Path) -> None:
     mixture = recipe({0: 0.5, 2: 0.5}, 64_000, (0.75, [0.6, 0.4]), (0.25, [0.2, 0.8]))
     config = config.model_copy(update={"batch_sequences": 50})
-    megatron.export(mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("megatron", mixture, world.batches(), tmp_path, world.tokenizer, config)
     arguments = (tmp_path / "arguments.txt").read_text()
     assert "--train-samples 2000" in arguments
     assert "--phase-transition-iterations 30" in arguments
@@ -91,14 +92,14 @@ def test_a_foreign_index_is_refused(tmp_path: Path) -> None:
 
 def test_megatrons_own_reader_agrees(world: World, config: ExportConfig, tmp_path: Path) -> None:
     reader = pytest.importorskip("megatron.core.datasets.indexed_dataset", reason="megatron-core is not installed")
-    megatron.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("megatron", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     for cluster in SHARES:
         data = reader.IndexedDataset(str(tmp_path / "data" / f"cluster_{cluster:05d}"))
         assert Counter(world.decode(data[i][:-1]) for i in range(len(data))) == world.texts(cluster)
 
 
 def test_documents_are_in_no_particular_order(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    megatron.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("megatron", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     stored = [world.decode(d[:-1]) for d in read(tmp_path / "data" / "cluster_00000")]
     given = [
         t for t, c in zip(*(world.documents.column(n).to_pylist() for n in ("text", "cluster")), strict=True) if not c

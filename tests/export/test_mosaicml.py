@@ -11,6 +11,7 @@ import yaml
 from gem_assets.export import mosaicml
 from gem_assets.export.config import ExportConfig
 from gem_assets.export.documents import Part
+from gem_assets.export.registry import export
 from tests.export.worlds import LENGTH, SHARES, World, documents_of
 
 
@@ -31,7 +32,7 @@ def read(folder: Path) -> np.ndarray:
 
 
 def test_sequences_hold_the_documents_in_a_row(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    mosaicml.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("mosaicml", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     for cluster in SHARES:
         samples = read(tmp_path / "data" / f"cluster_{cluster:05d}")
         assert samples.shape[1] == LENGTH
@@ -54,7 +55,7 @@ def test_a_long_cluster_takes_several_shards(tmp_path: Path, monkeypatch: pytest
 def test_the_package_reads_and_chooses_the_same(world: World, config: ExportConfig, tmp_path: Path) -> None:
     streaming = pytest.importorskip("streaming", reason="mosaicml-streaming is not installed")
     rooted = config.model_copy(update={"root": str(tmp_path)})
-    report = mosaicml.export(world.mixture, world.batches(), tmp_path, world.tokenizer, rooted)
+    report = export("mosaicml", world.mixture, world.batches(), tmp_path, world.tokenizer, rooted)
     spec = yaml.safe_load((tmp_path / "streams.yaml").read_text())
     streams = [streaming.Stream(**s) for s in spec.pop("streams").values()]
     data = streaming.StreamingDataset(streams=streams, batch_size=1, **spec)

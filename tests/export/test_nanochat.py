@@ -9,6 +9,7 @@ import pytest
 
 from gem_assets.export import nanochat
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.registry import export
 from gem_assets.export.report import RecipeRefusedError
 from gem_assets.ordering.config import CurveConfig, MetadataPrefix, OrderingConfig
 from gem_assets.ordering.training_order import build_order, order_files
@@ -32,7 +33,7 @@ def shards(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def test_any_part_of_the_order_holds_the_shares(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    nanochat.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    export("nanochat", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     train, validation = shards(tmp_path)
     of_text = {t: c for c in SHARES for t in world.texts(c)}
     tokens = np.array([len(t.split()) + 1 for t in train])
@@ -58,7 +59,8 @@ def test_an_order_built_before_is_kept(world: World, config: ExportConfig, tmp_p
     by_id = dict(zip(*(world.documents.column(n).to_pylist() for n in ("doc_id", "text")), strict=True))
     number = dict(zip(*(world.documents.column(n).to_pylist() for n in ("doc_id", "cluster")), strict=True))
     (tmp_path / "out").mkdir()
-    nanochat.export(
+    export(
+        "nanochat",
         mixture,
         world.batches(),
         tmp_path / "out",
@@ -87,7 +89,7 @@ def test_an_order_without_any_document_left_cannot_validate(world: World, config
     build_order(world.batches(), mixture, OrderingConfig(score="q", memory_mb=128), tmp_path / "order")
     (tmp_path / "out").mkdir()
     with pytest.raises(RecipeRefusedError, match="every document is trained"):
-        nanochat.export(mixture, world.batches(), tmp_path / "out", None, config, order=tmp_path / "order")
+        export("nanochat", mixture, world.batches(), tmp_path / "out", None, config, order=tmp_path / "order")
 
 
 def test_an_order_of_other_documents_is_refused(world: World, config: ExportConfig, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_an_order_of_other_documents_is_refused(world: World, config: ExportConf
     few = world.documents.slice(0, 400)
     (tmp_path / "out").mkdir()
     with pytest.raises(ValueError, match="not among those given"):
-        nanochat.export(mixture, few.to_batches(), tmp_path / "out", None, config, order=tmp_path / "order")
+        export("nanochat", mixture, few.to_batches(), tmp_path / "out", None, config, order=tmp_path / "order")
 
 
 def test_row_groups_and_shards_are_cut(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import yaml
 
-from gem_assets.export import olmo_core
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.registry import export
 from tests.export.worlds import LENGTH, SHARES, World, documents_of
 from tests.ordering.worlds import recipe
 
 
 def test_arrays_without_header_hold_every_document(world: World, config: ExportConfig, tmp_path: Path) -> None:
     small = config.model_copy(update={"shard_bytes": 65_536})
-    olmo_core.export(world.mixture, world.batches(), tmp_path, world.tokenizer, small)
+    export("olmo-core", world.mixture, world.batches(), tmp_path, world.tokenizer, small)
     mix = yaml.safe_load((tmp_path / "mix.yaml").read_text())["mix"]
     for source, cluster in zip(mix, SHARES, strict=True):
         ids = np.concatenate([np.fromfile(tmp_path / p, np.uint16) for p in source["paths"]])
@@ -23,7 +23,7 @@ def test_arrays_without_header_hold_every_document(world: World, config: ExportC
 
 
 def test_repetition_is_allowed_where_it_is_needed(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    report = olmo_core.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    report = export("olmo-core", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     mix = yaml.safe_load((tmp_path / "mix.yaml").read_text())["mix"]
     assert sum(s["weight"] for s in mix) == pytest.approx(1)
     assert [s["repetition_factor"] for s in mix] == [-1.0 if c.epochs > 1 else 1.0 for c in report.clusters]
@@ -35,14 +35,14 @@ def test_repetition_is_allowed_where_it_is_needed(world: World, config: ExportCo
 
 
 def test_plain_shares_are_right_when_nothing_repeats(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    report = olmo_core.export(recipe({0: 0.5, 2: 0.5}, 9_600), world.batches(), tmp_path, world.tokenizer, config)
+    report = export("olmo-core", recipe({0: 0.5, 2: 0.5}, 9_600), world.batches(), tmp_path, world.tokenizer, config)
     assert report.naive_share_error == report.share_error
 
 
 def test_the_package_counts_the_same_tokens(world: World, config: ExportConfig, tmp_path: Path) -> None:
     source = pytest.importorskip("olmo_core.data.source_mixture", reason="ai2-olmo-core is not installed")
     rooted = config.model_copy(update={"root": str(tmp_path)})
-    report = olmo_core.export(world.mixture, world.batches(), tmp_path, world.tokenizer, rooted)
+    report = export("olmo-core", world.mixture, world.batches(), tmp_path, world.tokenizer, rooted)
     sources = yaml.safe_load((tmp_path / "source_mixture.yaml").read_text())["sources"]
     mixture = source.SourceMixtureDatasetConfig(
         source_list=source.SourceMixtureList(sources=[source.SourceMixtureConfig(**s) for s in sources]),

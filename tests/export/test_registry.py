@@ -227,14 +227,13 @@ def test_the_whole_real_corpus_keeps_its_shares(shared_corpora: Path, tmp_path: 
 
 #: An exporter: this one file, its test, and its name in `TRAINERS`.
 INVENTED = """
-from gem_assets.export.base import optional_tokenizer, select_plan, write_clusters
+from gem_assets.export.base import Format
 from gem_assets.export.textfiles import write_jsonl
 
-def export(recipe, documents, out, tokenizer, config):
-    plan = select_plan(recipe, config, "paper-tape", phases=True)
-    counted = optional_tokenizer(tokenizer, config)
-    write = lambda folder, parts: write_jsonl(folder, parts, config.shard_bytes, compress=False)
-    return write_clusters(documents, plan, config, counted, out, write)
+def write(job):
+    return job.write_clusters(lambda folder, parts: write_jsonl(folder, parts, job.config.shard_bytes, compress=False))
+
+FORMAT = Format(write, "holes", phases=True)
 """
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gem_assets.export import torchtitan
 from gem_assets.export.config import ExportConfig
+from gem_assets.export.registry import export
 from tests.export.worlds import SHARES, World
 
 
@@ -36,7 +36,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("api")
 def test_children_are_packed_before_they_are_mixed(world: World, config: ExportConfig, tmp_path: Path) -> None:
-    report = torchtitan.export(world.mixture, world.batches(), tmp_path, world.tokenizer, config)
+    report = export("torchtitan", world.mixture, world.batches(), tmp_path, world.tokenizer, config)
     mixed = runpy.run_path(str(tmp_path / "mixture.py"))["dataset_config"]()
     assert mixed.kind == "DatasetMixConfig"
     assert [c.weight for c in mixed.datasets] == list(SHARES.values())
