@@ -27,6 +27,7 @@ TRUTHS = {
     "gp": (GaussianLaw, lambda p: 3.0 + np.sqrt(p) @ np.array([-1.0, 0.2, 0.4, 0.0, 0.1])),
     "lightgbm": (TreesLaw, lambda p: 3.0 - p[:, 0] + 0.3 * p[:, 1]),
 }
+CONVEX = [name for name in TRUTHS if name not in ("gp", "lightgbm")]
 
 
 def mixtures(n, seed=0, k=K):
@@ -55,7 +56,7 @@ def test_same_runs_same_law(name):
     assert np.array_equal(fitted(name)[0].predict(fresh), fitted(name)[0].predict(fresh))
 
 
-@pytest.mark.parametrize("name", [n for n in TRUTHS if LAWS[n].convex])
+@pytest.mark.parametrize("name", CONVEX)
 def test_gradients_are_those_of_the_prediction(name):
     law = fitted(name)[0]
     assert isinstance(law, SmoothLaw)
@@ -69,7 +70,7 @@ def test_gradients_are_those_of_the_prediction(name):
         assert gradient[i] - gradient[j] == pytest.approx(numeric, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in TRUTHS if LAWS[n].convex])
+@pytest.mark.parametrize("name", CONVEX)
 @given(st.integers(0, 10_000))
 @settings(deadline=None, max_examples=25)
 def test_convex_laws_are_convex_and_finite_at_the_border(name, seed):
