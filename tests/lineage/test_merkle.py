@@ -165,17 +165,17 @@ def test_no_document_is_proven_present_and_absent_whoever_builds_the_tree(order)
     proofs = [tree.prove(i) for i in range(len(order))]
     present = {proof.doc_id for proof in proofs if verify(proof, tree.root)}
     sides = [None, *proofs]
-    absent = {
+    missing = {
         doc_id
         for doc_id in "abcdefgh"
         for left in sides
         for right in sides
         if absent(AbsenceProof(doc_id=doc_id, size=len(order), left=left, right=right), tree.root)
     }
-    assert not present & absent
+    assert not present & missing
     if order == sorted(set(order)):
         assert present == set(order)
-        assert absent == set("abcdefgh") - present
+        assert missing == set("abcdefgh") - present
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=2, max_size=6), st.data())
