@@ -1,6 +1,5 @@
 """The ``gem`` app, and its commands ``demo``, ``dev``, ``land``, ``status`` and ``version``."""
 
-import atexit
 import contextlib
 import gc
 import os
@@ -237,5 +236,4 @@ def main() -> None:
     writable_streams()
     # nearly all that is imported stays until the end, so the collector would search it again and again for nothing
     gc.set_threshold(200_000)
-    atexit.register(gc.freeze)
     app(args=debug_from_arguments(sys.argv[1:]), prog_name="gem")
