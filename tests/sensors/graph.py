@@ -73,6 +73,10 @@ class World:
         As ``recrawls.use = "latest"``: a snapshot's page is not counted when a later one holds the same.
     during
         Called while a result is being made.
+    blocked
+        Contents that were taken down.
+    in_vain
+        Places of runs that succeeded and made nothing.
     """
 
     instance: dg.DagsterInstance
@@ -87,6 +91,8 @@ class World:
     ran: list[tuple[str, str | None]] = field(default_factory=list)
     latest: bool = False
     during: dict[tuple[str, str | None], Callable[[], None]] = field(default_factory=dict)
+    blocked: set[str] = field(default_factory=set)
+    in_vain: list[tuple[str, str | None]] = field(default_factory=list)
     cursor: object = None
     resolved: dict[tuple, dg.Definitions] = field(default_factory=dict)
 
@@ -178,6 +184,8 @@ class World:
             if dep == "landing":
                 data = (self.root / "landing" / str(snapshot) / "pages.txt").read_bytes()
                 yield InputRef(asset="landing", partition=snapshot, data_version=sha256(data).hexdigest())
+                if data.decode() in self.blocked:
+                    yield InputRef(asset="blocklist", data_version=data.decode())
             elif (name, "page_history") == ("cluster_counts", dep):
                 pages = store.input(dep)  # compared by the snapshot itself
                 if self.latest:
@@ -241,12 +249,15 @@ class World:
             job = defs.resolve_implicit_global_asset_job_def()
             if alive:
                 keys = [shown((name, None))[0] for name in alive]
-                job.execute_in_process(
+                made = len(self.made)
+                outcome = job.execute_in_process(
                     instance=self.instance,
                     asset_selection=keys,
                     partition_key=partition or None,
                     raise_on_error=False,
                 )
+                if outcome.success and len(self.made) == made:
+                    self.in_vain += places[: len(alive)]
             if killed:
                 rest = {shown((name, None))[0] for name in names[killed[0] :]}
                 self.instance.create_run_for_job(
@@ -256,6 +267,15 @@ class World:
                     status=dg.DagsterRunStatus.STARTED,
                 )
                 self.cut_off()
+
+    def cancel(self, place: tuple[str, str | None]) -> None:
+        """A run of one place that a person cancels in the UI before it has made anything."""
+        key, partition = shown(place)
+        job = self.definitions().resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+        tags = {"dagster/partition": partition} if partition else {}
+        run = self.instance.create_run_for_job(job_def=job, tags=tags, asset_selection={key})
+        self.instance.report_run_canceling(run)
+        self.instance.report_run_canceled(self.instance.get_run_by_id(run.run_id))
 
     def cut_off(self) -> None:
         """What the start of a server does with a run whose process is gone."""

@@ -122,13 +122,7 @@ def test_sample_g_a_repaired_snapshot_is_read_though_the_cursor_was_lost(built):
 
 def test_sample_h_a_run_that_a_person_canceled_is_left_alone_until_something_changes(built):
     built.land("03", "v1")
-    job = built.definitions().resolve_implicit_global_asset_job_def()
-    keys = {dg.AssetKey("raw_shards")}
-    run = built.instance.create_run_for_job(
-        job_def=job.get_subset(asset_selection=keys), tags={"dagster/partition": "03"}, asset_selection=keys
-    )
-    built.instance.report_run_canceling(run)
-    built.instance.report_run_canceled(built.instance.get_run_by_id(run.run_id))
+    built.cancel(("raw_shards", "03"))
     assert built.settle() == []
     built.reload()
     assert built.settle() == []

@@ -1,13 +1,15 @@
 """Whatever happens to a data root, ticks bring it to the one state that its content asks for.
 
-The sequences land, change and remove snapshots, change code, fail, kill, cancel, warn, delete and add partitions, lose
-the cursor and reload the code. ``GEM_STATEFUL_EXAMPLES`` sets how many are tried (4 by default).
+The sequences land, change and remove snapshots, take content down, refit, change code, fail, kill, cancel, warn, delete
+and add partitions, lose the cursor and reload the code. ``GEM_STATEFUL_EXAMPLES`` sets how many are tried (4 by
+default).
 """
 
 import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from gem_assets.orchestration.places import shown
+from gem_assets.orchestration.reconcile import UNSAID, Asked, Item, Place
 from gem_assets.orchestration.reconciler import Reconciler
 from tests.sensors.graph import LAYOUT, World
 
@@ -42,6 +45,7 @@ class Automation(RuleBasedStateMachine):
         self.roots = [Path(tempfile.mkdtemp(prefix="gem-automation-")) for _ in range(2)]
         self.instance = dg.DagsterInstance.ephemeral()
         self.world = World(self.instance, self.roots[0])
+        self.canceled: set[Place] = set()
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
 
     def teardown(self) -> None:
@@ -49,8 +53,9 @@ class Automation(RuleBasedStateMachine):
         for root in self.roots:
             shutil.rmtree(root)
 
-    @initialize(version=VERSIONS)
-    def first(self, version: str) -> None:
+    @initialize(version=VERSIONS, latest=st.booleans())
+    def first(self, version: str, latest: bool) -> None:
+        self.world.latest = latest
         self.world.land("01", version)
 
     @rule(snapshot=SNAPSHOTS, version=VERSIONS)
@@ -88,6 +93,23 @@ class Automation(RuleBasedStateMachine):
         self.world.execute(self.world.requested())
         self.world.killed.clear()
 
+    @rule(place=PLACES)
+    def cancel(self, place: Place) -> None:
+        if (place[1] or "") in self.world.requested().get(place[0], ()):
+            self.world.cancel(place)
+            self.canceled.add(place)
+
+    @rule(version=VERSIONS)
+    def take_down(self, version: str) -> None:
+        self.world.blocked.add(version)
+
+    @rule()
+    def refit(self) -> None:
+        asked = Asked(assets=frozenset({"teacher_clusters"}), keep_fitted=False)
+        item = self.items(asked).get(("teacher_clusters", None))
+        if item is not None and item.state == "ready":
+            self.world.execute({"teacher_clusters": {""}})
+
     @rule(snapshot=SNAPSHOTS)
     def warn(self, snapshot: str) -> None:
         self.world.warned ^= {snapshot}
@@ -116,26 +138,35 @@ class Automation(RuleBasedStateMachine):
     def settles(self) -> None:
         """Every asset is current, or held with a reason; nothing ran in vain; a further tick asks for nothing."""
         world = self.world
-        made = [(asset, partition) for asset, partition in world.made]
-        world.settle(40)
+        made = len(world.made)
+        for _ in range(40):
+            found = self.items()
+            wanted = world.requested()
+            if not wanted:
+                break
+            world.in_vain.clear()
+            world.execute(wanted)
+            for place in world.in_vain:  # that Dagster is told what it had lost is no change, and not in vain
+                assert {reason.kind for reason in found[place].reasons} <= UNSAID, found[place]
         assert world.requested() == {}
         held = self.items()
         for item in held.values():
             assert item.state == "held", item
             assert item.because, item
             root = item.behind or item.place
-            assert root in world.failing or root[1] in world.unsound or root in held, item
-        note(f"{len(world.made) - len(made)} made, {len(held)} held")
+            assert root in world.failing | self.canceled or root[1] in world.unsound, item
+        note(f"{len(world.made) - made} made, {len(held)} held")
 
-    def items(self):
+    def items(self, asked: Asked | None = None) -> Mapping[Place, Item]:
         graph = self.world.definitions().resolve_asset_graph()
-        return Reconciler(str(self.world.root), graph, self.instance, notes=False).look().items
+        return Reconciler(str(self.world.root), graph, self.instance, notes=False).look(asked=asked).items
 
     @rule()
     def mend_all_and_compare(self) -> None:
         """After all is mended and fitted anew, every byte is as in a data root that never saw anything else."""
         world = self.world
-        broken, world.failing, world.unsound = bool(world.failing or world.unsound), set(), set()
+        broken = bool(world.failing or world.unsound or self.canceled)
+        world.failing, world.unsound, self.canceled = set(), set(), set()
         if broken:  # somebody asks for what failed: new code is the plainest way to ask for everything
             for asset in (*PER_SNAPSHOT, *WHOLE):
                 world.code[asset] = str(int(world.code.get(asset, "1")) + 1)
@@ -146,7 +177,7 @@ class Automation(RuleBasedStateMachine):
         self.settles()
         with dg.DagsterInstance.ephemeral() as instance:
             shutil.rmtree(self.roots[1])
-            other = World(instance, self.roots[1], code=dict(world.code))
+            other = World(instance, self.roots[1], dict(world.code), latest=world.latest, blocked=world.blocked)
             for snapshot in sorted(self.instance.get_dynamic_partitions("snapshot")):
                 other.land(snapshot, (world.root / "landing" / snapshot / "pages.txt").read_text())
             other.settle(40)
