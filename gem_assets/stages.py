@@ -19,6 +19,7 @@ DRIFT_STATISTICS: Final = "drift_statistics"
 DRIFT: Final = "drift"
 GIS_TAXONOMY: Final = "gis_taxonomy"
 CLUSTER_REPORT: Final = "cluster_report"
+CORPUS_MAP: Final = "corpus_map"
 DOMAIN_INVENTORY: Final = "domain_inventory"
 CARRIED_EVIDENCE: Final = "carried_evidence"
 PROXY_TOKENS: Final = "proxy_tokens"
@@ -52,6 +53,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
     DRIFT: "fan_in",
     GIS_TAXONOMY: "fitted",
     CLUSTER_REPORT: "fitted",
+    CORPUS_MAP: "fitted",
     DOMAIN_INVENTORY: "fan_in",
     CARRIED_EVIDENCE: "fan_in",
     PROXY_TOKENS: "fitted",

@@ -33,7 +33,7 @@ ROOMS = (
     ("audit",),
     ("settings",),
     ("settings_reference",),
-    ("maintenance",),
+    ("maintenance", "explorer"),
     ("orchestration",),
     ("resources",),
     ("assets",),

@@ -2,6 +2,7 @@
 
 from gem_assets.assets.carried_evidence import carried_evidence
 from gem_assets.assets.cluster_report import cluster_report
+from gem_assets.assets.corpus_map import corpus_map
 from gem_assets.assets.domain_inventory import domain_inventory
 from gem_assets.assets.drift import drift, drift_statistics
 from gem_assets.assets.embedding_space import embedding_space
@@ -32,6 +33,7 @@ ALL_ASSETS = [
     drift,
     gis_taxonomy,
     cluster_report,
+    corpus_map,
     domain_inventory,
     carried_evidence,
     proxy_tokens,

@@ -87,11 +87,12 @@ def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     A recipe is made before either. So the links lead to what is in force when they are followed, and beside them stands
     the command that makes what is not there yet.
     """
-    from gem_assets.orchestration.page_server import current_url
+    from gem_assets.orchestration.page_server import EXPLORER, current_url
 
     asset, node = f"{AUDITS}/{strategy}", shown((f"{ORDERS}/{strategy}", None))[0]
     forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}
     return {
+        "explorer": dg.MetadataValue.url(f"{EXPLORER}/#/mix?from={strategy}"),
         "order": dg.MetadataValue.asset(node),
         **{name: dg.MetadataValue.url(current_url(asset, file)) for name, file in forms.items()},
         "order_and_audit_made_by": dg.MetadataValue.text(f"gem audit {strategy}"),

@@ -14,6 +14,7 @@ from resources import SettingsResource, StoreResource
 if TYPE_CHECKING:
     from gem_assets.taxonomy.hierarchy import Hierarchy
     from gem_assets.taxonomy.refit import RefitRecord
+    from gem_assets.taxonomy.taxonomy import Taxonomy
 
 
 @dg.asset(
@@ -89,6 +90,7 @@ def gis_taxonomy(context: dg.AssetExecutionContext, settings: SettingsResource, 
             **(refit_figures(taxonomy.refit) if taxonomy.refit is not None else {}),
             "page": page_link(folder, PAGE_NAME),
             "clusters": table(taxonomy.to_table().to_pylist(), CLUSTER_COLUMNS),
+            "explorer": cluster_links(taxonomy),
             **(parent_figures(taxonomy.hierarchy) if taxonomy.hierarchy is not None else {}),
             "map": picture(folder, "map.png", "Seed documents between the centres of the clusters they resemble"),
             **({"tree": picture(folder, TREE_NAME, "Clusters and their parents")} if taxonomy.hierarchy else {}),
@@ -98,6 +100,15 @@ def gis_taxonomy(context: dg.AssetExecutionContext, settings: SettingsResource, 
 
 # keywords and neighbours stand on the page: here they would make every row five lines high
 CLUSTER_COLUMNS = ["cluster", "name", "documents", "share", "coherence", "kappa", "parent"]
+
+
+def cluster_links(taxonomy: "Taxonomy") -> dg.MetadataValue:
+    """Link the explorer's page of each cluster."""
+    from gem_assets.orchestration.page_server import EXPLORER
+    from gem_assets.report.tables import escape_markdown
+
+    lines = (f"- [{escape_markdown(c.name)}]({EXPLORER}/#/clusters/{c.domain})" for c in taxonomy.clusters)
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 def parent_figures(hierarchy: "Hierarchy") -> dict[str, dg.MetadataValue]:

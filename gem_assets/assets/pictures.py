@@ -5,9 +5,11 @@ from typing import Final
 
 import dagster as dg
 
-from gem_assets.orchestration.page_server import summary_url
+from gem_assets.orchestration.page_server import EXPLORER, summary_url
 from gem_assets.stages import (
+    AUDITS,
     CLUSTER_REPORT,
+    CORPUS_MAP,
     DOMAIN_INVENTORY,
     DRIFT,
     GIS_TAXONOMY,
@@ -16,6 +18,7 @@ from gem_assets.stages import (
     PROXY_SWARM,
     RECIPE_REPORT,
     RECIPES,
+    STUDENT_LABELS,
     STUDENT_MODEL,
     TEACHER_CLUSTERS,
 )
@@ -34,13 +37,30 @@ PICTURES: Final[Mapping[str, tuple[str, str]]] = {
     TEACHER_CLUSTERS: (TEACHER_CLUSTERS, "shares.png"),
 }
 """Result and file in it, by asset. For mixtures it is the one that is kept current."""
+VIEWS: Final[Mapping[str, str]] = {
+    AUDITS: "compare",
+    CORPUS_MAP: "map",
+    DOMAIN_INVENTORY: "",
+    DRIFT: "history",
+    GIS_TAXONOMY: "clusters",
+    PROXY_SWARM: "mix",
+    "recipe_counts": "mix",
+    "recipe_learned": "mix",
+    RECIPE_REPORT: "",
+    "recipe_rules": "mix",
+    STUDENT_LABELS: "map",
+    TEACHER_CLUSTERS: "map",
+}
+"""View of the explorer that shows an asset's result, by asset."""
 
 
 def with_picture(spec: dg.AssetSpec) -> dg.AssetSpec:
-    """Put the picture below the first paragraph of a description: the graph shows only its first line."""
-    shown = PICTURES.get(spec.key.to_user_string())
-    if shown is None:
+    """Put picture and link below the first paragraph of a description: the graph shows only its first line."""
+    name = spec.key.to_user_string()
+    shown, view = PICTURES.get(name), VIEWS.get(name)
+    if shown is None and view is None:
         return spec
     first, _, rest = (spec.description or "").partition("\n\n")
-    picture = f"![{shown[0]}]({summary_url(*shown)})"
-    return spec.replace_attributes(description="\n\n".join(filter(None, [first, picture, rest])))
+    picture = f"![{shown[0]}]({summary_url(*shown)})" if shown is not None else ""
+    link = f"[Open in the explorer]({EXPLORER}/#/{view})" if view is not None else ""
+    return spec.replace_attributes(description="\n\n".join(filter(None, [first, picture, link, rest])))

@@ -10,6 +10,7 @@ from gem_assets.assets.partitions import snapshots
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
+from gem_assets.proxy.counted import COUNTING, counting_of, counts_of
 from gem_assets.stages import (
     CLUSTER_COUNTS,
     DOMAIN_INVENTORY,
@@ -25,9 +26,6 @@ from gem_assets.stages import (
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, StoreResource
-
-# metric of the prepared tokens
-COUNTING = "counting"
 
 
 @dg.asset(
@@ -184,7 +182,7 @@ def cluster_counts(
         code_version=CODE_VERSION,
         # of the tokens a count takes the tokenizer and which documents are held out, and these outlive a takedown
         inputs=[
-            InputRef(asset=PROXY_TOKENS, data_version=counting_of(store, tokens)),
+            InputRef(asset=PROXY_TOKENS, data_version=counting_of(store.artifact(tokens))),
             shards,
             labels,
             *superseded_input(store, pages, snapshot),
@@ -353,11 +351,6 @@ def is_made_from(tokens: Artifact | None, config: Mapping[str, Any], seed: int, 
     )
 
 
-def counting_of(store: StoreResource, tokens: InputRef) -> str:
-    """Return the version of what counts take from prepared tokens; older ones do not name it and stand as a whole."""
-    return str(store.artifact(tokens).manifest.metrics.get(COUNTING) or tokens.identity)
-
-
 def superseded_input(store: StoreResource, pages: InputRef, snapshot: str | None) -> list[InputRef]:
     """Return what an identity takes of the page history: the documents of one snapshot that mixtures leave out.
 
@@ -369,26 +362,3 @@ def superseded_input(store: StoreResource, pages: InputRef, snapshot: str | None
     rows = len(left_out.superseded)
     found = InputRef(asset=PAGE_HISTORY, partition=snapshot, data_version=left_out.version, rows=rows)
     return [found] if rows else []
-
-
-def counts_of(store: StoreResource, tokens: InputRef) -> list[InputRef]:
-    """Pin the counts of every snapshot that was counted with the given tokenizer and windows.
-
-    Raises
-    ------
-    MissingInputError
-        When there is none.
-    """
-    from gem_assets.storage.store import MissingInputError
-
-    found, counting = store.inputs(CLUSTER_COUNTS), counting_of(store, tokens)
-    current = [
-        ref
-        for ref in found
-        if any(i.asset == PROXY_TOKENS and i.data_version == counting for i in store.artifact(ref).manifest.inputs)
-    ]
-    if not current:
-        raise MissingInputError(
-            "no snapshot has been counted with the current proxy_tokens; materialize cluster_counts of a snapshot"
-        )
-    return current

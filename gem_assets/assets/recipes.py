@@ -17,7 +17,7 @@ from gem_assets.assets.common import (
     table,
 )
 from gem_assets.assets.partitions import of_strategies
-from gem_assets.assets.proxies import check_same_labels, counts_of
+from gem_assets.assets.proxies import check_same_labels
 from gem_assets.mixing.methods.base import (
     COUNTS,
     INVENTORY,
@@ -32,6 +32,7 @@ from gem_assets.mixing.methods.registry import methods
 from gem_assets.orchestration.places import FAMILIES
 from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Making, Stage, staged
+from gem_assets.proxy.counted import counts_of
 from gem_assets.settings import Settings
 from gem_assets.storage.artifacts import Draft
 from gem_assets.storage.manifest import InputRef

@@ -4,6 +4,7 @@
 from gem_assets.cli import (
     audit_commands,  # noqa: F401  registers its commands
     doctor_commands,  # noqa: F401  registers its commands
+    explore_commands,  # noqa: F401  registers its commands
     export_commands,  # noqa: F401  registers its commands
     lineage_commands,  # noqa: F401  registers its commands
     mixture_commands,  # noqa: F401  registers its commands

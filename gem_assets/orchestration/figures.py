@@ -27,6 +27,7 @@ NAMES: Final[Mapping[str, str]] = {
     "effective_clusters": "Effective number of clusters",
     "escalated_share": "Escalated to the teacher (share of documents)",
     "eu_summary": "Page: EU summary",
+    "explorer": "In the explorer",
     "exposures": "Exposures (documents as shown in training)",
     "filtered": "Filtered out (records)",
     "gains": "Picture: loss against proportional",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LINKS: Final = "/pages"
 """Where links to pages begin. They are kept with a result, so they hold no host and no port."""
+EXPLORER: Final = "/explore"
+"""Where the explorer is; see :mod:`gem_assets.explorer.application`."""
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",

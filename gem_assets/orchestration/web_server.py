@@ -2,7 +2,8 @@
 
 ``python -m gem_assets.orchestration.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon
 as processes of their own. Here these are ``… serve``, which is ``dagster-webserver`` behind
-:class:`~gem_assets.orchestration.web_guard.WebGuard` and with the pages of results under ``/pages``, and ``… daemon``,
+:class:`~gem_assets.orchestration.web_guard.WebGuard`, with the pages of results under ``/pages`` and the explorer under
+``/explore``, and ``… daemon``,
 which is ``dagster-daemon`` looking at its sensors every second instead of every five, and only while there is something
 to see. A daemon without a web server starts its own code server, and would start a new one every minute; here it keeps
 the one it has. Dagster has no setting for any of this, so names of its modules are replaced.
@@ -15,7 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gem_assets.orchestration.page_server import Pages
+from starlette.routing import Mount
+
+from gem_assets.explorer.application import Lazily
+from gem_assets.orchestration.page_server import EXPLORER, Pages
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
 from gem_assets.settings import load_settings, resolve_data_root
 
@@ -46,6 +50,7 @@ def serve(arguments: list[str]) -> None:
 
     def guarded(*values: Any, **options: Any) -> Any:
         app = make(*values, **options)
+        app.router.routes.insert(0, Mount(EXPLORER, app=Lazily(data_root)))
         app.add_middleware(Pages, data_root=data_root)
         app.add_middleware(WebGuard, allowed=allowed)  # the last one is asked first
         return app

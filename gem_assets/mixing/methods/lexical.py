@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _ITERATIONS = 300
 #: Pseudo token budgets over which the interval of a prediction ranges.
-_TAUS = (1e3, 2e3, 3e3, 5e3, 1e4, 2e4)
+PSEUDO_BUDGETS = (1e3, 2e3, 3e3, 5e3, 1e4, 2e4)
 
 
 def target_weights(targets: tuple[str, ...], importance: Mapping[str, float]) -> Floats:
@@ -84,7 +84,7 @@ def lexical_evidence(
     rivals = baseline_mixtures(supply, config)
     points = np.array([proposal.shares, rivals["proportional"], rivals["uniform"]])
     found = proxy.losses(points) @ weights / weights.sum()
-    by_tau = np.array([proxy.with_tau(tau).losses(points) @ weights / weights.sum() for tau in _TAUS])
+    by_tau = np.array([proxy.with_tau(tau).losses(points) @ weights / weights.sum() for tau in PSEUDO_BUDGETS])
     gains = by_tau[:, :1] - by_tau[:, 1:]
     better = bool((gains < 0).all())
     return RecipeEvidence(

@@ -1,0 +1,44 @@
+"""``gem explore``: the corpus, its clusters and its mixtures in a browser."""
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from gem_assets.cli.app import LOOK, DataRoot, app
+from gem_assets.cli.console import console, friendly
+
+
+@app.command(rich_help_panel=LOOK)
+@friendly
+def explore(
+    data_root: DataRoot = None,
+    port: Annotated[int, typer.Option("--port", "-p", help="Port to listen on.", min=1, max=65535)] = 3002,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on. There is no password: keep it on loopback.")
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Another host name to accept; can be repeated.")
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser window.")] = True,
+) -> None:
+    """Open the explorer: map, clusters, mixing desk, comparison, search and history. `gem dev` serves it, too."""
+    import uvicorn
+
+    from gem_assets.explorer.application import Lazily
+    from gem_assets.orchestration.dagster_home import LaunchError, port_is_free
+    from gem_assets.orchestration.web_guard import WebGuard, allowed_hosts, is_loopback
+    from gem_assets.settings import load_existing
+
+    settings = load_existing(data_root)
+    if not port_is_free(host, port):
+        raise LaunchError(f"port {port} is in use; choose another with --port")
+    out = console()
+    url = f"http://{host if is_loopback(host) else 'localhost'}:{port}/"
+    out.print(f"The explorer of {settings.data_root} is at {url}. Stop it with Ctrl-C.", soft_wrap=True)
+    if not is_loopback(host):
+        out.print("Anybody who reaches this address can read the corpus: there is no password.", soft_wrap=True)
+    if browser:
+        webbrowser.open(url)
+    guarded = WebGuard(Lazily(settings.data_root), allowed_hosts(host, allow_host or ()))
+    uvicorn.run(guarded, host=host, port=port, log_level="warning")
