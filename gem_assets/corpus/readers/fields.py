@@ -43,9 +43,6 @@ def as_string(value: Any) -> str | None:
     Nothing to say have nulls, NaN, empty lists and objects, and what pandas writes for them. Whole numbers are written
     without a decimal point, as pandas makes ``17.0`` of 17 in a column with gaps; a list of one is what it holds.
     """
-    if type(value) is str:
-        # most values are: none of what follows applies
-        return _short(value)
     if isinstance(value, list) and len(cast(list[Any], value)) <= 1:
         value = cast(list[Any], value)[0] if value else None
     if value is None or value == {} or (isinstance(value, float) and not math.isfinite(value)):
@@ -78,6 +75,8 @@ def as_fields(values: Mapping[str, Any]) -> dict[str, str | None]:
 
 def as_field(field: str, value: Any) -> str | None:
     """Return one field of a document."""
+    if type(value) is str:
+        return _short(value)
     # of several dates or languages the first counts, which is found later; several licences or labels are one text
     return as_string(value if field in ("date", "lang") else _joined(value))
 

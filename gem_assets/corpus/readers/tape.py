@@ -117,6 +117,11 @@ class Tape:
         self.skip(len(data))
         return data
 
+    def held(self, end: re.Pattern[bytes], most: int) -> bytes:
+        """Return the bytes up to the first ``end``, if they are held already and not more than ``most``; else none."""
+        found = end.search(self._buffer, self._index, self._index + most)
+        return bytes(memoryview(self._buffer)[self._index : found.end()]) if found is not None else b""
+
     def line(self, start: int = 0) -> bytes:
         """Return the line from ``start`` bytes ahead on, with its end; what is longer than a header is cut."""
         size = 256

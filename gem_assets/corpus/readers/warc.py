@@ -17,7 +17,7 @@ from gem_assets.corpus.readers.http import is_response, media_type
 from gem_assets.corpus.readers.records import Damaged, Item, Quarantined, Skipped
 from gem_assets.corpus.readers.sniff import is_binary_body
 from gem_assets.corpus.readers.streams import open_stream
-from gem_assets.corpus.readers.tape import LONGEST_HEADER, Format, Tape
+from gem_assets.corpus.readers.tape import LONGEST_HEADER, LOOK, Format, Tape
 from gem_assets.corpus.readers.web import (
     Page,
     Place,
@@ -38,6 +38,8 @@ KNOWN_TYPES: Final = frozenset(
 # known field to follow
 _START = re.compile(rb"WARC/(?<![^\n\0]WARC/)\d+\.\d+[ \t]*\r?\n(?=(?i:WARC-|Content-))")
 _VERSION = re.compile(rb"WARC/\d+\.\d+[ \t]*\r?\n")
+_HEADER_END = re.compile(rb"\n\r*\n")
+_FOLDED_OR_NESTED = re.compile(rb"\n[ \t]|(?<!\A)WARC/")
 _LENGTH = re.compile(r"\d{1,18}")
 WARC: Final = Format(_START, lambda rest: rest.startswith(b"WARC/"))
 
@@ -97,6 +99,11 @@ def _read_header(tape: Tape) -> _Header | None:
     """Take the current header; None, with the tape past what was looked at, if there is none."""
     line = tape.line()
     size = len(line)
+    # nearly every header is held as a whole, and has nothing of what the loop below looks for
+    head = tape.held(_HEADER_END, LOOK)
+    if _VERSION.match(head) and not _FOLDED_OR_NESTED.search(head):
+        tape.skip(len(head))
+        return _parse(head.decode("utf-8", "replace").split("\n"))
     if not _VERSION.match(line):
         # a header may stand behind zeros
         tape.skip(size - len(line.lstrip(b"\0")) or size)
@@ -108,7 +115,7 @@ def _read_header(tape: Tape) -> _Header | None:
         size += len(line)
         if not line.strip(b"\r\n"):
             tape.skip(size)
-            return _parse([b" ".join(parts) for parts in lines])
+            return _parse([b" ".join(parts).decode("utf-8", "replace") for parts in lines])
         if line[:1] in (b" ", b"\t") and lines:
             lines[-1].append(line.strip())
         else:
@@ -117,11 +124,11 @@ def _read_header(tape: Tape) -> _Header | None:
     return None
 
 
-def _parse(lines: list[bytes]) -> _Header:
+def _parse(lines: list[str]) -> _Header:
     fields: dict[str, str] = {}
     lengths: set[str] = set()
     for line in lines:
-        name, colon, value = line.decode("utf-8", "replace").partition(":")
+        name, colon, value = line.partition(":")
         name = name.strip().lower()
         if colon:
             fields.setdefault(name, value.strip())

@@ -1,5 +1,6 @@
 import gzip
 import zlib
+from random import Random
 
 import pytest
 import zstandard
@@ -8,6 +9,7 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.description import skipped_kinds
 from gem_assets.corpus.readers.records import SKIP_KINDS, Quarantined
 from gem_assets.corpus.readers.warc import KNOWN_TYPES
+from tests.corpus.fuzzing import TOKENS, WARC, WET, mutate
 from tests.corpus.making import (
     conversion,
     documents,
@@ -426,3 +428,32 @@ def test_arc_header_lines(tmp_path, line, nl):
     found = items(save(tmp_path, arc() + line % len(body) + nl + body + b"\n", "c.arc"))
     assert [d.text.strip() for d in documents(found)] == [prose(1)]
     assert quarantined(found) == []
+
+
+HEADERS = [
+    b"",
+    b"\xff\xe2\x82: x\r\nName\xc2\r\n",
+    b" folded before any field\r\n",
+    b"WARC-Target-URI: https://a.example/1\r\n\tfolded\r\n",
+    b"Note: \x0b\xc2\xa0 blanks \xe3\x80\x80\r\n",
+    b"Via: a WARC/1.0 tool\r\n",
+    b"WARC/1.0\r\nWARC-Type: conversion\r\n",
+    b"no colon\n\rX: y\r",
+    b"WARC-Target-URI: https://a.example/2\r\r\n",
+]
+
+
+@pytest.mark.parametrize("nl", [b"\r\n", b"\n"])
+def test_a_header_is_the_same_at_once_and_line_by_line(tmp_path, monkeypatch, nl):
+    body = prose(1).encode()
+    last = [b"WARC-Type: conversion", b"Content-Length: %d" % len(body), b"", b""]
+    heads = [b"WARC/1.0" + nl + lines + nl.join(last) for lines in HEADERS]
+    damaged = [mutate(b"".join(WET), TOKENS["warc"], [WARC], Random(seed)) for seed in range(150)]
+    paths = [
+        save(tmp_path, data, f"{number}.wet")
+        for number, data in enumerate([b"".join(head + body + nl * 2 for head in heads), *damaged])
+    ]
+    at_once = [items(path) for path in paths]
+    monkeypatch.setattr("gem_assets.corpus.readers.warc.LOOK", 0)
+    assert [items(path) for path in paths] == at_once
+    assert len(documents(at_once[0])) >= len(HEADERS) - 1
