@@ -1,4 +1,7 @@
-"""Read and sort streams of record batches that need not fit in memory; DuckDB sorts and spills."""
+"""Read, spool and sort streams of record batches that need not fit in memory; DuckDB sorts and spills.
+
+A spool is a scratch file of uncompressed Arrow batches: writing and reading one costs far less than a parquet file.
+"""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +19,42 @@ def read_batches(path: Path, columns: Sequence[str] | None = None, rows: int = _
     # with pre-buffering, the default, pyarrow keeps all that it has read until the file is closed
     with pq.ParquetFile(path, pre_buffer=False) as file:
         yield from file.iter_batches(rows, columns=None if columns is None else list(columns))
+
+
+class Spool:
+    """Batches on disk, written once and then read as often as needed; a context manager for the writing.
+
+    Parameters
+    ----------
+    path
+        Scratch file to create.
+    schema
+        Schema of the batches.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self._writer = pa.ipc.new_file(str(path), schema)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch, in pieces that a reader can hold."""
+        for start in range(0, batch.num_rows, _ROWS):
+            self._writer.write_batch(batch.slice(start, _ROWS))
+
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the batches that were written; other columns than those named are not read from disk."""
+        with pa.OSFile(str(self.path)) as file:
+            schema = pa.ipc.open_file(file).schema
+            fields = None if columns is None else [schema.get_field_index(name) for name in columns]
+            reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
 
 
 def sort_batches(

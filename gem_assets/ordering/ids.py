@@ -10,10 +10,11 @@ import pyarrow as pa
 Words = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 
 _DIGITS = 32
-_CHARACTERS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
-_NOT_HEX = 255
-_VALUES = np.full(256, _NOT_HEX, dtype=np.uint8)
-_VALUES[_CHARACTERS] = np.arange(16)
+_NOT_HEX = 256
+# two digits as they stand in memory, read as one little-endian number
+_PAIRS = np.frombuffer("".join(f"{i:02x}" for i in range(256)).encode(), dtype="<u2")
+_VALUES = np.full(1 << 16, _NOT_HEX, dtype=np.uint16)
+_VALUES[_PAIRS] = np.arange(256)
 
 
 def pack(doc_ids: pa.Array) -> Words | None:
@@ -26,19 +27,16 @@ def pack(doc_ids: pa.Array) -> Words | None:
     bounds = np.frombuffer(offsets, dtype=np.int64)[ids.offset : ids.offset + n + 1]
     if data is None or not np.array_equal(np.diff(bounds), np.full(n, _DIGITS)):
         return None
-    digits = _VALUES[np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]]]
-    if digits.max() == _NOT_HEX:
+    values = _VALUES[np.frombuffer(data, dtype="<u2", count=n * _DIGITS // 2, offset=bounds[0])]
+    if values.max() == _NOT_HEX:
         return None
-    pairs = (digits[0::2] << 4) | digits[1::2]
-    words = pairs.view(">u8").astype(np.uint64).reshape(n, 2)
+    words = values.astype(np.uint8).view(">u8").astype(np.uint64).reshape(n, 2)
     return np.ascontiguousarray(words[:, 0]), np.ascontiguousarray(words[:, 1])
 
 
 def unpack(upper: npt.NDArray[np.uint64], lower: npt.NDArray[np.uint64]) -> pa.Array:
     """Turn halves back into ids."""
     n = len(upper)
-    pairs = np.stack([upper, lower], axis=1).astype(">u8").view(np.uint8).ravel()
-    digits = np.empty(n * _DIGITS, dtype=np.uint8)
-    digits[0::2], digits[1::2] = _CHARACTERS[pairs >> 4], _CHARACTERS[pairs & 15]
+    digits = _PAIRS[np.stack([upper, lower], axis=1).astype(">u8").view(np.uint8).ravel()]
     offsets = np.arange(0, (n + 1) * _DIGITS, _DIGITS, dtype=np.int32)
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(digits))

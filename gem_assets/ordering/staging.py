@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from gem_assets.ordering.config import OrderingConfig
 from gem_assets.ordering.draw import Candidates, Supply
-from gem_assets.ordering.external import read_batches
+from gem_assets.ordering.external import Spool
 from gem_assets.ordering.hashing import document_keys
 from gem_assets.ordering.ids import pack
 from gem_assets.ordering.plan import RunPlan
@@ -45,26 +44,26 @@ class Staged:
 
     Attributes
     ----------
-    path
-        Parquet file.
+    spool
+        The documents.
     packed
         Whether every id is 32 hexadecimal digits.
     left_out
         Documents by reason.
     """
 
-    path: Path
+    spool: Spool
     packed: bool
     left_out: Mapping[str, int]
 
     def replay(self) -> Iterator[Candidates]:
         """Candidates of the draw, batch by batch."""
-        for batch in read_batches(self.path, _CANDIDATE):
+        for batch in self.spool.read(_CANDIDATE):
             yield _candidates(batch)
 
     def rows(self) -> Iterator[tuple[Candidates, pa.Array, npt.NDArray[np.float64]]]:
         """Candidates with doc_id and score, batch by batch."""
-        for batch in read_batches(self.path):
+        for batch in self.spool.read():
             yield _candidates(batch), batch.column("doc_id"), batch.column("score").to_numpy()
 
     def require_tokens(self, supply: Supply, plan: RunPlan) -> None:
@@ -87,7 +86,7 @@ class Staged:
 
 
 def stage(documents: Iterable[pa.RecordBatch], plan: RunPlan, config: OrderingConfig, path: Path) -> Staged:
-    """Write the usable documents of all batches to one parquet file.
+    """Write the usable documents of all batches to one scratch file.
 
     Raises
     ------
@@ -97,14 +96,14 @@ def stage(documents: Iterable[pa.RecordBatch], plan: RunPlan, config: OrderingCo
     left_out: Counter[str] = Counter()
     first = 0
     packed = True
-    with pq.ParquetWriter(path, _STAGED, compression="lz4", use_dictionary=False) as writer:
+    with Spool(path, _STAGED) as spool:
         for batch in documents:
             if batch.num_rows:
                 usable = _usable(batch, first, plan, config, left_out)
                 packed = packed and pack(usable.column("doc_id")) is not None
-                writer.write_batch(usable)
+                spool.write(usable)
                 first += batch.num_rows
-    return Staged(path=path, packed=packed, left_out=dict(left_out))
+    return Staged(spool=spool, packed=packed, left_out=dict(left_out))
 
 
 def _usable(

@@ -3,7 +3,7 @@
 Draw (`draw`), sort by cluster and score, place each document on its cluster's curve and that curve in the run
 (`interleave`), sort by place, write. Two spilling sorts and four linear passes; memory is the sort's limit plus a
 batch, plus 12 bytes per document of the largest cluster up to 16 million documents, whatever the corpus weighs (segment
-and Gumbel jitter add 16 bytes per document of the largest cluster). Disk: about 120 bytes per exposure while it runs.
+and Gumbel jitter add 16 bytes per document of the largest cluster). Disk: about 130 bytes per exposure while it runs.
 The result does not depend on the order of the input, on threads or on memory.
 
 Writes ``part-*.parquet`` and ``report.json``.
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from gem_assets.ordering.config import CurveConfig, OrderingConfig
 from gem_assets.ordering.draw import cut_times, drawn_copies, supply_of
-from gem_assets.ordering.external import read_batches, sort_batches
+from gem_assets.ordering.external import Spool, sort_batches
 from gem_assets.ordering.hashing import seeded
 from gem_assets.ordering.ids import pack, unpack
 from gem_assets.ordering.interleave import cluster_curve, due_progress
@@ -101,7 +101,7 @@ def write_order(documents: Iterable[pa.RecordBatch], plan: RunPlan, config: Orde
         )
     with tempfile.TemporaryDirectory(dir=out, prefix=".work-") as folder:
         work = Path(folder)
-        staged = stage(documents, plan, config, work / "staged.parquet")
+        staged = stage(documents, plan, config, work / "staged.arrow")
         supply = supply_of(staged.replay, len(plan.clusters))
         staged.require_tokens(supply, plan)
         cuts = cut_times(staged.replay, supply, plan.targets, config.draw_seed)
@@ -114,10 +114,11 @@ def write_order(documents: Iterable[pa.RecordBatch], plan: RunPlan, config: Orde
             memory_mb=config.memory_mb,
             threads=config.threads,
         )
-        walks = _spool(rows, pa.schema([*ids, *_CARRIED]), config, work)
+        spool, walks = _spool(rows, pa.schema([*ids, *_CARRIED]), config, work)
+        staged.spool.path.unlink()
         _place(walks, plan, config, work)
         placed = sort_batches(
-            _placed(work),
+            _placed(spool, work),
             pa.schema([("due", pa.float64()), *ids, *_CARRIED]),
             ("due", "index"),
             scratch=work,
@@ -165,20 +166,19 @@ def _drawn(staged: Staged, cuts: npt.NDArray[np.float64], config: OrderingConfig
             )
 
 
-def _spool(rows: Iterator[pa.RecordBatch], schema: pa.Schema, config: OrderingConfig, work: Path) -> list[_Walk]:
-    """Write the sorted rows and their token counts; return the walks in their order."""
+def _spool(
+    rows: Iterator[pa.RecordBatch], schema: pa.Schema, config: OrderingConfig, work: Path
+) -> tuple[Spool, list[_Walk]]:
+    """Write the sorted rows and their token counts; return the rows and the walks in their order."""
     walks: list[_Walk] = []
     last: tuple[int, int, str] | None = None
-    with (
-        pq.ParquetWriter(work / "sorted.parquet", schema, compression="lz4", use_dictionary=False) as writer,
-        (work / "tokens.bin").open("wb") as tokens,
-    ):
+    with Spool(work / "sorted.arrow", schema) as spool, (work / "tokens.bin").open("wb") as tokens:
         for batch in rows:
             last = _refuse_twice(batch, last)
             batch.column("n_tokens").to_numpy().tofile(tokens)
-            writer.write_batch(batch.select(schema.names))
+            spool.write(batch.select(schema.names))
             _extend(walks, batch, config)
-    return walks
+    return spool, walks
 
 
 def _extend(walks: list[_Walk], batch: pa.RecordBatch, config: OrderingConfig) -> None:
@@ -262,10 +262,10 @@ def _walk_curve(config: OrderingConfig, plan: RunPlan, walk: _Walk, total: int) 
     return cluster_curve(config.curve, (int(plan.clusters[walk.group]), walk.number), walk.rows, total)
 
 
-def _placed(work: Path) -> Iterator[pa.RecordBatch]:
+def _placed(spool: Spool, work: Path) -> Iterator[pa.RecordBatch]:
     """Spooled rows with their due times."""
     with (work / "due.bin").open("rb") as due:
-        for batch in read_batches(work / "sorted.parquet"):
+        for batch in spool.read():
             when = np.fromfile(due, dtype=np.float64, count=batch.num_rows)
             yield pa.RecordBatch.from_arrays([pa.array(when), *batch.columns], ["due", *batch.schema.names])
 

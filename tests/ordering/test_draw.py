@@ -121,6 +121,26 @@ def test_keys_do_not_depend_on_slices_or_string_width() -> None:
         document_keys(pa.array(["a", None]))
 
 
+def published_keys(ids: list[str]) -> list[int]:
+    """FNV-1a and the splitmix64 finisher as they are published, on one id at a time."""
+    keys: list[int] = []
+    for text in ids:
+        key = 0xCBF29CE484222325
+        for byte in text.encode():
+            key = (key ^ byte) * 0x100000001B3 % 2**64
+        key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        key = (key ^ key >> 27) * 0x94D049BB133111EB % 2**64
+        keys.append(key ^ key >> 31)
+    return keys
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(max_size=50), min_size=1, max_size=20), st.booleans())
+def test_keys_are_those_of_the_published_functions(ids: list[str], of_one_length: bool) -> None:
+    given_ids = [text.encode().hex().ljust(8, "0")[:8] for text in ids] if of_one_length else ids
+    assert document_keys(pa.array(given_ids)).tolist() == published_keys(given_ids)
+
+
 def test_numbers_of_seeds_and_epochs_are_uniform_and_unrelated() -> None:
     keys = document_keys(pa.array([f"{i:032x}" for i in range(20_000)]))
     draws = [unit_interval(seeded(keys, seed, epoch)) for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))]
