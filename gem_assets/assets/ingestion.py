@@ -13,7 +13,8 @@ from typing import Any
 from gem_assets.corpus.config import CODE_VERSION, CorpusConfig
 from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, RememberedKnown
 from gem_assets.corpus.dedup.ownership import borrowed_texts, borrowing_version, dangling_texts
-from gem_assets.corpus.landed import complete_folder, fingerprint_of, landed_digests
+from gem_assets.corpus.fingerprints import check_landing, fingerprint_of, landed_digests
+from gem_assets.corpus.landed import complete_folder
 from gem_assets.corpus.readers.records import DIED, HUNG
 from gem_assets.corpus.report import IngestReport
 from gem_assets.corpus.shards import DUPLICATES_FILE
@@ -22,6 +23,7 @@ from gem_assets.orchestration.stage import Stage
 from gem_assets.settings import Settings
 from gem_assets.stages import LANDING, RAW_SHARDS
 from gem_assets.storage.artifacts import Artifact
+from gem_assets.storage.faults import retried
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import FileRef, InputRef
 from gem_assets.storage.store import shard_files
@@ -46,13 +48,17 @@ def ingesting(
     Raises
     ------
     LandingError
-        When the snapshot has not landed completely, or its name is none, or its files changed while they were read.
+        When the snapshot has not landed completely, or its name is none, or its files changed since they were landed.
+    StorageError
+        When a landed file cannot be read; a run has tried several times by then.
     NothingKeptError
         When not one document could be kept; nothing is written then.
     BlocklistError
         When the blocklist lacks something that was on it; nothing is read then.
     """
-    landed = landed_input(settings, snapshot)
+    # whoever only asks is answered at once, and asks again
+    pauses = () if store.only_asks else None
+    landed = retried(partial(landed_input, settings, snapshot), settings.landing / snapshot, pauses=pauses)
     config = settings.corpus
     standing = store.artifacts.snapshots(RAW_SHARDS)
     current = standing.pop(snapshot, None)
@@ -141,10 +147,13 @@ def landed_input(settings: Settings, snapshot: str) -> InputRef:
     Raises
     ------
     LandingError
-        When there is no such snapshot, or it is not complete.
+        When there is no such snapshot, or it is not complete or not as it was landed.
+    StorageError
+        When a landed file is gone or cannot be read.
     """
     folder = complete_folder(settings.landing, snapshot)
     digests = landed_digests(folder, settings.landing_cache(snapshot))
+    check_landing(folder, digests)
     return InputRef(
         asset=LANDING,
         partition=snapshot,

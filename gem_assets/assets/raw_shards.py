@@ -53,6 +53,7 @@ def raw_shards(
     from gem_assets.assets.ingestion import NothingKeptError, ingesting
     from gem_assets.corpus.description import describe_snapshot, skipped_kinds
     from gem_assets.corpus.landing import LandingError
+    from gem_assets.storage.faults import StorageError
     from gem_assets.takedown.blocklist import BlocklistError
 
     snapshot = context.partition_key
@@ -60,6 +61,8 @@ def raw_shards(
         stage = yield from ingesting(store, engine, settings.load(), snapshot)
     except (LandingError, NothingKeptError, BlocklistError) as problem:
         raise dg.Failure(str(problem), allow_retries=False) from problem
+    except StorageError as problem:
+        raise dg.Failure(str(problem)) from problem
     manifest = stage.artifact.manifest
     shards = store.shards([stage.artifact.ref()])[snapshot]
     skipped = cast(dict[str, int], manifest.metrics["skipped_by_type"])

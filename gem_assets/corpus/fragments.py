@@ -4,11 +4,11 @@ Writes, below a scratch folder, Arrow files per landed file: candidate documents
 whole snapshot can tell), their MinHash signatures as raw uint32, filtered rows and quarantine rows. Memory: one batch.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ import pyarrow as pa
 from gem_assets.corpus.candidate_rows import CANDIDATE_SCHEMA, CandidateReader
 from gem_assets.corpus.columns import bounds, integers
 from gem_assets.corpus.config import CorpusConfig
-from gem_assets.corpus.landed import open_regular
+from gem_assets.corpus.fingerprints import copy_hashed
 from gem_assets.corpus.readers.fields import folder_fields
 from gem_assets.corpus.readers.records import (
     AT_ONCE_BYTES,
@@ -40,13 +40,13 @@ from gem_assets.corpus.readers.sidecars import is_sidecar
 from gem_assets.corpus.row_files import ArrowFile, RowFile
 from gem_assets.corpus.schema import FILTERED_SCHEMA, QUARANTINE_SCHEMA
 from gem_assets.corpus.text.described import buffers_of, text_column
+from gem_assets.storage.faults import is_storage_error, retried
 
 QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name != "snapshot"])
 
 _GIVEN_UP: Final = {HUNG: "the reader was stopped each time", DIED: "the reader ended twice, the second time alone"}
 _BATCH_ROWS: Final = 2048
 _BATCH_BYTES: Final = 2 << 20
-_COPY_BLOCK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class FileJob:
     index
         Its place in the canonical order of files.
     pinned
-        SHA-256 of the content that the result will say was read; empty when the file could not be opened then; None
-        reads the file without comparing.
+        SHA-256 of the content that the result will say was read; empty when there was no such file then; None reads
+        the file without comparing.
     """
 
     index: int
@@ -67,6 +67,10 @@ class FileJob:
     relative: str
     problem: str | None
     pinned: str | None = None
+
+    def __str__(self) -> str:
+        """Return what errors call it."""
+        return self.relative
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def read_fragment(path: Path, *, without: str | None = None) -> Iterator[pa.Reco
 
 
 def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
-    """Read one file into fragments; running it again gives the same bytes.
+    """Read one file into fragments; running it again gives the same bytes, and it does so while the storage fails.
 
     Parameters
     ----------
@@ -118,7 +122,16 @@ def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTal
         Folder for the fragments.
     config
         Settings of the ingest.
+
+    Raises
+    ------
+    StorageError
+        When the storage failed at every try; what is damaged in the file is a row.
     """
+    return retried(partial(_extract_copy, job, scratch=scratch, config=config), job.path)
+
+
+def _extract_copy(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     with _private_copy(job, Path(scratch)) as path:
         if path is None:
             return FileTally(job.index, job.relative, 0, 0, {}, {}, {}, {}, changed=True)
@@ -135,27 +148,32 @@ def _private_copy(job: FileJob, scratch: Path) -> Generator[Path | None]:
     if job.problem is not None or job.pinned is None:
         yield Path(job.path)
         return
-    copy = fragment_path(scratch, job.index, "source")
+    copy, part = (fragment_path(scratch, job.index, kind) for kind in ("source", "incoming"))
+    copy.unlink(missing_ok=True)
     try:
-        found = _copy(Path(job.path), copy)
-        # what cannot be opened is a row, as long as it could not be opened before
-        yield (copy if found else Path(job.path)) if found == job.pinned else None
+        if _copy(Path(job.path), part) == job.pinned:
+            # the whole name says that the storage has done its part, see `was_read`
+            yield part.replace(copy)
+        else:
+            yield None
     finally:
         copy.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> str:
-    """Copy a file and return the digest of what was copied; empty when it cannot be opened."""
-    digest = hashlib.sha256()
+    """Copy a file and return the digest of what was copied; empty when something else than a file is there now."""
     try:
-        handle = open_regular(source)
-    except OSError:
+        return copy_hashed(source, target)
+    except OSError as error:
+        if is_storage_error(error):
+            raise
         return ""
-    with handle, target.open("wb") as out:
-        while block := handle.read(_COPY_BLOCK):
-            digest.update(block)
-            out.write(block)
-    return digest.hexdigest()
+
+
+def was_read(job: FileJob, scratch: Path) -> bool:
+    """Tell whether a reader that was stopped or ended had got all bytes of its file, so that they are its problem."""
+    return job.problem is not None or job.pinned is None or fragment_path(scratch, job.index, "source").exists()
 
 
 def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
@@ -202,7 +220,8 @@ def give_up_file(job: FileJob, reason: str, *, scratch: str, config: CorpusConfi
     config
         Settings of the ingest.
     """
-    fragment_path(Path(scratch), job.index, "source").unlink(missing_ok=True)
+    for kind in ("source", "incoming"):
+        fragment_path(Path(scratch), job.index, kind).unlink(missing_ok=True)
     with _Fragment(Path(scratch), job.index, config) as fragment:
         fragment.quarantine(Quarantined(job.relative, 0, reason, _GIVEN_UP[reason]))
     return FileTally(job.index, job.relative, 1, 0, {}, {reason: 1}, {}, {})

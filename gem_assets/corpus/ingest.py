@@ -22,7 +22,15 @@ from gem_assets.corpus.config import CorpusConfig
 from gem_assets.corpus.dedup.candidates import BLOCKED, Blocked, Candidates
 from gem_assets.corpus.dedup.known import KnownContent, NothingKnown, Owners
 from gem_assets.corpus.dedup.verdicts import KEPT, Verdicts
-from gem_assets.corpus.fragments import FileJob, FileTally, extract_file, fragment_path, give_up_file, read_fragment
+from gem_assets.corpus.fragments import (
+    FileJob,
+    FileTally,
+    extract_file,
+    fragment_path,
+    give_up_file,
+    read_fragment,
+    was_read,
+)
 from gem_assets.corpus.landed import (
     SUCCESS,
     LandedFile,
@@ -43,6 +51,7 @@ from gem_assets.corpus.schema import (
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
 from gem_assets.corpus.text.tokens import token_counter
 from gem_assets.parallel.shard_map import ShardDiedError, ShardLostError, ShardMap, serial_map
+from gem_assets.storage.faults import StorageError, retried, unreadable
 from gem_assets.storage.spill import Spill
 
 TRIES = 2
@@ -89,6 +98,8 @@ def ingest_snapshot(
         There is no such snapshot, or it is not complete.
     LandedFileChangedError
         Files are not the pinned ones.
+    StorageError
+        A landed file could not be read at any try.
     FileExistsError
         ``out`` is not empty.
     AccountingError
@@ -107,7 +118,7 @@ def ingest_snapshot(
     scratch = out / ".scratch"
     scratch.mkdir()
     try:
-        jobs = _jobs(landed_files(folder), pinned)
+        jobs = _jobs(retried(partial(landed_files, folder), folder), pinned)
         tallies = _read_all(jobs, scratch, config, map_shards, f"{snapshot}: reading")
         _refuse_changed(snapshot, jobs, tallies, pinned)
         with Spill(scratch) as spill:
@@ -151,7 +162,10 @@ def _refuse_changed(
 def _read_all(
     jobs: Sequence[FileJob], scratch: Path, config: CorpusConfig, map_shards: ShardMap, label: str
 ) -> list[FileTally]:
-    """Read every file; one whose reader had to be stopped ``TRIES`` times, or died, is given up and quarantined."""
+    """Read every file; one whose reader had to be stopped ``TRIES`` times, or died, is given up and quarantined.
+
+    Where it was stopped before it had all bytes of the file, the storage hangs and not the document.
+    """
     extract = partial(extract_file, scratch=str(scratch), config=config)
     done: dict[int, FileTally] = {}
     strikes: Counter[int] = Counter()
@@ -165,9 +179,16 @@ def _read_all(
             # of a reader that died the map has seen two deaths already
             died = isinstance(error, ShardDiedError)
             strikes[error.item.index] += TRIES if died else 1
+            if strikes[error.item.index] >= TRIES and not was_read(error.item, scratch):
+                raise unreadable(error.item.path, f"{error}; its bytes had not all come by then") from error
             if strikes[error.item.index] >= TRIES:
                 reason = DIED if died else HUNG
                 done[error.item.index] = give_up_file(error.item, reason, scratch=str(scratch), config=config)
+        except RuntimeError as error:
+            # the engine says which shard failed, and so does the cause
+            if isinstance(error.__cause__, StorageError):
+                raise error.__cause__ from None
+            raise
     return [done[job.index] for job in jobs]
 
 

@@ -8,30 +8,27 @@ Every other link, folder link or special file is listed with its problem and bec
 """
 
 import errno
-import hashlib
 import json
 import os
 import re
 import stat
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
 
-from gem_assets.storage.durable import file_lock, make_dirs, write_atomic
+from gem_assets.storage.durable import file_lock
+from gem_assets.storage.faults import is_storage_error
 
 SUCCESS: Final = "_SUCCESS"
 MAX_NAME: Final = 100
 RECORDS_FOLDER: Final = "landing-records"
-"""Beside the landing folder, where no delivery reaches: which links may lead out of a snapshot, and its lock."""
+"""Beside the landing folder, where no delivery reaches: what was landed, which links may lead out, and a lock."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
-# a file changed again inside one tick of the clock keeps its times: younger digests are not remembered
-_SETTLED_NS: Final = 2_000_000_000
 _KINDS: Final = {
     stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
@@ -161,8 +158,8 @@ def landed_files(snapshot_dir: Path) -> list[LandedFile]:
 
     Raises
     ------
-    NotADirectoryError, FileNotFoundError
-        There is no such folder.
+    OSError
+        There is no such folder, or the storage fails.
     """
     root = snapshot_dir.resolve(strict=True)
     allowed = _recorded_links(snapshot_dir)
@@ -180,12 +177,12 @@ def landed_files(snapshot_dir: Path) -> list[LandedFile]:
 def walk_files(folder: Path) -> Iterator[tuple[str, str | None]]:
     """Yield the path of everything below a folder that is neither a folder, hidden nor a mark, and its problem.
 
-    A folder that cannot be listed is yielded itself, with the reason.
+    A folder whose path is too long to list is yielded itself, with the reason.
 
     Raises
     ------
     OSError
-        When the folder itself cannot be listed.
+        When the folder itself cannot be listed, or the storage fails.
     """
     waiting = [""]
     while waiting:
@@ -194,7 +191,7 @@ def walk_files(folder: Path) -> Iterator[tuple[str, str | None]]:
             with os.scandir(folder / below) as entries:
                 listed = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries]
         except OSError as error:
-            if not below:
+            if not below or is_storage_error(error):
                 raise
             yield below, f"unreadable_file: a folder that cannot be listed ({errno.errorcode.get(error.errno or 0)})"
             continue
@@ -225,8 +222,12 @@ def _inspect(path: Path, relative: str, root: Path, allowed: dict[str, str]) -> 
         elif problem is None:
             size = about.st_size
             if not os.access(path, os.R_OK):
-                problem = "unreadable_file: no permission to read"
+                raise PermissionError(errno.EACCES, "no permission to read", str(path))
     except (OSError, RuntimeError) as error:
+        # a delivery may hold a link to nothing; what gem land linked was there
+        dangling = link and relative not in allowed and isinstance(error, FileNotFoundError)
+        if is_storage_error(error) and not dangling:
+            raise
         kind = type(error).__name__
         problem = f"outside_landing: a broken link ({kind})" if link else f"unreadable_file: {kind}"
     return LandedFile(relative, path, size, problem)
@@ -283,80 +284,3 @@ def _recorded_links(snapshot_dir: Path) -> dict[str, str]:
     except (OSError, ValueError, RecursionError):
         return {}
     return {str(k): str(v) for k, v in written.items()} if isinstance(written, dict) else {}
-
-
-def landed_digests(snapshot_dir: Path, cache_file: Path | None = None) -> list[tuple[str, int, str]]:
-    """Return (relative path, size in bytes, SHA-256 of the content) of every data file, sorted by path.
-
-    A file that must not or cannot be opened has its problem in place of the digest.
-
-    Parameters
-    ----------
-    snapshot_dir
-        Folder of the snapshot.
-    cache_file
-        Where digests of single files are remembered under path, size and times, so that a second call reads only what
-        changed. A cache that cannot be read or written is done without.
-    """
-    remembered = _read_cache(cache_file)
-    fresh: dict[str, list[int | str]] = {}
-    found: list[tuple[str, int, str]] = []
-    for file in landed_files(snapshot_dir):
-        digest, entry = _file_digest(file, remembered)
-        if entry is not None:
-            fresh[file.relative] = entry
-        found.append((file.relative, file.n_bytes, digest))
-    if cache_file is not None and fresh != remembered:
-        try:
-            make_dirs(cache_file.parent)
-            write_atomic(cache_file, json.dumps(fresh, sort_keys=True).encode("utf-8"))
-        except OSError:
-            pass
-    return found
-
-
-def fingerprint(snapshot_dir: Path, cache_file: Path | None = None) -> str:
-    """Return the SHA-256 over the lines of :func:`landed_digests`: the version of a snapshot's content."""
-    return fingerprint_of(landed_digests(snapshot_dir, cache_file))
-
-
-def fingerprint_of(digests: Iterable[tuple[str, int, str]]) -> str:
-    """Return the version of a snapshot's content from what :func:`landed_digests` gave."""
-    total = hashlib.sha256()
-    for line in digests:
-        total.update(json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n")
-    return total.hexdigest()
-
-
-def _read_cache(cache_file: Path | None) -> dict[str, list[int | str]]:
-    try:
-        loaded = json.loads(cache_file.read_bytes()) if cache_file is not None else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(loaded, dict):
-        return {}
-    return {k: v for k, v in loaded.items() if isinstance(v, list) and len(v) == 4}
-
-
-def _file_digest(file: LandedFile, remembered: dict[str, list[int | str]]) -> tuple[str, list[int | str] | None]:
-    """Return the digest and, where it may be remembered, its cache entry."""
-    if file.problem is not None:
-        return file.problem, None
-    try:
-        started = time.time_ns()
-        with open_regular(file.path) as handle:
-            state = _state(handle)
-            known = remembered.get(file.relative)
-            if known is not None and known[:3] == state:
-                return str(known[3]), known
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-            settled = max(state[1:]) < started - _SETTLED_NS and _state(handle) == state
-    except OSError as error:
-        return f"unreadable_file: {type(error).__name__}", None
-    return digest, [*state, digest] if settled else None
-
-
-def _state(handle: BufferedReader) -> list[int]:
-    """Size and times of an open file; the time of its last change of any kind cannot be set by hand."""
-    about = os.fstat(handle.fileno())
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns]

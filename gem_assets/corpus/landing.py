@@ -1,24 +1,23 @@
 """Put crawl files into the landing folder: ``<root>/<snapshot>/…``, with ``_SUCCESS`` written last.
 
-How such a folder is read again is in :mod:`gem_assets.corpus.landed`.
+Size and digest of every file are written down beside the landing folder (:mod:`gem_assets.corpus.fingerprints`). How
+such a folder is read again is in :mod:`gem_assets.corpus.landed`.
 """
 
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from gem_assets.corpus.fingerprints import Recorded, copy_hashed, fingerprint, landed_digests, record_landing
 from gem_assets.corpus.landed import (
     SUCCESS,
     LandedFile,
     LandedSnapshot,
     LandingError,
     describe_landed,
-    fingerprint,
-    landed_digests,
     landed_files,
     landing_lock,
     links_file,
@@ -105,21 +104,24 @@ def _land(
     _make_room(folder, plan, replace=replace)
     make_dirs(folder)
     links: dict[str, str] = {}
+    landed: dict[str, Recorded] = {}
     for done, (relative, source) in enumerate(plan.items()):
         if progress is not None:
             progress(done, len(plan), printable(relative))
         target = folder / relative
         make_dirs(target.parent)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        digest: str | None = None
         try:
             if mode == "copy":
-                shutil.copyfile(source, temporary)
+                digest = copy_hashed(source, temporary)
                 fsync_file(temporary)
             elif mode == "hardlink":
                 _hardlink(source, temporary)
             else:
                 temporary.symlink_to(source)
                 links[printable(relative)] = str(source)
+            landed[printable(relative)] = (temporary.stat().st_size, digest)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -127,6 +129,7 @@ def _land(
     _record_links(folder, links)
     about = {"files": len(plan)}
     write_atomic(folder / SUCCESS, json.dumps(about, sort_keys=True).encode("utf-8") + b"\n")
+    record_landing(folder, landed)
     if progress is not None:
         progress(len(plan), len(plan), "")
     return describe_landed(folder)

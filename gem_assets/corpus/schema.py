@@ -95,7 +95,7 @@ QUARANTINE_REASONS: Final[dict[str, str]] = {
     "empty_file": "the file has no bytes",
     "unknown_format": "neither its first bytes nor its name say what the file is",
     "outside_landing": "a link that leads out of the landing folder, or is broken",
-    "unreadable_file": "the operating system does not let us read it",
+    "unreadable_file": "not a file that can be read: a pipe, a device, a path too long; never a failing storage",
     "reader_error": "the reader failed in a way we did not foresee; detail names the exception class",
     "decompression_bomb": "expands beyond the ratio or size limit; reading stopped there",
     "hung": "reading took longer than shard_timeout_s, again and again; nothing of the file was taken",

@@ -11,14 +11,18 @@ import pytest
 
 from gem_assets.assets import ingestion
 from gem_assets.assets.ingestion import NothingKeptError
+from gem_assets.assets.raw_shards import raw_shards
 from gem_assets.corpus.ingest import LandedFileChangedError
-from gem_assets.corpus.landing import LandingError
+from gem_assets.corpus.landing import LandingError, land
 from gem_assets.corpus.text.cleaning import content_digest
 from gem_assets.lineage.walk import walk
 from gem_assets.maintenance.doctor import examine
 from gem_assets.maintenance.verify import verify
+from gem_assets.orchestration.probe import probe
 from gem_assets.settings import load_settings
+from gem_assets.storage import faults
 from gem_assets.storage.artifacts import ArtifactStore
+from gem_assets.storage.faults import StorageError
 from gem_assets.takedown.blocklist import BlocklistError, parse_entry
 from gem_assets.takedown.certificate import certify, request_takedown
 from resources import EngineResource, StoreResource
@@ -150,6 +154,43 @@ def test_a_file_whose_name_is_not_utf8_is_found_again_when_it_is_verified(root):
     assert verify(store, lineage, landing=root / "landing") == []
     (folder / r"caf\xe9.jsonl").write_text("{}")
     assert [fault.kind for fault in verify(store, lineage, landing=root / "landing")] == ["landing_changed"]
+
+
+@pytest.fixture
+def landed_by_command(root, tmp_path, monkeypatch):
+    source = land_jsonl(tmp_path / "source", "x", passages()[:30])
+    shutil.copytree(source, tmp_path / "files")
+    land_parquet(tmp_path / "source", "y", passages()[30:60])
+    shutil.copyfile(tmp_path / "source" / "landing" / "y" / "pages.parquet", tmp_path / "files" / "more.parquet")
+    monkeypatch.setattr(faults, "PAUSES_S", (0.0, 0.0))
+    return land([tmp_path / "files"], root / "landing", "2026-01").path
+
+
+@pytest.mark.parametrize(("how", "error"), [("deleted", StorageError), ("replaced", LandingError)])
+def test_a_landed_file_that_is_gone_or_other_fails_the_run_until_it_is_back(root, landed_by_command, how, error):
+    path = landed_by_command / "more.parquet"
+    before = path.read_bytes()
+    undisturbed = ingest(root, "2026-01")
+    shutil.rmtree(root / "artifacts")
+    if how == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(b"x" * len(before))
+    with pytest.raises(error, match=r"more\.parquet"):
+        ingest(root, "2026-01")
+    assert StoreResource(root=str(root)).artifacts.partitions("raw_shards") == []
+    path.write_bytes(before)
+    again = ingest(root, "2026-01")
+    assert again.artifact.manifest.outputs == undisturbed.artifact.manifest.outputs
+    assert again.artifact.manifest.counts["quarantined"] == 0
+
+
+def test_a_plan_says_at_once_that_a_landed_file_is_gone(root, landed_by_command, monkeypatch):
+    monkeypatch.setattr(faults, "PAUSES_S", (3600.0,))
+    (landed_by_command / "more.parquet").unlink()
+    found = probe(raw_shards, load_settings(root), "2026-01")
+    assert found.stage is None
+    assert "more.parquet: it was landed and is no longer there" in found.missing
 
 
 def test_data_version_begins_with_the_landed_version(root):

@@ -406,13 +406,13 @@ class TestFingerprint:
         cache = tmp_path / "caches" / "s.json"
         os.utime(folder / "x.txt", ns=(10**18, 10**18))
         later = time.time_ns() + 10**10
-        monkeypatch.setattr("gem_assets.corpus.landed.time.time_ns", lambda: later)
+        monkeypatch.setattr("gem_assets.corpus.fingerprints.time.time_ns", lambda: later)
         first = fingerprint(folder, cache)
         assert "x.txt" in json.loads(cache.read_bytes())
         read = []
         digest = hashlib.file_digest
         monkeypatch.setattr(
-            "gem_assets.corpus.landed.hashlib.file_digest", lambda *about: read.append(about) or digest(*about)
+            "gem_assets.corpus.fingerprints.hashlib.file_digest", lambda *about: read.append(about) or digest(*about)
         )
         assert fingerprint(folder, cache) == first
         assert read == []

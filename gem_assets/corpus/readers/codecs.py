@@ -17,6 +17,7 @@ import zstandard
 
 from gem_assets.corpus.readers.raw import BLOCK, Raw, damaged, truncated
 from gem_assets.corpus.readers.records import Damaged
+from gem_assets.storage.faults import is_storage_error
 
 FINAL_DAMAGE: Final = frozenset({"decompression_bomb", "window_too_large", "unsupported_compression"})
 """Reasons that hold for the whole file: no later frame is looked for."""
@@ -224,6 +225,8 @@ class Lz4:
                 while out := inner.read(BLOCK):
                     yield out
             except OSError as error:
+                if is_storage_error(error):
+                    raise
                 raise (pieces.damage or damaged(self.name, error)) from error
             if pieces.damage is not None:
                 raise pieces.damage

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gem_assets.storage.faults import is_storage_error
+
 SKIP_KINDS: Final[dict[str, str]] = {
     "warcinfo": "a record about the file",
     "filedesc": "an ARC record about the file",
@@ -144,6 +146,9 @@ _PANIC: Final = "PanicException"
 
 
 def is_fault(error: BaseException) -> bool:
-    """Tell an error of what is read from an interruption of the reading; a panic of native code is no ``Exception``."""
-    ordinary = isinstance(error, Exception) and not isinstance(error, MemoryError)
+    """Tell an error of what is read from one of the storage or the machine.
+
+    A panic of native code is no ``Exception``.
+    """
+    ordinary = isinstance(error, Exception) and not isinstance(error, MemoryError) and not is_storage_error(error)
     return ordinary or type(error).__name__ == _PANIC

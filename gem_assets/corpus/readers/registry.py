@@ -1,8 +1,8 @@
 """Read one landed file of any format: documents, damaged records and skipped records.
 
 The first bytes decide, inside the compression if there is one; the name decides only for formats without a mark of
-their own (JSON Lines, text). Whatever goes wrong becomes a row: :func:`read_file` does not raise on bad input, and
-what was readable before the damage has been yielded by then.
+their own (JSON Lines, text). Whatever is wrong with the bytes becomes a row: :func:`read_file` does not raise on bad
+input, and what was readable before the damage has been yielded by then. A failing storage is no row; it raises.
 """
 
 import re
@@ -68,19 +68,23 @@ def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]
         Its name in the rows: the path below the landing folder, with forward slashes.
     config
         Limits and column names.
+
+    Raises
+    ------
+    OSError
+        When the storage fails.
     """
     items = 0
     try:
         for item in _items(path, relative, config):
             items += 1
             yield item
-    except OSError as error:
-        yield Quarantined(relative, 0, "unreadable_file", f"{type(error).__name__} after {items} records")
     except BaseException as error:
         if not is_fault(error):
             raise
+        reason = "unreadable_file" if isinstance(error, OSError) else "reader_error"
         # the message may quote the document, so only the class is written
-        yield Quarantined(relative, 0, "reader_error", f"{type(error).__name__} after {items} records")
+        yield Quarantined(relative, 0, reason, f"{type(error).__name__} after {items} records")
 
 
 def _items(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:

@@ -306,7 +306,8 @@ def test_plain_files(tmp_path):
 
 
 def test_a_file_that_vanishes(tmp_path):
-    assert quarantined(items(tmp_path / "absent.jsonl")) == [(0, "unreadable_file")]
+    with pytest.raises(FileNotFoundError):
+        items(tmp_path / "absent.jsonl")
 
 
 def test_a_reader_that_fails_is_a_row_without_text(tmp_path, monkeypatch):
