@@ -208,7 +208,7 @@ def shown_rows(report: DriftReport) -> list[dict[str, Any]]:
 def read_sums(folder: Path, k: int) -> dict[str, Sums]:
     """Read the sums of one snapshot, by language, with all languages together under ``all``."""
     counts, likelihood = pq.read_table(folder / COUNTS_NAME), pq.read_table(folder / LIKELIHOOD_NAME)
-    found: dict[str, Sums] = {}
+    found = {EVERY_LANGUAGE: _pooled((), k)}
 
     def add(lang: str, sums: Sums) -> None:
         for key in (lang, EVERY_LANGUAGE):

@@ -36,6 +36,7 @@ LIKELIHOOD_SCHEMA = pa.schema(
         ("squares", pa.float64()),
     ]
 )
+_NOTHING = pa.schema([("doc_id", pa.string())]).empty_table()
 # not that of the fits, whose samples are the lowest ranks too
 SEED = 0xD41F7
 UNDETERMINED = "und"
@@ -70,7 +71,9 @@ def publish_statistics(
     seen
         What was fitted on which documents.
     """
-    sample = sample_rows(vectors, config.sample, seed=SEED, columns=["vector"])
+    # no rows at all where other snapshots have every text already
+    filled = any(batch.num_rows for batch in vectors(["doc_id"]))
+    sample = sample_rows(vectors, config.sample, seed=SEED, columns=["vector"]) if filled else _NOTHING
     sampled = sample.column("doc_id").combine_chunks()
     langs = np.full(len(sample), UNDETERMINED, object)
     counts = COUNTS_SCHEMA.empty_table()

@@ -34,6 +34,7 @@ from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sam
 #: UTF-8 bytes per token that are reckoned with when documents are chosen; more than any text has at 2,048 ids.
 _BYTES_PER_TOKEN = 5
 _PRUNE_ROWS = 2_000_000
+_LABELS = pa.schema([("doc_id", pa.string()), ("cluster", pa.int16())])
 _CHOSEN = pa.schema([("doc_id", pa.string()), ("cluster", pa.int16()), ("rank", pa.uint64())])
 
 
@@ -128,9 +129,11 @@ def count_snapshot(
         Empty folders, for the result and for files that may go afterwards.
     """
     held = pq.read_table(prepared / HELD_OUT).column("doc_id").combine_chunks()
-    table = pa.Table.from_batches([b.select(["doc_id", "cluster"]) for b in labels(["doc_id", "cluster"])])
+    batches = (pa.Table.from_batches([batch]).select(_LABELS.names) for batch in labels(_LABELS.names))
+    # none at all where other snapshots have every text already
+    table = pa.concat_tables([_LABELS.empty_table(), *(batch.cast(_LABELS) for batch in batches)])
     table = table.filter(pa.array(~_member(table.column("doc_id").combine_chunks(), held)))
-    wanted = _write_ids(table.cast(pa.schema([("doc_id", pa.string()), ("cluster", pa.int16())])), scratch)
+    wanted = _write_ids(table, scratch)
     task = partial(_count_shard, wanted=wanted, prepared=prepared, scratch=scratch, domains=domains, order=order)
     tokenizer = ProxyTokenizer.load(prepared)
     total = DomainCounts.empty(tokenizer.vocab, domains, order, tokenizer.digest)

@@ -224,3 +224,17 @@ def test_what_the_first_version_wrote_is_still_read(statistics, tmp_path):
     sums = read_sums(folder, K)[EVERY_LANGUAGE]
     assert (sums.documents, sums.unseen, sums.unsure) == (expected.documents, expected.documents, expected.unsure)
     assert sums.scored.tolist() == [0, expected.scored.sum()]
+
+
+def test_a_snapshot_in_which_nothing_is_new_is_steady(teacher, tmp_path):
+    folders = {name: tmp_path / name for name in ("first", "again")}
+    measure(teacher, folders["first"], [0, 1, 2, 3] * 50, 1)
+    folders["again"].mkdir()
+    nothing = Seen(pa.array([], pa.string()), pa.array([], pa.string()))
+    counts = publish_statistics([], lambda columns: [], teacher, nothing, CONFIG, folders["again"])
+    assert set(counts.values()) == {0}
+    (tmp_path / "drift").mkdir()
+    report = publish_drift(folders, ["first"], K, "t", CONFIG, tmp_path / "drift")
+    (row,) = [row for row in report.rows if row.snapshot == "again"]
+    assert (row.lang, row.documents, row.level, row.judged) == (EVERY_LANGUAGE, 0, "steady", False)
+    assert report.level == "steady"

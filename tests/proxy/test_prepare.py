@@ -174,3 +174,12 @@ def test_validation_texts_are_read(tmp_path):
     for name in ("bad.jsonl", "empty.jsonl", "missing.parquet"):
         with pytest.raises(PoolError, match=name):
             load_texts(tmp_path / name)
+
+
+def test_a_snapshot_in_which_nothing_is_new_counts_nothing(prepared, tmp_path):
+    _, _, out, _ = prepared
+    for name in ("counts", "more"):
+        (tmp_path / name).mkdir()
+    counts = count_snapshot(scan([]), [], 3, out, tmp_path / "counts", tmp_path / "more")
+    assert counts.tokens.tolist() == [0, 0, 0]
+    assert DomainCounts.load(tmp_path / "counts").tokens.tolist() == [0, 0, 0]
