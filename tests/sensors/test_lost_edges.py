@@ -4,9 +4,12 @@ Sample b, a first snapshot that is too small, is in ``test_real_graph.py``; samp
 ``test_beside_a_daemon.py``.
 """
 
+import time
+
 import dagster as dg
 import pytest
 
+from gem_assets.orchestration.reconciler import Reconciler
 from tests.sensors.graph import World
 from tests.sensors.test_conditions import PER_SNAPSHOT
 
@@ -126,5 +129,9 @@ def test_sample_h_a_run_that_a_person_canceled_is_left_alone_until_something_cha
     assert built.settle() == []
     built.reload()
     assert built.settle() == []
+    graph = built.definitions().resolve_asset_graph()
+    much_later = Reconciler(str(built.root), graph, built.instance, notes=False).look(now=time.time() + 1e6).items
+    assert much_later["raw_shards", "03"].state == "held"
+    assert "canceled by a person" in much_later["raw_shards", "03"].because
     built.land("03", "v5")
     assert built.runs_of(built.settle(), "student_labels") == ["03"]
