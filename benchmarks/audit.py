@@ -4,6 +4,7 @@
 
 - ``documents``, ``hosts``: size of the mixture, made up: 2 million documents of 200,000 hosts (100,000 of 10,000 with
   ``--quick``), each shown one to four times, addresses and dates as crawls have them;
+- ``rows_s_core``: documents of the account per processor second;
 - ``domains_over_account``, ``dates_over_account``: time of grouping by registrable domain and of joining the dates, as
   ratios to the account (join of the order with the labels, Merkle root, composition) of the same documents;
 - ``peak_mb``: peak resident memory of the process after all three;
@@ -71,7 +72,9 @@ def run(documents: int, hosts: int) -> dict[str, Any]:
         table, order, shard = make(folder, documents, hosts)
         out = folder / "audit"
         out.mkdir()
+        used = time.process_time()
         account, report = timed(lambda: publish_audit([order], table.to_reader(), {}, out))
+        used = time.process_time() - used
         shown = pq.read_table(out / DOCUMENTS_NAME, columns=["multiplicity", "n_bytes"])
         expected = pc.sum(pc.multiply(shown.column(0), shown.column(1))).as_py()
         domains, counted = timed(lambda: count_domains(out / DOCUMENTS_NAME))
@@ -81,6 +84,7 @@ def run(documents: int, hosts: int) -> dict[str, Any]:
         "documents": documents,
         "hosts": hosts,
         "domains": counted.num_rows,
+        "rows_s_core": round(documents / used),
         "domains_over_account": round(domains / account, 3),
         "dates_over_account": round(dates / account, 3),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

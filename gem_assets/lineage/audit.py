@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from gem_assets.lineage.merkle import Leaf, MerkleRoot
+from gem_assets.lineage.merkle import LEAF_COLUMNS, Leaf, MerkleRoot
 
 if TYPE_CHECKING:
     import duckdb
@@ -128,9 +128,7 @@ def publish_audit(
 
 def leaves(documents: Path) -> Iterator[Leaf]:
     """Yield the leaves of a mixture from its ``documents.parquet``, in the order of the tree."""
-    for batch in pq.ParquetFile(documents, pre_buffer=False).iter_batches(
-        columns=["doc_id", "content_digest", "text_digest", "multiplicity"]
-    ):
+    for batch in pq.ParquetFile(documents, pre_buffer=False).iter_batches(columns=list(LEAF_COLUMNS)):
         for row in batch.to_pylist():
             yield Leaf(row["doc_id"], row["content_digest"], row["multiplicity"], row["text_digest"] or "")
 
@@ -160,8 +158,11 @@ def account(documents: Path) -> AuditReport:
         if totals is None or not totals[0]:
             raise ValueError("the training order is empty; there is nothing to audit")
         composition = {name: _composition(database, name, int(totals[2])) for name in COMPOSITION}
+    root = MerkleRoot()
+    for batch in pq.ParquetFile(documents, pre_buffer=False).iter_batches(columns=list(LEAF_COLUMNS)):
+        root.extend(batch)
     return AuditReport(
-        merkle_root=MerkleRoot().update(leaves(documents)).hexroot(),
+        merkle_root=root.hexroot(),
         documents=int(totals[0]),
         exposures=int(totals[1]),
         tokens=int(totals[2]),

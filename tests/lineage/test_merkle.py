@@ -1,14 +1,18 @@
 import hashlib
+import itertools
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gem_assets.lineage import proof_check
 from gem_assets.lineage.merkle import (
+    LEAF_COLUMNS,
     AbsenceProof,
     Leaf,
     MerkleRoot,
@@ -34,6 +38,22 @@ def text(value: str) -> bytes:
     return len(value.encode()).to_bytes(4, "big") + value.encode()
 
 
+def batches(leaves: list[Leaf], *cuts: int) -> list[pa.RecordBatch]:
+    """The leaves as columns, cut at these rows; an empty text digest is a null."""
+    columns = [[getattr(leaf, name) or None for leaf in leaves] for name in LEAF_COLUMNS]
+    types = [pa.string(), pa.string(), pa.string(), pa.int64()]
+    whole = pa.record_batch([pa.array(c, t) for c, t in zip(columns, types, strict=True)], list(LEAF_COLUMNS))
+    edges = [0, *sorted(cuts), len(leaves)]
+    return [whole.slice(start, stop - start) for start, stop in itertools.pairwise(edges)]
+
+
+def stream(parts: Iterable[pa.RecordBatch]) -> MerkleRoot:
+    root = MerkleRoot()
+    for part in parts:
+        root.extend(part)
+    return root
+
+
 def by_definition(leaves: list[Leaf]) -> bytes:
     """RFC 9162 section 2.1.1, recursion as written there, with the first and last id of each side."""
     if len(leaves) == 1:
@@ -47,12 +67,19 @@ def by_definition(leaves: list[Leaf]) -> bytes:
     return hashlib.sha256(b"\x01" + parts).digest()
 
 
-@given(full_lists)
-def test_stream_and_tree_agree_with_the_definition(leaves):
+@given(full_lists, st.data())
+def test_stream_and_tree_agree_with_the_definition(leaves, data):
     ends = text(leaves[0].doc_id) + text(leaves[-1].doc_id)
     top = len(leaves).to_bytes(8, "big") + ends + by_definition(leaves)
     bound = hashlib.sha256(b"\x02gem-assets/merkle/2" + top).hexdigest()
-    assert MerkleRoot().update(leaves).hexroot() == bound == MerkleTree(leaves).root
+    cuts = data.draw(st.lists(st.integers(0, len(leaves)), max_size=5))
+    assert stream(batches(leaves, *cuts)).hexroot() == bound == MerkleTree(leaves).root
+
+
+@given(st.dictionaries(st.text(max_size=70), st.tuples(st.text(min_size=1), st.integers(1, 2**32 - 1)), max_size=20))
+def test_stream_and_tree_agree_on_any_text(entries):
+    leaves = [Leaf(name, *rest) for name, rest in sorted(entries.items()) if name]
+    assert stream(batches(leaves)).hexroot() == MerkleTree(leaves).root
 
 
 ALTERED = ({"hash": "zz"}, {"hash": "00" * 32}, {"first": "zzzzzzz"}, {"last": "\0"}, {"first": ""})
@@ -194,6 +221,8 @@ def test_texts_that_differ_in_case_or_direction_marks_are_two_leaves():
 def test_multiplicities_are_bounded():
     with pytest.raises(ValueError, match="multiplicity 4294967296"):
         leaf_hash(Leaf("a", "1", 2**32))
+    with pytest.raises(ValueError, match="document b has multiplicity 4294967296"):
+        stream(batches([Leaf("a", "1"), Leaf("b", "1", 2**32)]))
 
 
 @pytest.mark.parametrize(
@@ -246,14 +275,17 @@ def test_a_document_is_not_proven_absent_under_its_id_in_capitals(tmp_path):
 @settings(max_examples=25)
 @given(st.integers(0, 3000))
 def test_stream_keeps_one_hash_a_level(n):
-    stream = MerkleRoot().update(Leaf(f"{i:06d}", "x") for i in range(n))
-    assert len(stream._peaks) <= max(1, n.bit_length())
+    root = stream(batches([Leaf(f"{i:06d}", "x") for i in range(n)], *range(0, n, 77)))
+    assert sum(len(digests) for _, _, digests in root._peaks.values()) <= max(1, n.bit_length())
 
 
 @pytest.mark.parametrize(("second", "what"), [("a", "twice"), ("Z", "after 'a'")])
 def test_order_and_uniqueness_are_demanded(second, what):
-    with pytest.raises(ValueError, match=what):
-        MerkleRoot().update([Leaf("a", "1"), Leaf(second, "1")])
+    for cuts in ([], [1]):
+        with pytest.raises(ValueError, match=what):
+            stream(batches([Leaf("a", "1"), Leaf(second, "1")], *cuts))
+    with pytest.raises(ValueError, match="does not come after"):
+        MerkleTree([Leaf("a", "1"), Leaf(second, "1")])
 
 
 def test_absent_documents_have_no_leaf():
