@@ -19,6 +19,7 @@ ROOMS = (
     ("storage", "parallel"),
     ("report",),
     ("corpus",),
+    ("decontamination",),
     ("embedding",),
     ("proxy",),
     ("teacher",),
