@@ -1,6 +1,7 @@
 # make demo    real text from this machine through the whole graph, then a summary
 # make test    the whole test suite; prints its twenty slowest tests
 # make test-crash  every fault, many trials each (half an hour); the table goes to build/faults.md
+# make test-cluster  the tests that need Ray, which is installed for them beside .venv
 # make test-explore  the property tests alone, on new random examples and many more of them
 # make audit   known vulnerabilities of the pinned packages
 # make dev     the Dagster UI on the demo's data
@@ -23,7 +24,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	&& echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-crash test-explore lint audit bench clean
+.PHONY: help demo dev test test-crash test-cluster test-explore lint audit bench clean
 
 help:
 	@sed -n 's/^# make /  make /p' Makefile
@@ -44,6 +45,15 @@ test-crash: $(VENV)/.installed-dev
 	@mkdir -p build
 	GEM_CRASH=full GEM_STATEFUL_EXAMPLES=200 GEM_FAULT_TABLE=$(CURDIR)/build/faults.md \
 		$(BIN)/python -m pytest -p no:xdist -o timeout=3600 tests/crash tests/stateful $(PYTEST_ARGS)
+
+# an environment on top of .venv, so that no pin moves; without Ray these tests fail here, elsewhere they are skipped
+test-cluster: $(VENV)/.installed-dev
+	@test -e build/cluster/.ray || { $(BIN)/python -m venv build/cluster && \
+		echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> "$$(build/cluster/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/under.pth" && \
+		build/cluster/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ray && \
+		touch build/cluster/.ray; }
+	GEM_CLUSTER=1 build/cluster/bin/python -m pytest -m cluster $(PYTEST_ARGS)
 
 test-explore: $(VENV)/.installed-dev
 	GEM_HYPOTHESIS=explore $(BIN)/python -m pytest -n $(CORES) --dist loadfile -o timeout=3600 -m hypothesis $(PYTEST_ARGS)

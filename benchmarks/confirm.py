@@ -195,7 +195,7 @@ def run_partition(
         swarm_jobs(design.labels, design.mixtures, config),
         spec,
         folder / "rows",
-        map_shards=engine.shard_map,
+        map_shards=engine.map,
         progress=said(name, "proxies"),
     )
     swarm = trained_swarm(rows)
@@ -257,7 +257,7 @@ def run_partition(
         SwarmSpec(config.at_next_size(), folder / "confirmation", name, names),
         folder / "rows",
         importance,
-        map_shards=engine.shard_map,
+        map_shards=engine.map,
         progress=said(name, "models"),
     )
     report |= {

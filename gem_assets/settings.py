@@ -22,8 +22,10 @@ from gem_assets.drift.config import DriftConfig
 from gem_assets.embedding.config import EmbeddingConfig
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.ordering.config import OrderingConfig
+from gem_assets.parallel.config import StageResources
 from gem_assets.proxy.config import ProxyConfig
 from gem_assets.secrets import is_secret, redact
+from gem_assets.stages import SHARDED
 from gem_assets.student.config import LabelConfig, StudentConfig
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.teacher.config import TeacherConfig
@@ -84,6 +86,11 @@ class Settings(BaseSettings):
         description="MiB that the process of a shard may use, not counting mapped files; 0 means what this machine or "
         "container can spare. A landed file that needs more even when read alone is quarantined as reader_died.",
     )
+    resources: dict[str, StageResources] = Field(
+        default={},
+        description="What one shard of an asset asks of the machines: `[resources.embeddings]` with `cpus` and `gpus` "
+        "(fractions are for Ray) and `memory_mb`. By default one core.",
+    )
     corpus: CorpusConfig = CorpusConfig()
     recrawls: RecrawlConfig = RecrawlConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -102,6 +109,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("resources")
+    @classmethod
+    def _of_an_asset(cls, value: dict[str, StageResources]) -> dict[str, StageResources]:
+        if unknown := sorted(value.keys() - set(SHARDED)):
+            raise ValueError(f"{', '.join(unknown)}: no asset with shards; those are {', '.join(SHARDED)}")
+        return value
 
     @property
     def landing(self) -> Path:

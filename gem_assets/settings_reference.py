@@ -175,7 +175,8 @@ def _type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str
         items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
         return f"list of {_type_text(items, definitions)}"
     if kind == "object":
-        return f"table of {_type_text(schema.get('additionalProperties', {}), definitions)}"
+        values = schema.get("additionalProperties", {})
+        return f"table of {_type_text(values, definitions)}" if isinstance(values, dict) else "table"
     name = {"integer": "integer", "number": "number", "boolean": "true or false", "string": "text"}.get(kind, kind)
     bounds = ", ".join(f"{sign} {schema[key]:,}" for key, sign in _BOUNDS.items() if key in schema)
     return f"{name} {bounds}".strip()

@@ -37,6 +37,11 @@ SNAPSHOT_WISE: Final = (RAW_SHARDS, EMBEDDINGS, STUDENT_LABELS, CLUSTER_COUNTS, 
 GROWING: Final = (LANDING, PAGE_HISTORY, *SNAPSHOT_WISE)
 """What changes whenever a snapshot lands: a change in these alone never refits anything."""
 
+SHARDED: Final = (
+    RAW_SHARDS, EMBEDDINGS, STUDENT_LABELS, PROXY_TOKENS, CLUSTER_COUNTS, PROXY_SWARM, RECIPES, CONFIRMATIONS,
+)  # fmt: skip
+"""Assets that spread their work over shards, so that settings can say what a shard of theirs wants."""
+
 Policy = Literal["content", "fan_in", "fitted", "by_hand"]
 KEPT_CURRENT: Final = "balanced"
 """The mixture whose order and audit are made by themselves; those of the others are made when asked for, as an order is

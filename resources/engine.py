@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from gem_assets.orchestration.progress import Progress, run_logger
+from gem_assets.parallel.config import StageResources
 from gem_assets.parallel.machine import MB, MemoryShare, memory_share, worker_allowance
 from gem_assets.parallel.pool import pool_map, serial
 from gem_assets.parallel.shard_map import ShardMap
@@ -32,7 +33,7 @@ class EngineResource(dg.ConfigurableResource):
     shard_timeout_s: float | None = Field(default=None, gt=0, description="Seconds after which a shard is stopped.")
 
     def map(
-        self, fn: Callable[[T], R], items: Sequence[T], label: str, *, cpus: int = 1, gpus: float = 0
+        self, fn: Callable[[T], R], items: Sequence[T], label: str, *, resources: StageResources | None = None
     ) -> Iterator[R]:
         """Yield ``fn(item)`` for every item, in the order of the items.
 
@@ -44,25 +45,25 @@ class EngineResource(dg.ConfigurableResource):
             One argument each, small (paths, ranges).
         label
             What the work is called in the log and in errors.
-        cpus
-            Cores that one shard uses; fewer shards run at a time when it is above one.
-        gpus
-            GPUs that one shard wants. On one machine such shards run one after the other in this process.
+        resources
+            What one shard wants. Fewer shards run at a time when it is more than one core. On one machine, shards that
+            want a GPU run one after the other in this process.
 
         Raises
         ------
         ShardError
             When a shard fails, hangs, or kills its worker; the message names the shard.
         """
-        kind, workers, timeout_s = self._plan(len(items), cpus)
+        wanted = resources or StageResources()
+        kind, workers, timeout_s = self._plan(len(items), wanted.cpus)
         if kind == "ray":
             from gem_assets.parallel.ray_map import ray_map
 
-            results = ray_map(fn, items, label, cpus=cpus, gpus=gpus, timeout_s=timeout_s)
-        elif kind == "inline" or gpus > 0:
+            results = ray_map(fn, items, label, resources=wanted, timeout_s=timeout_s)
+        elif kind == "inline" or wanted.gpus > 0:
             results = serial(fn, items, label)
         else:
-            memory = self._memory(workers)
+            memory = self._memory(workers, wanted.memory_mb)
             results = pool_map(fn, items, label, workers=workers, timeout_s=timeout_s, memory=memory)
         progress = Progress(label, len(items))
         for result in results:
@@ -70,26 +71,28 @@ class EngineResource(dg.ConfigurableResource):
             yield result
         progress.close()
 
-    @property
-    def shard_map(self) -> ShardMap:
-        """The map as library code takes it."""
-        return self._shard_map
+    def shard_map(self, stage: str) -> ShardMap:
+        """Return the map as library code takes it, with the resources that the settings give a shard of the stage."""
+        settings = load_settings(self.data_root) if self.data_root is not None else None
+        wanted = settings.resources.get(stage) if settings is not None else None
 
-    def _shard_map(self, fn: Callable[[T], R], items: Sequence[T], label: str, /) -> Iterator[R]:
-        return self.map(fn, items, label)
+        def mapped(fn: Callable[[T], R], items: Sequence[T], label: str, /) -> Iterator[R]:
+            return self.map(fn, items, label, resources=wanted)
 
-    def _memory(self, workers: int) -> MemoryShare | None:
-        set_mb = load_settings(self.data_root).worker_memory_mb if self.data_root is not None else 0
+        return mapped
+
+    def _memory(self, workers: int, asked_mb: int) -> MemoryShare | None:
+        set_mb = asked_mb or (load_settings(self.data_root).worker_memory_mb if self.data_root is not None else 0)
         return MemoryShare(set_mb * MB, set_mb * MB) if set_mb else memory_share(workers)
 
-    def _plan(self, shards: int, cpus: int) -> tuple[str, int, float]:
+    def _plan(self, shards: int, cpus: float) -> tuple[str, int, float]:
         kind, workers, timeout_s = self.kind, self.workers, self.shard_timeout_s
         if self.data_root is not None and None in (kind, workers, timeout_s):
             settings = load_settings(self.data_root)
             kind = settings.engine if kind is None else kind
             workers = settings.workers if workers is None else workers
             timeout_s = settings.shard_timeout_s if timeout_s is None else timeout_s
-        processes = (workers or _default_workers()) // max(cpus, 1)
+        processes = int((workers or _default_workers()) // max(cpus, 1))
         return kind or "local", max(1, min(processes, shards)), timeout_s or 3600.0
 
 

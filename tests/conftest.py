@@ -3,9 +3,10 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -65,6 +66,18 @@ def shared() -> Path:
     if found is None:
         pytest.skip(_NO_SHARED)
     return found
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[ModuleType]:
+    """Ray, which is shut down at the end; absent where its extra is not installed."""
+    if find_spec("ray") is None:
+        absent = "the ray extra is not installed; make test-cluster installs it and runs this"
+        pytest.fail(absent) if os.environ.get("GEM_CLUSTER") else pytest.skip(absent)
+    import ray
+
+    yield ray
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """``embeddings``: one unit vector per document, in LanceDB."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
@@ -44,14 +46,14 @@ def embeddings(
     if stage.done is None:
         import pyarrow.parquet as pq
 
-        from gem_assets.embedding.encode import encode_shards, left_out_documents, vector_schema
+        from gem_assets.embedding.encode import encode_shards, files_of, left_out_documents, vector_schema
+        from gem_assets.parallel.finished import keeping_finished
         from gem_assets.storage.scratch import read_scratch
 
         dimension = int(store.artifact(space).manifest.counts["dimension"])
-        with stage.write() as draft, store.scratch() as scratch:
-            files = encode_shards(
-                store.shards([shards])[snapshot], store.artifact(space).path, scratch, engine.shard_map
-            )
+        with stage.write() as draft, store.shard_folder(EMBEDDINGS, snapshot, stage.identity) as scratch:
+            mapped = keeping_finished(engine.shard_map(EMBEDDINGS), scratch, Path, files_of)
+            files = encode_shards(store.shards([shards])[snapshot], store.artifact(space).path, scratch, mapped)
             documents = store.artifact(shards).manifest.counts["kept"]
             left_out = left_out_documents(files, documents, settings.load().embedding.most_without_vector)
             rows = read_scratch(files, vector_schema(dimension))

@@ -87,7 +87,8 @@ def ingesting(
         identities = {name: artifact.identity for name, artifact in standing.items()}
         known = RememberedKnown(shards, identities, store.cache("known_texts"))
     blocked = Matcher(entries)
-    with store.scratch() as scratch:
+    read_from = stage_with([]).identity
+    with store.scratch() as scratch, store.shard_folder(RAW_SHARDS, snapshot, read_from) as work:
         try:
             report = ingest_snapshot(
                 settings.landing,
@@ -95,9 +96,10 @@ def ingesting(
                 scratch,
                 config,
                 known=known,
-                map_shards=engine.shard_map,
+                map_shards=engine.shard_map(RAW_SHARDS),
                 blocked=blocked if entries else None,
                 pinned={file.path: file.sha256 for file in landed.files},
+                work=work,
             )
         except LandedFileChangedError:
             # the next try hashes every file again

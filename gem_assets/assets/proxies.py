@@ -122,7 +122,7 @@ def proxy_tokens(
                     draft.path,
                     scratch,
                     targets=texts,
-                    map_shards=engine.shard_map,
+                    map_shards=engine.shard_map(PROXY_TOKENS),
                 )
             draft.counts = {
                 "tokens": sum(report.domain_tokens),
@@ -204,7 +204,7 @@ def cluster_counts(
                 draft.path,
                 scratch,
                 order=order,
-                map_shards=engine.shard_map,
+                map_shards=engine.shard_map(CLUSTER_COUNTS),
             )
             draft.counts = {"tokens": int(counts.tokens.sum()), "ngrams": sum(len(keys) for keys in counts.keys)}
             draft.metrics = {"order": order, "tokens_by_cluster": counts.tokens.tolist()}
@@ -289,7 +289,7 @@ def proxy_swarm(
                 design,
                 swarm_spec(conf, data.path, str(teacher.identity), k),
                 folder,
-                map_shards=engine.shard_map,
+                map_shards=engine.shard_map(PROXY_SWARM),
                 progress=lambda done, total, left: report(
                     f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
                 ),

@@ -65,7 +65,7 @@ def recipe_confirmation(
                 swarm_spec(larger, data.path, str(teacher.identity), k),
                 store.cache(PROXY_SWARM),
                 draft.path,
-                map_shards=engine.shard_map,
+                map_shards=engine.shard_map(CONFIRMATIONS),
                 progress=lambda done, total, left: report(
                     f"{done} of {total} models" + ("" if left is None else f", about {left:.0f} s left")
                 ),

@@ -34,6 +34,7 @@ from gem_assets.orchestration.purpose import expensive
 from gem_assets.orchestration.stage import Making, Stage, staged
 from gem_assets.proxy.counted import counts_of
 from gem_assets.settings import Settings
+from gem_assets.stages import RECIPES
 from gem_assets.storage.artifacts import Draft
 from gem_assets.storage.manifest import InputRef
 from resources import EngineResource, SettingsResource, StoreResource
@@ -127,7 +128,7 @@ def _make(
                 recipes={strategy: store.artifact(ref) for strategy, ref in bases.items()},
                 counted=_folders(store, counted),
                 cache=store.cache,
-                map_shards=engine.shard_map,
+                map_shards=engine.shard_map(RECIPES),
                 report=stage.progress(context),
             )
             _note(draft, method.make(work))

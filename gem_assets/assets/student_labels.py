@@ -1,5 +1,7 @@
 """``student_labels``: cluster, confidence and margin of every document."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
@@ -42,21 +44,22 @@ def student_labels(
     )
     yield stage
     if stage.done is None:
+        from gem_assets.parallel.finished import keeping_finished
         from gem_assets.storage.scratch import read_scratch
         from gem_assets.student.distil import MODEL_FOLDER
-        from gem_assets.student.label import LABEL_SCHEMA, Escalation, label_shards, summarise
+        from gem_assets.student.label import LABEL_SCHEMA, Escalation, files_of, label_shards, summarise
 
         escalation = None
         if conf.escalates:
             teacher = store.ancestor(model, TEACHER_CLUSTERS)
             space = store.ancestor(teacher, EMBEDDING_SPACE)
             escalation = Escalation(store.artifact(space).path, store.artifact(teacher).path, conf)
-        with stage.write() as draft, store.scratch() as scratch:
+        with stage.write() as draft, store.shard_folder(STUDENT_LABELS, snapshot, stage.identity) as scratch:
             files = label_shards(
                 store.shards([shards])[snapshot],
                 store.artifact(model).path / MODEL_FOLDER,
                 scratch,
-                engine.shard_map,
+                keeping_finished(engine.shard_map(STUDENT_LABELS), scratch, Path, files_of),
                 escalation,
             )
             draft.metrics = summarise(files)

@@ -96,6 +96,13 @@ def fragment_path(scratch: Path, index: int, kind: str) -> Path:
     return scratch / f"{index:06d}.{kind}"
 
 
+def files_of(tally: FileTally, *, scratch: Path) -> list[Path] | None:
+    """Return where the rows of a file lie that was read, None where it was not the pinned one."""
+    if tally.changed:
+        return None
+    return [fragment_path(scratch, tally.index, kind) for kind in ("documents", "signatures", "filtered", "quarantine")]
+
+
 def read_fragment(path: Path, *, without: str | None = None) -> Iterator[pa.RecordBatch]:
     """Yield the batches of a fragment, ``without`` one column; nothing where the file gave no such rows."""
     if not path.exists():

@@ -26,6 +26,7 @@ from gem_assets.corpus.fragments import (
     FileJob,
     FileTally,
     extract_file,
+    files_of,
     fragment_path,
     give_up_file,
     read_fragment,
@@ -50,6 +51,7 @@ from gem_assets.corpus.schema import (
 )
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE, ShardWriter, TableFile
 from gem_assets.corpus.text.tokens import token_counter
+from gem_assets.parallel.finished import keeping_finished
 from gem_assets.parallel.shard_map import ShardDiedError, ShardLostError, ShardMap, serial_map
 from gem_assets.storage.faults import StorageError, retried, unreadable
 from gem_assets.storage.spill import Spill
@@ -73,6 +75,7 @@ def ingest_snapshot(
     map_shards: ShardMap = serial_map,
     blocked: Blocked | None = None,
     pinned: Mapping[str, str] | None = None,
+    work: Path | None = None,
 ) -> IngestReport:
     """Read a landed snapshot and write its documents, duplicates, filtered and quarantined records.
 
@@ -91,6 +94,10 @@ def ingest_snapshot(
         Which documents must not be kept: they are filtered as ``blocked``, before duplicates are looked for.
     pinned
         SHA-256 of every file that can be read, by relative path: exactly these bytes are read, or nothing.
+    work
+        Folder for the rows of single files. Files that are finished there are not read again, so it belongs to one
+        ``config`` and one ``pinned``, and is for the caller to remove. By default a folder in ``out``, which is gone
+        afterwards.
 
     Raises
     ------
@@ -118,17 +125,21 @@ def ingest_snapshot(
     scratch = out / ".scratch"
     scratch.mkdir()
     try:
+        rows = scratch if work is None else work
         jobs = _jobs(retried(partial(landed_files, folder), folder), pinned)
-        tallies = _read_all(jobs, scratch, config, map_shards, f"{snapshot}: reading")
+        mapped = map_shards
+        if work is not None:
+            mapped = keeping_finished(map_shards, work, FileTally, partial(files_of, scratch=work))
+        tallies = _read_all(jobs, rows, config, mapped, f"{snapshot}: reading")
         _refuse_changed(snapshot, jobs, tallies, pinned)
         with Spill(scratch) as spill:
-            candidates = Candidates(scratch, tallies, blocked, spill)
+            candidates = Candidates(rows, tallies, blocked, spill)
             across = known if config.duplicates_across_snapshots else NothingKnown()
             verdicts, owners = candidates.judge(across, config.near)
             with _Output(snapshot, out, config, candidates, verdicts, owners) as output:
                 files: list[FileReport] = []
                 for tally in tallies:
-                    files.append(output.add_file(tally, scratch))
+                    files.append(output.add_file(tally, rows))
                     spill.settle()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -72,6 +72,11 @@ def encode_shard(shard: Path, *, space: Path, out: Path) -> Path:
     return target
 
 
+def files_of(target: Path) -> list[Path]:
+    """Return the files of a shard of which :func:`encode_shard` returned one."""
+    return [target, _left_out_path(target)]
+
+
 def _left_out_path(target: Path) -> Path:
     return target.with_suffix(".left_out.parquet")
 

@@ -2,45 +2,30 @@
 
 Each worker has one shard at a time, so the time of a shard runs from its start, and a worker that dies names its shard.
 A shard whose worker was killed runs once more by itself, when all others in work are done: what was killed only for
-lack of memory beside its neighbours succeeds, and what kills its worker again is named in the error. Results that come
-early wait for their turn, a few per worker at most. Of several failures the first in order is raised, so the error does
-not depend on timing.
+lack of memory beside its neighbours succeeds, and what kills its worker again is named in the error.
 
-Workers start clean (``forkserver``; Lance must not be forked) with one thread for BLAS each: the processes are the
-parallelism. They stay for 20 seconds after a map, for the next one. Each may use a bounded amount of memory, so that a
-shard without measure ends its own process and not one that the kernel chooses; the shard that is run again by itself
-may use nearly all of the machine's.
+Workers stay for 20 seconds after a map, for the next one. Each may use a bounded amount of memory, so that a shard
+without measure ends its own process and not one that the kernel chooses; the shard that is run again by itself may use
+nearly all of the machine's.
 """
 
-import contextlib
-import multiprocessing
-import os
 import pickle
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from typing import TypeVar
 
 from gem_assets.parallel.machine import MemoryShare
+from gem_assets.parallel.process import WorkerProcess
 from gem_assets.parallel.shard_map import ShardDiedError, ShardHungError
-from gem_assets.parallel.worker import Answer, serve
+from gem_assets.parallel.window import Window
+from gem_assets.parallel.worker import Answer, loaded
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-_ONE_THREAD: dict[str, str] = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-    "VECLIB_MAXIMUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-_AHEAD = 8
 _KEEP_S = 20.0
 
 
@@ -115,87 +100,45 @@ def too_slow(label: str, item: object, timeout_s: float) -> ShardTimeoutError:
     )
 
 
-class _Worker:
-    """One process with a pipe, and the shard that it works on."""
-
-    def __init__(self, memory_bytes: int | None) -> None:
-        context = multiprocessing.get_context("forkserver")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=serve, args=(other, memory_bytes), daemon=True)
-        with _environment(_ONE_THREAD):
-            self._process.start()
-        other.close()
-        self.index: int | None = None
-        self.started = 0.0
-
-    def give(self, index: int, task: bytes) -> None:
-        """Hand over a shard."""
-        self.index, self.started = index, time.monotonic()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker shows when it is waited for
-            self._pipe.send_bytes(task)
-
-    def take(self) -> Answer | None:
-        """Return the answer that is ready, or None when the process ended without one."""
-        try:
-            answer: Answer = pickle.loads(self._pipe.recv_bytes())  # noqa: S301  (from our own child)
-        except (EOFError, OSError):
-            return None
-        self.index = None
-        return answer
-
-    @property
-    def connection(self) -> Connection:
-        """Readable when an answer is there, or when the process is gone."""
-        return self._pipe
-
-    def kill(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
-        self._process.join()
-        self._pipe.close()
-
-    def how_it_ended(self) -> str:
-        """Return `` (SIGSEGV)``, `` (exit code 1)`` or nothing, once the process is gone."""
-        self._process.join(1)
-        code = self._process.exitcode
-        if not code:
-            return ""
-        return f" ({signal.Signals(-code).name})" if code < 0 else f" (exit code {code})"
+def failure(answer: Answer, label: str, item: object) -> ShardError:
+    """Return the error of a shard that raised, with the cause and where it was raised."""
+    error = ShardError(f"{label}: shard {item} failed: {answer.failure}")
+    error.add_note(f"In the worker process:\n{answer.trace}")
+    error.__cause__ = answer.error
+    return error
 
 
 class _Pool:
     def __init__(self, size: int, memory: MemoryShare | None) -> None:
         self.size = size
         self.memory = memory
-        self.workers: list[_Worker] = []
+        self.workers: list[WorkerProcess] = []
 
     def run(self, fn: Callable[[T], R], items: Sequence[T], label: str, timeout_s: float) -> Iterator[R]:
-        waiting, again = deque(range(len(items))), deque[int]()
-        answers: dict[int, Answer] = {}
-        failed_first, killed_once = len(items), set[int]()
-        due = 0
-        alone: _Worker | None = None
-        while due < len(items):
-            # after a failure only what comes before it is still of interest
-            ahead = min(failed_first, due + _AHEAD * self.size)
-            while alone is None and waiting and waiting[0] < ahead and (worker := self._idle()):
-                index = waiting.popleft()
-                worker.give(index, pickle.dumps((fn, items[index])))
+        window = Window[R](len(items))
+        again, killed_once = deque[int](), set[int]()
+        alone: WorkerProcess | None = None
+        while window.open:
+            while alone is None and self._has_room() and (index := window.start()) is not None:
+                self._idle().give(index, pickle.dumps((fn, items[index])))
             if again and not self._busy():
                 index = again.popleft()
                 alone = self._start(alone=True)
                 alone.give(index, pickle.dumps((fn, items[index])))
             for worker in self._ready(items, label, timeout_s):
-                index, answer = worker.index, worker.take()
+                index, data = worker.index, worker.take()
                 assert index is not None
                 if worker is alone:
                     alone = None
-                if answer is not None and not answer.out_of_memory:
+                answer = None if data is None else loaded(data)
+                if answer is not None and data is not None and not answer.out_of_memory:
                     if index in killed_once:
                         # it may use more memory than is there for one among others
                         self._drop(worker)
-                    answers[index] = answer
-                    failed_first = min(failed_first, index if answer.failure else failed_first)
+                    if answer.failure is None:
+                        window.finish(index, answer.result, len(data))
+                    else:
+                        window.fail(index, failure(answer, label, items[index]))
                     continue
                 how = f" ({answer.failure})" if answer is not None else worker.how_it_ended()
                 self._drop(worker)
@@ -203,16 +146,14 @@ class _Pool:
                     raise killed(label, items[index], how)
                 killed_once.add(index)
                 again.append(index)
-            while due in answers:
-                yield _result(answers.pop(due), label, items[due])
-                due += 1
+            yield from window.due()
 
     def stop(self) -> None:
         for worker in list(self.workers):
             worker.kill()
         self.workers.clear()
 
-    def _ready(self, items: Sequence[object], label: str, timeout_s: float) -> list[_Worker]:
+    def _ready(self, items: Sequence[object], label: str, timeout_s: float) -> list[WorkerProcess]:
         busy = self._busy()
         oldest = min(busy, key=lambda worker: worker.started)
         left = oldest.started + timeout_s - time.monotonic()
@@ -221,20 +162,22 @@ class _Pool:
             raise too_slow(label, items[oldest.index], timeout_s)
         return [worker for worker in busy if worker.connection in ready]
 
-    def _busy(self) -> list[_Worker]:
+    def _busy(self) -> list[WorkerProcess]:
         return [worker for worker in self.workers if worker.index is not None]
 
-    def _idle(self) -> _Worker | None:
-        idle = next((worker for worker in self.workers if worker.index is None), None)
-        return idle or (self._start() if len(self.workers) < self.size else None)
+    def _has_room(self) -> bool:
+        return len(self._busy()) < self.size
 
-    def _start(self, *, alone: bool = False) -> _Worker:
+    def _idle(self) -> WorkerProcess:
+        return next((worker for worker in self.workers if worker.index is None), None) or self._start()
+
+    def _start(self, *, alone: bool = False) -> WorkerProcess:
         memory = None if self.memory is None else self.memory.alone if alone else self.memory.beside
-        worker = _Worker(memory)
+        worker = WorkerProcess(memory)
         self.workers.append(worker)
         return worker
 
-    def _drop(self, worker: _Worker) -> None:
+    def _drop(self, worker: WorkerProcess) -> None:
         self.workers.remove(worker)
         worker.kill()
 
@@ -268,26 +211,3 @@ def _keep_pool(pool: _Pool) -> None:
     with _KEPT_LOCK:
         _KEPT.append((pool, timer))
     timer.start()
-
-
-def _result(answer: Answer, label: str, item: object) -> Any:
-    if answer.failure is None:
-        return answer.result
-    error = ShardError(f"{label}: shard {item} failed: {answer.failure}")
-    error.add_note(f"In the worker process:\n{answer.trace}")
-    raise error from answer.error
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Generator[None]:
-    """Set variables while a child is started; BLAS libraries read them once, when they are loaded."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

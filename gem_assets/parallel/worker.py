@@ -5,6 +5,7 @@ Tasks come as pickled ``(fn, item)`` through a pipe, one at a time; an answer go
 """
 
 import contextlib
+import ctypes
 import pickle
 import resource
 import signal
@@ -12,7 +13,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Final
+
+_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ def serve(pipe: "Connection[Any, Any]", memory_bytes: int | None = None) -> None
     """Work until the pipe ends; of its own memory, mapped files aside, the process may use ``memory_bytes``."""
     if memory_bytes is not None:
         _limit_memory(memory_bytes)
+    _end_with_the_parent()
     # a Ctrl-C goes to the whole group; the parent decides what happens to its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
@@ -44,6 +48,18 @@ def serve(pipe: "Connection[Any, Any]", memory_bytes: int | None = None) -> None
             pipe.send_bytes(_answer(task))
         except (BrokenPipeError, ConnectionResetError):
             return
+
+
+def loaded(data: bytes) -> Answer:
+    """Return the answer that a worker of ours has pickled."""
+    answer: Answer = pickle.loads(data)  # noqa: S301
+    return answer
+
+
+def _end_with_the_parent() -> None:
+    """Have the kernel end this process with the one that started it: a shard that is run again must not run twice."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux only
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit_memory(n_bytes: int) -> None:

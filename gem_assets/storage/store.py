@@ -6,6 +6,9 @@ read, whatever is committed in the meantime.
 """
 
 import contextlib
+import fcntl
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import groupby
@@ -16,7 +19,7 @@ import pyarrow as pa
 
 from gem_assets.stages import RAW_SHARDS, TEACHER_CLUSTERS
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
-from gem_assets.storage.durable import local_folder, locked_folder, make_dirs
+from gem_assets.storage.durable import is_abandoned, local_folder, locked_folder, make_dirs
 from gem_assets.storage.manifest import InputRef, check_partition, stage_name
 from gem_assets.storage.spill import Spill
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from gem_assets.storage.lance import LanceTables
 
 SCRATCH_PREFIX = "scratch-"
+KEPT_FOLDER = "shards"
 _SHORT = 16
 
 
@@ -201,6 +205,39 @@ class Store:
         """Give an empty folder on the data root's disk; it is gone afterwards."""
         with locked_folder(self._local("scratch"), SCRATCH_PREFIX) as folder:
             yield folder
+
+    @contextlib.contextmanager
+    def shard_folder(self, asset: str, partition: str, identity: str) -> Generator[Path]:
+        """Give a folder for the files of shards, which stays for the next try where the work fails or is killed.
+
+        Parameters
+        ----------
+        identity
+            Names everything that the shards are made from; what is left of another identity goes. While another process
+            works on the same, the folder is an empty one of its own.
+        """
+        place = self._local("scratch", KEPT_FOLDER, asset, check_partition(partition))
+        folder = place / identity[:_SHORT]
+        make_dirs(folder)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with self.scratch() as own:
+                    yield own
+                return
+            for other in place.iterdir():
+                if other != folder and is_abandoned(other):
+                    shutil.rmtree(other, ignore_errors=True)
+            yield folder
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+    def forget_shards(self) -> None:
+        """Remove what failed runs have left of their shards; it may hold texts."""
+        shutil.rmtree(self._local("scratch") / KEPT_FOLDER, ignore_errors=True)
 
     def spill(self) -> Spill:
         """Give arrays that lie on the data root's disk; use it with ``with``."""

@@ -85,6 +85,11 @@ def label_shard(shard: Path, *, model: Path, out: Path, escalation: Escalation |
     return target
 
 
+def files_of(target: Path) -> list[Path]:
+    """Return the files of a shard of which :func:`label_shard` returned one."""
+    return [target]
+
+
 def label_shards(
     shards: Sequence[Path],
     model: Path,

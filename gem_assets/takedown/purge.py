@@ -130,6 +130,7 @@ def purge(
         artifacts.collect_orphans()
         # the index of gem trace quotes addresses of every version; it is made again when it is asked for
         shutil.rmtree(trace_index_folder(root), ignore_errors=True)
+        store.forget_shards()
     for request in requests:
         issue(artifacts, tables, request)
     return replace(shown, files=files, moved=moved)

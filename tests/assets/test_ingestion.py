@@ -1,5 +1,6 @@
 """Ingesting through the store: bad input, borrowed texts, and snapshots that dangle."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import Field
 
 from gem_assets.assets import ingestion
 from gem_assets.assets.ingestion import NothingKeptError
@@ -111,7 +113,7 @@ def test_bytes_that_change_for_the_time_of_reading_are_not_certified(root):
     with pytest.raises(LandedFileChangedError, match=r"2026-01: pages\.jsonl.* changed between"):
         ingest_once(store, SwappingEngine(kind="inline"), settings, "2026-01")
     assert store.artifacts.partitions("raw_shards") == []
-    assert list((root / "scratch").iterdir()) == []
+    assert [path.name for path in (root / "scratch").iterdir()] == ["shards"]
     stage = ingest(root, "2026-01")
     assert stage.artifact.manifest.counts["kept"] > 0
     assert not any("THE" in text for text in texts(stage).values())
@@ -319,3 +321,65 @@ def test_an_older_blocklist_is_adopted_by_the_next_ingest(root):
     listed.write_bytes(b"")
     with pytest.raises(BlocklistError, match="shortened"):
         ingest(root, "2026-01")
+
+
+class StoppingEngine(EngineResource):
+    """Fails once so many files are read, and remembers which were."""
+
+    after: int
+    read: list[str] = Field(default_factory=list)
+
+    def map(self, fn, items, label, **more):
+        for number, item in enumerate(items):
+            if number == self.after:
+                raise RuntimeError("the driver is killed")
+            yield fn(item)
+            self.read.append(item.relative)
+
+
+def test_files_that_were_read_before_a_run_failed_are_not_read_again(root, monkeypatch):
+    folder = root / "landing" / "2026-01"
+    for number in range(20):
+        land_jsonl(root, "2026-01", passages()[number * 3 : number * 3 + 3])
+        (folder / "pages.jsonl.gz").rename(folder / f"{number:02d}.jsonl.gz")
+    undisturbed = ingest(root, "2026-01")
+    assert not list((root / "scratch").rglob("*.finished"))
+    shutil.rmtree(root / "artifacts")
+    store, settings = StoreResource(root=str(root)), load_settings(root)
+    killed = StoppingEngine(kind="inline", after=18)
+    with pytest.raises(RuntimeError, match="killed"):
+        ingest_once(store, killed, settings, "2026-01")
+    assert len(list((root / "scratch").rglob("*.finished"))) == 18
+    again = StoppingEngine(kind="inline", after=1000)
+    stage = ingest_once(store, again, settings, "2026-01")
+    assert again.read == ["18.jsonl.gz", "19.jsonl.gz"]
+    assert stage.artifact.manifest.outputs == undisturbed.artifact.manifest.outputs
+    assert not list((root / "scratch").rglob("*.finished"))
+
+
+def left_behind(store):
+    with contextlib.suppress(RuntimeError), store.shard_folder("raw_shards", "2026-01", "f" * 64) as folder:
+        (folder / "rows").touch()
+        raise RuntimeError("the work fails")
+    return folder
+
+
+def test_what_a_failed_run_has_left_goes_with_other_bytes_and_with_a_purge(root):
+    land_jsonl(root, "2026-01", passages()[:30])
+    store, settings = StoreResource(root=str(root)), load_settings(root)
+    folder = left_behind(store)
+    assert (folder / "rows").exists()
+    ingest_once(store, ENGINE, settings, "2026-01")
+    assert not folder.exists()
+    assert left_behind(store) == folder
+    store.forget_shards()
+    assert not folder.exists()
+
+
+def test_two_runs_never_share_a_folder_of_shards(root):
+    store = StoreResource(root=str(root))
+    with store.shard_folder("embeddings", "a", "1" * 64) as one, store.shard_folder("embeddings", "a", "1" * 64) as two:
+        assert one != two
+        assert list(two.iterdir()) == []
+    assert not one.exists()
+    assert not two.exists()

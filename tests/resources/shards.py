@@ -80,3 +80,24 @@ class OddError(Exception):
 
 def raise_odd(x: int) -> int:
     raise OddError(x, x)
+
+
+def end_rays_worker_once(folder: str, x: int) -> int:
+    """Kill the Ray worker that watches this process, as a lost node does: it is two steps up, behind the forkserver."""
+    mark = Path(folder) / str(x)
+    if x < 5 and not mark.exists():
+        mark.touch()
+        os.kill(_parent(os.getppid()), signal.SIGKILL)
+        time.sleep(30)
+    return x
+
+
+def note_process_and_hang(folder: str, x: int) -> int:
+    (Path(folder) / f".{x}").write_text(str(os.getpid()))
+    (Path(folder) / f".{x}").rename(Path(folder) / str(x))
+    time.sleep(300 if x else 0)
+    return x
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -10,6 +10,7 @@ import pytest
 
 from gem_assets.orchestration.progress import Progress, reporter
 from gem_assets.parallel import machine, pool
+from gem_assets.parallel.config import StageResources
 from gem_assets.parallel.machine import MB, MemoryShare
 from gem_assets.parallel.pool import ShardError, ShardTimeoutError, WorkerKilledError
 from resources import EngineResource
@@ -27,7 +28,7 @@ def test_results_come_in_the_order_of_the_items(engine):
     assert list(engine.map(shards.square, range(40), "squares")) == [x * x for x in range(40)]
     assert list(engine.map(shards.slow_first, range(10), "slow")) == list(range(10))
     assert list(engine.map(shards.square, [], "nothing")) == []
-    assert list(engine.shard_map(shards.square, [3], "one")) == [9]
+    assert list(engine.shard_map("raw_shards")(shards.square, [3], "one")) == [9]
 
 
 def test_workers_are_other_processes_with_one_thread_each():
@@ -52,7 +53,9 @@ def test_inline_work_stays_in_this_process(tmp_path):
 
 
 def test_shards_that_want_a_gpu_run_one_after_the_other_here():
-    seen = list(EngineResource(workers=2).map(shards.threads_and_pid, range(3), "pids", gpus=1))
+    seen = list(
+        EngineResource(workers=2).map(shards.threads_and_pid, range(3), "pids", resources=StageResources(gpus=1))
+    )
     assert {pid for _, pid in seen} == {os.getpid()}
 
 
@@ -172,20 +175,6 @@ def test_ray_that_is_not_there_is_explained(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(RuntimeError, match=r"gem-assets\[ray\]"):
         list(EngineResource(kind="ray").map(shards.square, range(2), "squares"))
-
-
-@pytest.mark.slow
-def test_ray_gives_the_same_results_and_errors():
-    ray = pytest.importorskip("ray", reason="the ray extra is not installed")
-    engine = EngineResource(kind="ray", shard_timeout_s=60)
-    try:
-        assert list(engine.map(shards.square, range(20), "squares")) == [x * x for x in range(20)]
-        with pytest.raises(ShardError, match="reading: shard 3 failed: ValueError"):
-            list(engine.map(shards.fail_on_three, range(6), "reading"))
-        with pytest.raises(WorkerKilledError, match="shard 3"):
-            list(engine.map(shards.die_on_three, range(4), "reading"))
-    finally:
-        ray.shutdown()
 
 
 def test_progress_says_rate_and_time_left_but_not_for_quick_work(caplog):

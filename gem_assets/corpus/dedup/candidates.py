@@ -85,17 +85,15 @@ class Candidates:
         return unpack_hex(ids), names
 
     def _signatures(self, near: NearDuplicates) -> NDArray[np.uint32] | None:
-        """Join the signature files; the pieces go as they are copied, so the disk holds them once."""
+        """Join the signature files; the pieces stay, as a try after this one takes them over."""
         if not len(self):
             return None
         joined = self._scratch / "signatures"
         with joined.open("wb") as out:
             for tally in self._tallies:
-                piece = fragment_path(self._scratch, tally.index, "signatures")
-                with piece.open("rb") as data:
+                with fragment_path(self._scratch, tally.index, "signatures").open("rb") as data:
                     while block := data.read(1 << 20):
                         out.write(block)
-                piece.unlink()
         return self._spill.read(joined, (len(self), near.num_perm), np.uint32)
 
 
