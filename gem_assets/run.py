@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gem_assets.orchestration.abandoned_runs import PROCESS_TAG, cancel_abandoned_runs, named_process
+from gem_assets.orchestration.abandoned_runs import cancel_abandoned_runs, heartbeat, named_process, process_tags
 from gem_assets.orchestration.bookkeeping import tidy
 from gem_assets.orchestration.dagster_home import prepare_home, running_server
 from gem_assets.orchestration.instance import open_instance
@@ -236,7 +236,12 @@ def bring_up_to_date(
     home = prepare_home(settings)
     # what a killed process left would hold its places in the pools, and this run would wait for them for ever
     cancel_abandoned_runs(home, server=running_server(home) is None)
-    with open_instance(settings) as instance, named_process(home) as process, _interruptions() as interrupted:
+    with (
+        open_instance(settings) as instance,
+        named_process(home) as process,
+        heartbeat(instance, home, process),
+        _interruptions() as interrupted,
+    ):
         _register_landed(defs, instance)
         reconciler = Reconciler(str(settings.data_root), defs.resolve_asset_graph(), instance)
         chosen = reconciler.known() if snapshots is None else list(snapshots)
@@ -259,7 +264,7 @@ def bring_up_to_date(
                 if progress is not None:
                     progress(len(steps), len(steps) + left - number, item.name)
                 times[item.place, item.basis] += 1
-                steps.append(_materialize(defs, instance, item.place, {PROCESS_TAG: process}))
+                steps.append(_materialize(defs, instance, item.place, process_tags(home, process)))
                 if interrupted():
                     raise KeyboardInterrupt
             if ready or running:

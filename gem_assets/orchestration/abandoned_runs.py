@@ -6,17 +6,30 @@ no longer than the server, so whoever holds the lock of a DAGSTER_HOME, or sees 
 runs. A run in the process of a command carries the name of a folder that stays locked while that process lives. What
 was cut off is marked as canceled, not as failed, so that automation asks for it again; the stages themselves skip what
 was committed before the cut.
+
+Several hosts may share one database. A run is then judged by its owner alone: the host and home of its process, which
+are on it as a tag. Another host sees only the heartbeat that the process leaves on its runs, and cancels a run when
+that has been silent for :data:`SILENT_S`. A run without an owner was started by some server; Dagster's own monitoring
+looks after those.
 """
 
+import hashlib
+import logging
 import os
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.runs import SqliteRunStorage
 
 from gem_assets.storage.durable import is_abandoned, locked_folder
+
+logger = logging.getLogger(__name__)
 
 UNFINISHED = [
     dg.DagsterRunStatus.STARTING,
@@ -26,6 +39,12 @@ UNFINISHED = [
 PROCESS_TAG = ".dagster/gem_process"
 """Tag of a run in the process of a command: the name of its folder below ``PROCESSES``. Dagster's prefix for tags that
 are nobody's to read keeps it off the page of runs."""
+OWNER_TAG = ".dagster/gem_owner"
+"""Host and home of the process of such a run, as :func:`owner_of` writes them."""
+BEAT_TAG = ".dagster/gem_beat"
+"""When that process last said that it lives, in seconds since the epoch."""
+BEAT_S = 60.0
+SILENT_S = 900.0
 PROCESSES = "processes"
 PARTITION_TAG = "dagster/partition"
 
@@ -35,6 +54,42 @@ def named_process(home: Path) -> Generator[str]:
     """Give the name under which this process runs things on a DAGSTER_HOME; put it on each run as ``PROCESS_TAG``."""
     with locked_folder(home / PROCESSES, "process-") as folder:
         yield folder.name
+
+
+def owner_of(home: Path) -> str:
+    """Name a DAGSTER_HOME among those of all hosts."""
+    return f"{socket.gethostname()}:{hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:12]}"
+
+
+def process_tags(home: Path, process: str) -> dict[str, str]:
+    """Return the tags of a run in the process of this name."""
+    return {PROCESS_TAG: process, OWNER_TAG: owner_of(home), BEAT_TAG: f"{time.time():.0f}"}
+
+
+@contextmanager
+def heartbeat(instance: dg.DagsterInstance, home: Path, process: str, *, every_s: float = BEAT_S) -> Generator[None]:
+    """Keep the runs of this process alive in the eyes of other hosts; does nothing where there can be none."""
+    if _is_private(instance, home):
+        yield
+        return
+    over = threading.Event()
+
+    def beat() -> None:
+        mine = dg.RunsFilter(tags={PROCESS_TAG: process, OWNER_TAG: owner_of(home)}, statuses=UNFINISHED)
+        while not over.wait(every_s):
+            try:
+                for run in instance.get_runs(filters=mine):
+                    instance.add_run_tags(run.run_id, {BEAT_TAG: f"{time.time():.0f}"})
+            except Exception as error:  # the database may be away for a while, and the next beat finds it again
+                logger.warning(f"no heartbeat in the run database: {type(error).__name__}")
+
+    thread = threading.Thread(target=beat, daemon=True, name="gem heartbeat")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
@@ -47,14 +102,16 @@ def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
     home
         Folder with the instance's configuration.
     server
-        Also runs of the daemon: nothing of it runs, because the caller holds the home's lock or nobody does.
+        Also runs of the daemon, where the database is this home's own: nothing of it runs, because the caller holds the
+        home's lock or nobody does.
     """
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
         with dg.DagsterInstance.get() as instance:
             runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-            gone = [run for run in runs if _is_gone(run, home, server=server)]
+            private = _is_private(instance, home)
+            gone = [run for run in runs if _is_gone(run, home, server=server, private=private)]
             for run in gone:
                 instance.report_run_canceled(run, message="The process of this run ended while it was under way.")
             _free_places(instance)
@@ -90,10 +147,22 @@ def work_under_way(instance: dg.DagsterInstance, home: Path, snapshot: str) -> s
     return None
 
 
-def _is_gone(run: dg.DagsterRun, home: Path, *, server: bool) -> bool:
-    name = run.tags.get(PROCESS_TAG)
+def _is_private(instance: dg.DagsterInstance, home: Path) -> bool:
+    """Tell whether no other home uses the run database: it lies below this one."""
+    storage = instance.run_storage
+    if not isinstance(storage, SqliteRunStorage):
+        return False
+    with storage.connect() as connection:
+        database = connection.engine.url.database
+    return database is not None and Path(database).resolve().is_relative_to(home.resolve())
+
+
+def _is_gone(run: dg.DagsterRun, home: Path, *, server: bool, private: bool) -> bool:
+    name, owner = run.tags.get(PROCESS_TAG), run.tags.get(OWNER_TAG)
     if name is None:
-        return server
+        return server and private
+    if not private and owner != owner_of(home):
+        return time.time() - float(run.tags.get(BEAT_TAG, time.time())) > SILENT_S
     folder = home / PROCESSES / Path(name).name
     return not folder.exists() or is_abandoned(folder)
 
