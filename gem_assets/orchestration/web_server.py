@@ -3,10 +3,9 @@
 ``python -m gem_assets.orchestration.web_server dev …`` is ``dagster dev``, which starts its web server and its daemon
 as processes of their own. Here these are ``… serve``, which is ``dagster-webserver`` behind
 :class:`~gem_assets.orchestration.web_guard.WebGuard`, with the pages of results under ``/pages`` and the explorer under
-``/explore``, and ``… daemon``,
-which is ``dagster-daemon`` looking at its sensors every second instead of every five, and only while there is something
-to see. A daemon without a web server starts its own code server, and would start a new one every minute; here it keeps
-the one it has. Dagster has no setting for any of this, so names of its modules are replaced.
+``/explore``, and ``… daemon``, which is ``dagster-daemon`` looking at its sensors every second instead of every five,
+and only while there is something to see. Their code servers are those of :mod:`gem_assets.orchestration.code_server`.
+Dagster has no setting for any of this, so names of its modules are replaced.
 """
 
 import importlib
@@ -19,6 +18,7 @@ from typing import Any
 from starlette.routing import Mount
 
 from gem_assets.explorer.application import Lazily
+from gem_assets.orchestration.code_server import start_code_servers_here
 from gem_assets.orchestration.page_server import EXPLORER, Pages
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
 from gem_assets.settings import load_settings, resolve_data_root
@@ -38,6 +38,7 @@ def dev(arguments: list[str]) -> None:
         return start(parts, **options)
 
     command.open_ipc_subprocess = guarded
+    start_code_servers_here()
     command.dev_command(args=arguments, prog_name="dagster dev")
 
 
@@ -85,22 +86,9 @@ def daemon(arguments: list[str]) -> None:
     sensors: Any = importlib.import_module("dagster._daemon.sensor")
     sensors.MIN_INTERVAL_LOOP_TIME = _LOOK_EVERY_S
     sensors.execute_sensor_iteration = only_when_due(sensors.execute_sensor_iteration, load_settings())
-    servers: Any = importlib.import_module("dagster._core.remote_representation.grpc_server_registry")
-    servers.GrpcServerRegistry.clear_all_grpc_endpoints = forget_ended_servers
+    start_code_servers_here()
     cli: Any = importlib.import_module("dagster._daemon.cli")
     cli.cli(args=arguments, prog_name="dagster-daemon", obj={})
-
-
-def forget_ended_servers(registry: Any) -> None:
-    """Let a new code server be started in place of one that has ended or did not load, and only then.
-
-    A new one reads all the code again and asks every asset what it would make; nothing is launched in those seconds.
-    """
-    with registry._lock:
-        for origin, entry in list(registry._active_entries.items()):
-            process = getattr(entry, "process", None)  # None: the code did not load
-            if process is None or process.server_process.poll() is not None:
-                del registry._active_entries[origin]
 
 
 if __name__ == "__main__":

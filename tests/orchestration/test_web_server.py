@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 from dagster import AssetKey
 
+from gem_assets.orchestration.code_server import definitions_of, forget_ended_servers
 from gem_assets.orchestration.instance import open_instance
-from gem_assets.orchestration.web_server import forget_ended_servers
 from gem_assets.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -29,16 +29,19 @@ from gem_assets.orchestration.web_server import daemon
 daemon(["run"])
 """
 DEFINITIONS = """
+import os
 import dagster as dg
+
+LOADED_BY = os.getpid()
 
 @dg.asset(automation_condition=dg.AutomationCondition.missing() & ~dg.AutomationCondition.in_progress())
 def thing():
-    return 1
+    return dg.MaterializeResult(metadata={"forked": os.getpid() != LOADED_BY})
 
 automation = dg.AutomationConditionSensorDefinition(
     "automation", target="*", minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING
 )
-defs = dg.Definitions([thing], sensors=[automation])
+defs = dg.Definitions([thing], sensors=[automation], executor=dg.in_process_executor)
 """
 
 
@@ -59,8 +62,13 @@ def test_only_a_code_server_that_ended_or_did_not_load_is_replaced():
     assert set(registry._active_entries) == {"alive"}
 
 
+def test_a_run_has_the_definitions_loaded_that_its_server_was_told_to_load():
+    assert definitions_of(["api", "grpc", "--socket", "here", "-m", "small_definitions"]) == "small_definitions"
+    assert definitions_of(["api", "grpc", "--socket", "here"]) == "gem_assets.definitions"
+
+
 @pytest.mark.slow
-def test_without_a_web_interface_the_daemon_makes_what_is_missing(tmp_path):
+def test_without_a_web_interface_the_daemon_makes_what_is_missing_in_a_fork(tmp_path):
     (tmp_path / "small_definitions.py").write_text(DEFINITIONS)
     root, out = tmp_path / "data", tmp_path / "out.txt"
     root.mkdir()
@@ -86,4 +94,7 @@ def test_without_a_web_interface_the_daemon_makes_what_is_missing(tmp_path):
     assert code == 0, out.read_text()
     assert out.read_text().rstrip().endswith("Stopped.")
     with open_instance(load_settings(root)) as instance:
-        assert instance.get_latest_materialization_event(AssetKey("thing")) is not None
+        event = instance.get_latest_materialization_event(AssetKey("thing"))
+        assert event is not None
+        # the definitions were loaded by another process than that of the run
+        assert event.asset_materialization.metadata["forked"].value is True
