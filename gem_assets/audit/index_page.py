@@ -3,7 +3,7 @@
 One file that needs nothing else: pictures are inline, no script, no address of another site is loaded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,12 +13,13 @@ from gem_assets.audit.eu_summary import languages_of
 from gem_assets.audit.facts import Account
 from gem_assets.audit.plots import composition_bars, lineage_diagram, tokens_over_time
 from gem_assets.lineage.audit import Composition
-from gem_assets.report.pages import escape, figure_row, html_table, image, page
+from gem_assets.report.pages import Cell, bar_cell, render
 from gem_assets.report.plots import mixture_bars
 from gem_assets.report.tables import compact, percent
 
 INDEX_NAME = "index.html"
 SHOWN = 20
+RECORDS: Final = ("files", "read", "kept", "duplicates", "filtered", "quarantined", "blocked")
 FORMS: Final = {
     "data_card.html": ("Data card", "what to know before training on it, to read and print"),
     "data_card.md": ("Data card, as Markdown", "the same for model hubs"),
@@ -58,50 +59,33 @@ def index_page(account: Account, files: Sequence[str]) -> str:
         (percent(1 - facts.languages.token_share), "code or undetermined"),
         (str(len(facts.snapshots) - len(facts.unused)), "snapshots"),
     ]
-    period = f"dated {crawl.first} to {crawl.last}" if crawl.first else "no document has a date"
-    body = [
-        f"<h1>Audit of the {escape(facts.strategy)} mixture</h1>",
-        f'<p class="muted">Merkle root {escape(report.merkle_root)}<br>{escape(period)}; tokens of '
-        f"{escape(facts.tokenizer)}; shares count every repetition</p>",
-        figure_row(figures),
-        _missing(account),
-        f"<h2>Forms and files</h2>\n{_links(files)}",
-        "<h2>Composition</h2>",
-        image(_mixture(account), "Token shares per cluster, beside the proportional mixture"),
-        image(_composition(account), "Shares by language, licence, source and domain"),
-        *([image(tokens_over_time([(m.month, m.tokens) for m in crawl.months]), "Tokens by month")]
-          if len(crawl.months) > 1 else []),
-        f"<h2>Largest domains</h2>\n{_domains(account)}",
-        f"<h2>Licences</h2>\n<p class='muted'>As the sources state them; none was verified.</p>\n"
-        f"{_groups(report.composition['license'], 'licence')}",
-        f"<h2>Languages</h2>\n{_groups(languages_of(report), 'language')}",
-        f"<h2>Sources</h2>\n{_groups(report.composition['source'], 'source')}",
-        f"<h2>Lineage</h2>\n{image(_lineage(account), 'From the landed files to the mixture')}",
-        f"<h2>What became of the records</h2>\n{_snapshots(account)}",
-    ]  # fmt: skip
-    footer = f"Training order {facts.order_identity}; recipe {facts.recipe_identity}"
-    return page(f"Audit: {facts.strategy}", "\n".join(part for part in body if part), footer)
-
-
-def _missing(account: Account) -> str:
-    keys = account.config.missing
-    if not keys:
-        return ""
-    items = "".join(f"<li>{escape(STATEMENTS[key])}</li>" for key in keys)
-    return (
-        f'<details><summary><span class="hot">{len(keys)} statements are missing</span> that only a person can make '
-        f"(settings, <b>[audit.statements]</b>)</summary><ol>{items}</ol></details>"
+    months = [(month.month, month.tokens) for month in crawl.months]
+    groups = {**report.composition, "lang": languages_of(report)}
+    top = facts.domains.largest[0].share or 1.0 if facts.domains.largest else 1.0
+    return render(
+        "audit.html",
+        f"Audit: {facts.strategy}",
+        f"Training order {facts.order_identity}; recipe {facts.recipe_identity}",
+        facts=facts,
+        figures=figures,
+        period=f"dated {crawl.first} to {crawl.last}" if crawl.first else "no document has a date",
+        missing=[STATEMENTS[key] for key in account.config.missing],
+        forms={name: form for name, form in FORMS.items() if name in files},
+        mixture=_mixture(account),
+        composition=_composition(account, groups),
+        by_month=tokens_over_time(months) if len(months) > 1 else None,
+        lineage=_lineage(account),
+        domains=[
+            [d.domain, bar_cell(d.share, top), f"{d.bytes:,}", f"{d.documents:,}", f"{d.exposures:,}"]
+            for d in facts.domains.largest[:SHOWN]
+        ],
+        groups={name: (_rows(found), len(found)) for name, found in groups.items()},
+        snapshots=[
+            [s.snapshot, "" if s.used is None else f"{s.used:,}", *(f"{getattr(s, name):,}" for name in RECORDS)]
+            for s in facts.snapshots
+            if s.used != 0
+        ],
     )
-
-
-def _links(files: Sequence[str]) -> str:
-    cards = [
-        f'<section class="card"><header><h3><a href="{escape(name)}">{escape(title)}</a></h3></header>'
-        f'<p class="small muted">{escape(about)}<br>{escape(name)}</p></section>'
-        for name, (title, about) in FORMS.items()
-        if name in files
-    ]
-    return f'<div class="cards">{"".join(cards)}</div>'
 
 
 def _mixture(account: Account) -> bytes:
@@ -114,15 +98,13 @@ def _mixture(account: Account) -> bytes:
     return mixture_bars(mixtures, [e.name for e in account.recipe.entries])
 
 
-def _composition(account: Account) -> bytes:
-    report = account.facts.report
-    composition = {**report.composition, "lang": languages_of(report)}
+def _composition(account: Account, groups: Mapping[str, Sequence[Composition]]) -> bytes:
     panels = {
-        title: [(g.value, g.token_share) for g in composition[name]]
+        title: [(g.value, g.token_share) for g in groups[name]]
         for name, title in (("lang", "languages, by tokens"), ("license", "licences, by tokens"),
                             ("source", "sources, by tokens"))
     }  # fmt: skip
-    total = max(report.n_bytes, 1)
+    total = max(account.facts.report.n_bytes, 1)
     rows = [(str(row["domain"]), row["bytes"] / total) for row in account.domains.to_pylist()]
     without = 1 - account.facts.domains.bytes_with_address / total
     panels["domains, by bytes"] = [*rows, *([("unknown", without)] if without > 0 else [])]
@@ -145,43 +127,6 @@ def _lineage(account: Account) -> bytes:
     return lineage_diagram({name: sorted(names) for name, names in read.items()}, counts)
 
 
-def _domains(account: Account) -> str:
-    facts = account.facts
-    if not facts.domains.largest:
-        return '<p class="muted">No document has a web address.</p>'
-    top = facts.domains.largest[0].share or 1.0
-    rows = [
-        [escape(d.domain), _bar(d.share, top), f"{d.bytes:,}", f"{d.documents:,}", f"{d.exposures:,}"]
-        for d in facts.domains.largest[:SHOWN]
-    ]
-    more = facts.domains.domains - len(rows)
-    rest = f'<p class="muted small">and {more:,} more in domains.csv</p>' if more > 0 else ""
-    return html_table(["domain", "share of bytes", "bytes", "documents", "showings"], rows) + rest
-
-
-def _groups(groups: Sequence[Composition], name: str) -> str:
-    top = max((g.token_share for g in groups), default=1.0) or 1.0
-    rows = [[escape(g.value), _bar(g.token_share, top), f"{g.tokens:,}", f"{g.documents:,}"] for g in groups[:SHOWN]]
-    more = len(groups) - len(rows)
-    rest = f'<p class="muted small">and {more:,} more in audit.json</p>' if more > 0 else ""
-    return html_table([name, "share of tokens", "tokens", "documents"], rows) + rest
-
-
-def _snapshots(account: Account) -> str:
-    columns = ("files", "read", "kept", "duplicates", "filtered", "quarantined", "blocked")
-    rows = [
-        [
-            escape(s.snapshot),
-            "" if s.used is None else f"{s.used:,}",
-            *(f"{getattr(s, name):,}" for name in columns),
-        ]
-        for s in account.facts.snapshots
-        if s.used != 0
-    ]
-    unused = escape(", ".join(account.facts.unused))
-    rest = f'<p class="muted small">Snapshots of which no document is shown: {unused}</p>' if unused else ""
-    return html_table(["snapshot", "documents shown", *columns], rows) + rest
-
-
-def _bar(share: float, top: float) -> str:
-    return f'<span class="cellbar" style="width:{90 * share / top:.1f}px"></span>{escape(percent(share))}'
+def _rows(groups: Sequence[Composition]) -> list[list[str | Cell]]:
+    top = max((group.token_share for group in groups), default=1.0) or 1.0
+    return [[g.value, bar_cell(g.token_share, top), f"{g.tokens:,}", f"{g.documents:,}"] for g in groups[:SHOWN]]

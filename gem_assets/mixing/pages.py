@@ -9,7 +9,7 @@ import numpy as np
 
 from gem_assets.mixing.comparison import Comparison, seeds_text
 from gem_assets.mixing.recipe import Recipe
-from gem_assets.report.pages import escape, figure_row, html_table, image, page
+from gem_assets.report.pages import Cell, render
 from gem_assets.report.plots import mixture_bars
 from gem_assets.report.swarm_plots import loss_bars
 from gem_assets.report.tables import cell, percent
@@ -41,78 +41,54 @@ def swarm_page(folder: Path, names: Mapping[int, str]) -> str:
 
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     table = SwarmTable.read(folder / "swarm.parquet")
-    head = ["mixture", "target loss", "stage 0 (lexical proxy)", "largest shares"]
     by_label = dict(zip(report["labels"], table.mixtures, strict=True))
-    rows = [
-        [
-            escape(row["mixture"]),
-            f"{row['target_loss']:.4f}",
-            f"{row['stage0_loss']:.4f}",
-            escape(_largest(by_label[row["mixture"]], table.domains, names)),
-        ]
-        for row in report["mixtures"]
-    ]
     figures = [(cell(report["figures"].get(key)), text) for key, text in _FIGURES.items()]
-    body = (
-        "<h1>Proxy swarm</h1>\n"
-        '<p class="muted">Tiny models, one a mixture, all with the same initialisation and stream; losses are nats a '
-        "token on fixed windows.</p>\n"
-        f"{figure_row([f for f in figures if f[0]])}\n"
-        f"{image((folder / 'shares.png').read_bytes(), 'Loss of every proxy against the share of a cluster')}\n"
-        f"<h2>Mixtures, best first</h2>\n{html_table(head, rows)}"
+    return render(
+        "swarm.html",
+        "Proxy swarm",
+        f"Swarm {table.identity[:12]}",
+        figures=[figure for figure in figures if figure[0]],
+        shares=(folder / "shares.png").read_bytes(),
+        mixtures=[
+            [
+                row["mixture"],
+                f"{row['target_loss']:.4f}",
+                f"{row['stage0_loss']:.4f}",
+                _largest(by_label[row["mixture"]], table.domains, names),
+            ]
+            for row in report["mixtures"]
+        ],
     )
-    return page("Proxy swarm", body, f"Swarm {table.identity[:12]}")
 
 
 def comparison_page(comparison: Comparison, recipes: Sequence[Recipe]) -> str:
     """Write the page that compares recipes: the recommendation, what is known of each, bars, and shares."""
-    rows = comparison.rows
-    head = [
-        "recipe",
-        "law",
-        "cv ρ",
-        "predicted",
-        "predicted gain",
-        "measured gain",
-        "in-domain",
-        "beats proportional",
-        "beats uniform",
-        "KL",
-        "epochs",
-    ]
-    body_rows = [
-        [
-            f"<b>{escape(row['recipe'])}</b>" if row["recommended"] else escape(row["recipe"]),
-            escape(row["law"] or ""),
-            _number(row["cv_spearman"], 2),
-            _number(row["predicted_loss"], 4),
-            _gain(row, "predicted_gain"),
-            _gain(row, "measured_gain"),
-            _number(row["in_domain_gain"], 4),
-            seeds_text(row, "proportional"),
-            seeds_text(row, "uniform"),
-            _number(row["kl_to_prior"], 3),
-            f"{row['most_epochs']:.2f}",
-        ]
-        for row in rows
-    ]
-    verdicts = [[escape(row["recipe"]), escape(row["verdict"])] for row in rows if row["verdict"]]
-    gains = gains_picture(comparison)
-    picture = image(gains, "Loss of each recipe less that of proportional") if gains is not None else ""
-    shares = image(shares_picture(recipes), "Token shares of the recipes")
-    body = (
-        "<h1>Recipes</h1>\n"
-        f"<p><b>Use {escape(comparison.recommended)}</b>: {escape(comparison.reason)}.</p>\n"
-        '<p class="muted">Gains are losses less that of proportional, nats per token: negative is better. '
-        "Predicted ones "
-        "are the law's, measured ones the mean over the paired seeds of a confirmation run; below each its interval, "
-        "and the range over seeds.</p>\n"
-        f"{html_table(head, body_rows)}\n{picture}\n"
-        f"<h2>Verdicts</h2>\n{html_table(['recipe', 'verdict'], verdicts) if verdicts else '<p>none</p>'}\n"
-        f"<h2>Shares</h2>\n{shares}"
-    )
     identities = ", ".join(f"{r.strategy} {r.identity[:12]}" for r in recipes)
-    return page("Recipes", body, f"Taxonomy {recipes[0].taxonomy_version[:12]}; {identities}")
+    return render(
+        "recipes.html",
+        "Recipes",
+        f"Taxonomy {recipes[0].taxonomy_version[:12]}; {identities}",
+        comparison=comparison,
+        rows=[
+            [
+                Cell(row["recipe"], strong=row["recommended"]),
+                row["law"] or "",
+                _number(row["cv_spearman"], 2),
+                _number(row["predicted_loss"], 4),
+                _gain(row, "predicted_gain"),
+                _gain(row, "measured_gain"),
+                _number(row["in_domain_gain"], 4),
+                seeds_text(row, "proportional"),
+                seeds_text(row, "uniform"),
+                _number(row["kl_to_prior"], 3),
+                f"{row['most_epochs']:.2f}",
+            ]
+            for row in comparison.rows
+        ],
+        gains=gains_picture(comparison),
+        verdicts=[[row["recipe"], row["verdict"]] for row in comparison.rows if row["verdict"]],
+        shares=shares_picture(recipes),
+    )
 
 
 def gains_picture(comparison: Comparison) -> bytes | None:
@@ -138,10 +114,9 @@ def shares_picture(recipes: Sequence[Recipe]) -> bytes:
     return mixture_bars({r.strategy: r.shares for r in ordered}, [e.name for e in ordered[0].entries])
 
 
-def _gain(row: Mapping[str, Any], key: str) -> str:
+def _gain(row: Mapping[str, Any], key: str) -> Cell:
     interval = row[f"{key}_interval"]
-    told = f"<br><span class='muted small'>{interval[0]:.4f} … {interval[1]:.4f}</span>" if interval else ""
-    return f"{_number(row[key], 4)}{told}"
+    return Cell(_number(row[key], 4), more=[f"{interval[0]:.4f} … {interval[1]:.4f}"] if interval else [])
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,9 +1,10 @@
 """A form that is written as Markdown, as a page for people who read and print it."""
 
 from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from gem_assets.printable import printable
-from gem_assets.report.pages import page
+from gem_assets.report.pages import render
 
 
 def markdown_page(title: str, text: str, footer: str = "") -> str:
@@ -13,4 +14,4 @@ def markdown_page(title: str, text: str, footer: str = "") -> str:
     statements of a provider and names from crawled pages stand in these forms.
     """
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    return page(title, f'<article class="form">\n{reader.render(printable(text, lines=True))}</article>', footer)
+    return render("form.html", title, footer, article=Markup(reader.render(printable(text, lines=True))))  # noqa: S704

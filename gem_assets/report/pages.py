@@ -1,90 +1,92 @@
 """Self-contained HTML pages: own style sheet, inline pictures, nothing loaded from elsewhere, no script.
 
-They are opened from an artifact folder, sent by mail or kept for years, so they must not depend on a server. Every text
-that comes from data is escaped; a link is made only of an ``http`` or ``https`` address.
+They are opened from an artifact folder, sent by mail or kept for years, so they must not depend on a server. The markup
+is in ``gem_assets/templates``: ``page.html`` is the frame and ``parts.html`` has what several pages share. A page's own
+module says what it shows, in plain text; every value is escaped when a template shows it.
 """
 
 import base64
 import html
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from gem_assets.printable import printable
-from gem_assets.report.page_style import CSS
+from gem_assets.report.tables import percent
 
-_MARKUP = re.compile(r"<[^>]*>")
 # 1,204 / 0.31 / -1e-05 / +2.1% / < 0.01 % / 3.1M / 4.20× / 3 / 5
 _NUMBER = re.compile(r"[<+\-−]*\s*(\d[\d,.]*(e[+-]?\d+)?|nan|inf)\s*[kMBTQ%×]?( / \d+)?")
 
 
-def render(template: str, title: str, footer: str = "", **values: object) -> str:
-    """Fill a template of ``gem_assets/templates``; every value is escaped as :func:`escape` does it."""
-    return _templates().get_template(template).render(title=title, footer=footer, css=CSS, **values)
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table that shows more than its text; plain cells are strings.
+
+    Attributes
+    ----------
+    text
+        What it says.
+    note
+        Stands behind it, muted.
+    more
+        Stands below it, small; one line each.
+    bar
+        Length of a bar before it, in pixels.
+    strong
+        Show it in bold.
+    link
+        Make it a link where it is a web address.
+    """
+
+    text: str
+    note: str = ""
+    more: Sequence[str] = ()
+    bar: float | None = None
+    strong: bool = False
+    link: bool = False
 
 
-def page(title: str, body: str, footer: str = "") -> str:
-    """Wrap a body, which must be escaped already, into a complete HTML document."""
-    return render("page.html", title, footer, body=body)
+def render(template: str, title: str = "", footer: str = "", **values: object) -> str:
+    """Fill a template of ``gem_assets/templates``; controls and direction marks are shown as escapes."""
+    return _templates().get_template(template).render(title=title, footer=footer, **values)
+
+
+def bar_cell(share: float, top: float) -> Cell:
+    """Return a share as a percentage behind a bar; that of ``top`` is 90 pixels long."""
+    return Cell(percent(share), bar=90 * share / top)
+
+
+def numeric_columns(rows: Sequence[Sequence[str | Cell]]) -> set[int]:
+    """Return the columns of which every cell that is not empty shows a number, perhaps with a sign and a unit."""
+    columns = ([cell.text if isinstance(cell, Cell) else cell for cell in column] for column in zip(*rows, strict=True))
+    return {i for i, texts in enumerate(columns) if any(texts) and all(_NUMBER.fullmatch(t) for t in texts if t)}
 
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("gem_assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: value if hasattr(value, "__html__") else printable(value, lines=True),
+        finalize=_escaped,
     )
+    filters: dict[str, Any] = environment.filters  # pyright: ignore[reportAssignmentType]  # those of Jinja, by name
+    filters |= {"base64": _base64, "numeric_columns": numeric_columns, "percent": percent}
+    return environment
 
 
-def escape(text: object) -> str:
-    """Escape a value for HTML text and attributes; controls and direction marks are shown as escapes."""
-    return html.escape(printable(text, lines=True), quote=True)
+def _escaped(value: object) -> Markup:
+    """Return a value as HTML text; what a template made of escaped values already is left as it is."""
+    return value if isinstance(value, Markup) else Markup(html.escape(printable(value, lines=True)))  # noqa: S704
 
 
-def image(png: bytes, alt: str) -> str:
-    """Return a picture with its bytes inline."""
-    data = base64.b64encode(png).decode("ascii")
-    return f'<div class="picture"><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></div>'
-
-
-def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table, columns of numbers set to the right and all others to the left.
-
-    Head and cells must be escaped already.
-    """
-    columns = [[row[i] for row in rows] for i in range(len(head))]
-    marks = [' class="n"' if _is_numeric(column) else "" for column in columns]
-    top = "".join(f"<th{mark}>{h}</th>" for mark, h in zip(marks, head, strict=True))
-    body = "\n".join(
-        "<tr>" + "".join(f"<td{mark}>{c}</td>" for mark, c in zip(marks, row, strict=True)) + "</tr>" for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
-
-
-def _is_numeric(cells: Sequence[str]) -> bool:
-    """Tell whether every cell that is not empty shows a number, which may have a sign, a unit and a second line."""
-    shown = [html.unescape(_MARKUP.sub("", cell.split("<br>")[0])).strip() for cell in cells]
-    return any(shown) and all(_NUMBER.fullmatch(text) for text in shown if text)
-
-
-def figure_row(figures: Sequence[tuple[str, str]]) -> str:
-    """Return pairs of (value, name) as a row of large figures."""
-    return (
-        '<div class="figures">'
-        + "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in figures)
-        + "</div>"
-    )
-
-
-def link(url: str | None) -> str:
-    """Return a link to a web address, and nothing for any other."""
-    if url is None or not url.lower().startswith(("http://", "https://")):
-        return ""
-    shown = url if len(url) <= 80 else url[:79] + "…"
-    return f'<a href="{escape(url)}" rel="noreferrer nofollow">{escape(shown)}</a> '
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,10 +1,10 @@
 """The cluster report as one self-contained page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from gem_assets.report.pages import escape, figure_row, html_table, image, page
+from gem_assets.report.pages import render
 from gem_assets.report.tables import cell, compact, percent
-from gem_assets.teacher.compare import TEACHER, ClusteringFigures, ClusterReport
+from gem_assets.teacher.compare import TEACHER, ClusterReport
 
 #: Heading, field and what it means, in the order shown.
 COLUMNS = (
@@ -40,47 +40,28 @@ def cluster_page(report: ClusterReport, pictures: Mapping[str, bytes], version: 
         (_number(teacher.npmi), "NPMI of topic words"),
         (_number(teacher.halves), "agreement of two halves"),
     ]
-    before, after = report.anisotropy_before, report.anisotropy_after
-    spread = html_table(
-        ["", "mean cosine of two documents", "share of the leading axis", "effective axes"],
-        [
-            [when, f"{a.mean_cosine:.4f}", escape(percent(a.top_share)), f"{a.effective_axes:.1f}"]
-            for when, a in (("vectors", before), ("less their cluster's direction", after))
+    return render(
+        "cluster_report.html",
+        "Cluster report",
+        version,
+        figures=figures,
+        compared=report.compared,
+        columns=COLUMNS,
+        clusterings=[
+            [c.name, str(c.clusters), *(_number(getattr(c, field)) for _, field, _ in COLUMNS)]
+            for c in report.clusterings
+        ],
+        pictures=pictures,
+        anisotropy=[
+            [f"{a.mean_cosine:.4f}", percent(a.top_share), f"{a.effective_axes:.1f}"]
+            for a in (report.anisotropy_before, report.anisotropy_after)
+        ],
+        clusters=[
+            [c.name, percent(c.share), f"{c.cosine:.3f}", _number(c.npmi), f"{c.kappa:.0f}", ", ".join(c.words)]
+            for c in sorted(report.clusters, key=lambda c: (-c.share, c.id))
         ],
     )
-    meanings = "".join(f"<dt>{escape(head)}</dt><dd>{escape(what)}</dd>" for head, _, what in COLUMNS)
-    order = sorted(report.clusters, key=lambda c: (-c.share, c.id))
-    rows = [
-        [
-            escape(c.name),
-            escape(percent(c.share)),
-            f"{c.cosine:.3f}",
-            _number(c.npmi),
-            f"{c.kappa:.0f}",
-            escape(", ".join(c.words)),
-        ]
-        for c in order
-    ]
-    body = (
-        "<h1>Cluster report</h1>\n"
-        '<p class="muted">How balanced, coherent and stable the clusters are, beside other ways to cut the same '
-        f"documents.</p>\n{figure_row(figures)}\n<h2>Beside other clusterings</h2>\n"
-        f'<p class="muted">On {report.compared:,} documents. Refits start from fewer short fits than the teacher did, '
-        f"so its own stability may be higher.</p>\n{_comparison(report.clusterings)}\n<dl>{meanings}</dl>\n"
-        + "\n".join(image(png, caption) for caption, png in pictures.items())
-        + '\n<h2>Anisotropy</h2>\n<p class="muted">How unevenly the vectors fill their space, and how unevenly what is '
-        f"left of them when the clusters are taken out.</p>\n{spread}\n<h2>Clusters</h2>\n"
-        f"{html_table(['cluster', 'share', 'cosine', 'NPMI', 'κ', 'words'], rows)}"
-    )
-    return page("Cluster report", body, version)
-
-
-def _comparison(clusterings: Sequence[ClusteringFigures]) -> str:
-    rows = [
-        [escape(c.name), str(c.clusters), *(_number(getattr(c, field)) for _, field, _ in COLUMNS)] for c in clusterings
-    ]
-    return html_table(["clustering", "K", *(escape(head) for head, _, _ in COLUMNS)], rows)
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else escape(cell(float(f"{value:.3g}")))
+    return "–" if value is None else cell(float(f"{value:.3g}"))
