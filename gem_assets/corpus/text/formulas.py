@@ -10,17 +10,26 @@ import re
 import unicodedata
 from typing import Final, cast
 
-from resiliparse.parse.html import ELEMENT, TEXT, DOMContext, ElementNode, HTMLTree, traverse_dom
+from resiliparse.parse.html import ELEMENT, TEXT, ElementNode, HTMLTree
 
 _SIGNS: Final = (
-    *("<math", "<ruby", "<summary", "<mjx-", "katex", "mathjax", "math/tex", "math/mml", "mwe-math"),
-    *("latex", "mimetex", "mathtex", "codecogs", "tex=", 'class="tex', "class='tex", "class=tex", 'class="math'),
+    *("<ruby", "<summary", "<mjx-", "katex", "latex", "mimetex", "codecogs", "tex="),
+    *('class="tex', "class='tex", "class=tex"),
 )
+# looked for where there is "math" at all
+_MATH_SIGNS: Final = ("<math", "mathjax", "math/tex", "math/mml", "mwe-math", "mathtex", 'class="math')
 _DRAWN: Final = frozenset(
     {
         *("MathJax", "MathJax_Preview", "MathJax_Display", "MathJax_SVG", "MathJax_SVG_Display", "MathJax_CHTML"),
         *("MJXc-display", "MathJax_MathML", "mjx-chtml"),
     }
+)
+# all elements that may be replaced, and more
+_CANDIDATES: Final = ", ".join(
+    [
+        *("ol", "math", "ruby", "summary", 'script[type^="math/"]', "img[alt]", "mjx-container"),
+        *(".mwe-math-element", ".katex", *(f".{name}" for name in sorted(_DRAWN))),
+    ]
 )
 _TEX_IMAGE: Final = re.compile(r"latex\.php|/latex|codecogs|mathtex|mimetex|math/render|[?&]tex=", re.I)
 _TEX_CLASSES: Final = frozenset({"tex", "latex", "math", "mwe-math-fallback-image-inline"})
@@ -36,29 +45,24 @@ def plain_formulas(html: str) -> str:
     """Return the page with its formulas and ruby as text; a page without any as it is."""
     lower = html.lower()
     counted = _COUNTED.search(lower) is not None
-    if not counted and not any(sign in lower for sign in _SIGNS):
+    signs = (*_SIGNS, *_MATH_SIGNS) if "math" in lower else _SIGNS
+    if not counted and not any(sign in lower for sign in signs):
         return html
     tree = HTMLTree.parse(html)
+    document = cast(ElementNode, tree.document)
     scripts = "math/tex" in html or "math/mml" in html
     found: list[tuple[ElementNode, str]] = []
-    inside: list[int] = []
     lists: list[ElementNode] = []
-
-    def enter(context: DOMContext) -> None:
-        node = cast(ElementNode, context.node)
-        while inside and context.depth <= inside[-1]:
-            inside.pop()
+    # as a slice: to walk over the collection itself costs the square of its length
+    for node in document.query_selector_all(_CANDIDATES)[:]:
         # what is inside of a replaced element goes with it
-        if inside or node.type != ELEMENT:
-            return
+        if found and found[-1][0].contains(node):
+            continue
         if counted and node.tag == "ol":
             lists.append(node)
         text = _replacement(node, drawn_goes=scripts)
         if text is not None:
             found.append((node, text))
-            inside.append(context.depth)
-
-    traverse_dom(cast(ElementNode, tree.document), enter)
     if not found and not lists:
         return html
     for node, text in found:
@@ -68,12 +72,12 @@ def plain_formulas(html: str) -> str:
             node.parent.replace_child(cast(ElementNode, tree.create_text_node(text)), node)
     for node in lists:
         _number(node, tree)
-    return cast(ElementNode, tree.document).html
+    return document.html
 
 
 def numbered(text: str) -> str:
     """Put the numbers that :func:`plain_formulas` gave to items in the place of those from 1 on."""
-    return _COUNT.sub("", text).replace(_MARK, "")
+    return _COUNT.sub("", text).replace(_MARK, "") if _MARK in text else text
 
 
 def _number(node: ElementNode, tree: HTMLTree) -> None:

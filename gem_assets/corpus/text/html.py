@@ -34,7 +34,6 @@ _START_TAG = re.compile(
     r"""([a-zA-Z][^\s/>]*+)(?:[\s/]++|=|[^\s/>=]++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s>"'][^\s>]*+)?+)?+)*+"""
 )
 _FIGURE = re.compile(r"<(/?)fig(?:ure|caption)\b", re.I)
-_TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)")
 _FLAT: Final = frozenset(
     {
         *(
@@ -57,10 +56,16 @@ _FLAT: Final = frozenset(
     }
 )
 """Elements that need no closing tag, so that open ones say nothing about depth."""
+# the tags of other elements; the last group tells that the next tag of any kind closes this one
+_TAG: Final = re.compile(
+    rf"<(/)?(?!(?:{'|'.join(sorted(_FLAT))})(?![a-z0-9]))([a-z][a-z0-9]*)(?(1)|(?:[^<]*<(/)\2(?![a-z0-9]))?)"
+)
 
 
 def _without_absurd_tags(html: str) -> str:
     parts = html.split("<")
+    if max(map(len, parts)) <= LONG_TAG:
+        return html
     for index, part in enumerate(parts):
         if len(part) <= LONG_TAG or not (match := _START_TAG.match(part)):
             continue
@@ -79,10 +84,11 @@ def nesting_depth(html: str) -> tuple[int, int]:
     stack: list[str] = []
     opened: Counter[str] = Counter()
     deepest = lists = most_lists = 0
-    for closing, name in _TAG.findall(html.lower()):
-        if name in _FLAT:
-            continue
-        if not closing:
+    for closing, name, closed in _TAG.findall(html.lower()):
+        if closed:
+            deepest = max(deepest, len(stack) + 1)
+            most_lists = max(most_lists, lists + (name in _LISTS))
+        elif not closing:
             stack.append(name)
             opened[name] += 1
             if len(stack) > deepest:

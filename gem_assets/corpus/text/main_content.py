@@ -33,6 +33,7 @@ _MARKS: Final = re.compile(f"([{_OPEN}{_CLOSE}])")
 _LINK_START: Final = re.compile(r"<a\s[^<>]*+>", re.I)
 _LINK_END: Final = re.compile(r"</a\s*>", re.I)
 _NO_WORD: Final = re.compile(r"[\W_]+")
+_WORD: Final = re.compile(r"[^\W_]")
 _ITEM: Final = re.compile("\\s*(?:\N{BULLET}|[0-9]+[.]) |[^\t]*\\S\t+\\S")
 _SEPARATORS: Final = "|\N{BULLET}\N{MIDDLE DOT}\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 _NOTICES: Final = ("cookie", "consent", "gdpr")
@@ -107,22 +108,31 @@ def _all_lines(html: str, main: str) -> list[_Line]:
     for written in extract_plain_text(
         HTMLTree.parse(marked), main_content=False, alt_texts=False, skip_elements=_MENUS
     ).split("\n"):
-        linked = plain = 0
-        for part in _MARKS.split(written):
-            if part in (_OPEN, _CLOSE):
-                inside = part == _OPEN
-                continue
-            count = len(_NO_WORD.sub("", part))
-            plain += count
-            linked += count * inside
-        text = written.replace(f" {_OPEN} ", " ").replace(_OPEN, "").replace(_CLOSE, "").rstrip()
-        line = _Line(text, linked / max(plain, 1))
+        if _OPEN in written or _CLOSE in written:
+            share, inside = _link_share(written, inside=inside)
+            text = written.replace(f" {_OPEN} ", " ").replace(_OPEN, "").replace(_CLOSE, "").rstrip()
+        else:
+            share, text = float(inside and _WORD.search(written) is not None), written.rstrip()
+        line = _Line(text, share)
         bare = text.strip()
         if bare and left[bare]:
             left[bare] -= 1
             line.main = True
         lines.append(line)
     return lines
+
+
+def _link_share(written: str, *, inside: bool) -> tuple[float, bool]:
+    """Return the share of link text among the letters of a line, and whether it ends inside a link."""
+    linked = plain = 0
+    for part in _MARKS.split(written):
+        if part in (_OPEN, _CLOSE):
+            inside = part == _OPEN
+            continue
+        count = len(_NO_WORD.sub("", part))
+        plain += count
+        linked += count * inside
+    return linked / max(plain, 1), inside
 
 
 def _mark(tag: re.Match[str]) -> str:

@@ -1,6 +1,8 @@
 """Bytes of a page to its text."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gem_assets.corpus.text.html import DEEP, html_to_text, nesting_depth
 
@@ -20,6 +22,17 @@ from gem_assets.corpus.text.html import DEEP, html_to_text, nesting_depth
 )
 def test_depth_is_what_a_parser_builds(html, depth):
     assert depth <= nesting_depth(html)[0] <= depth * 2
+
+
+NAMES = ("a", "b", "div", "ul", "ol", "li", "td", "h1")
+TAGS = [f"<{end}{name}{more}" for end in ("", "/") for name in NAMES for more in (">", " x='1'>", "1>", "")]
+
+
+@given(st.lists(st.sampled_from([*TAGS, "text"]), max_size=40))
+def test_elements_that_are_closed_at_once_count_like_others(parts):
+    html = "".join(parts)
+    # an empty tag says nothing about depth, and keeps end tags from being the next ones
+    assert nesting_depth(html) == nesting_depth(html.replace("</", "<br></"))
 
 
 @pytest.mark.parametrize(
