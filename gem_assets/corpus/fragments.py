@@ -46,7 +46,7 @@ QUARANTINE_ROW_SCHEMA: Final = pa.schema([f for f in QUARANTINE_SCHEMA if f.name
 
 _GIVEN_UP: Final = {HUNG: "the reader was stopped each time", DIED: "the reader ended twice, the second time alone"}
 _BATCH_ROWS: Final = 2048
-_BATCH_BYTES: Final = 2 << 20
+_BATCH_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
