@@ -6,7 +6,12 @@ rounds, each tree in a process of its own. ``wet_over_read`` is the CPU of the w
 the same pages. ``oracle_mismatches`` counts texts of which the compiled pass says another thing than plain Python
 (tests/corpus/text/oracle.py). ``--baseline`` measures another checkout in the same run, alternating, and compares the
 rows; ``--peer`` runs datatrove's Gopher and MinHash blocks over the same texts (``--peer-python`` names an interpreter
-that has datatrove, else an environment is made). The last line is one JSON object.
+that has datatrove, else an environment is made).
+
+``html_over_two_extractions`` has below the line what our rules need at least: each page parsed once, and extracted with
+and without main content. ``--large`` measures nothing but single texts of 12.5 and 100 MB, of one line, of combining
+marks, cut inside a sequence: CPU seconds of cleaning and of describing each, and how many times those of the small one
+those of the large one are (8 is linear). The last line is one JSON object.
 """
 
 import argparse
@@ -15,6 +20,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +29,7 @@ PARQUET = "multidomain/webmix_dev.parquet"
 HTML = "crawl/aut-IAH-blackbook.warc.gz"
 _HERE = Path(__file__).resolve().parents[1]
 _ROOM_FOR_PEER = 400
+LARGE = (12_500_000, 100_000_000)
 
 _PEER = """
 import json, sys, time
@@ -51,10 +58,14 @@ def main() -> None:
     parser.add_argument("--baseline", metavar="TREE", help="another checkout to measure beside this one")
     parser.add_argument("--peer", action="store_true", help="run datatrove over the same texts")
     parser.add_argument("--peer-python", metavar="PYTHON", help="an interpreter that has datatrove")
+    parser.add_argument("--large", action="store_true", help="measure texts of 100 MB, and nothing else")
     parser.add_argument("--child", nargs=2, metavar=("CORPORA", "OUT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         print(json.dumps(measure(Path(args.child[0]), Path(args.child[1]))))
+        return
+    if args.large:
+        print(json.dumps(large_texts()))
         return
     from benchmarks.shared_data import shared_folder
 
@@ -102,6 +113,7 @@ def measure(corpora: Path, out: Path) -> dict[str, Any]:
 
     import numpy as np
     from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
 
     from gem_assets.corpus.config import CorpusConfig
     from gem_assets.corpus.fragments import FileJob, extract_file
@@ -150,6 +162,49 @@ def measure(corpora: Path, out: Path) -> dict[str, Any]:
     for page in pages:
         extract_plain_text(page, main_content=True, alt_texts=False)
     found |= {"resiliparse_s": cpu() - started, "pages": len(pages)}
+    started = cpu()
+    for page in pages:
+        tree = HTMLTree.parse(page)
+        extract_plain_text(tree, main_content=True, alt_texts=False)
+        extract_plain_text(tree, main_content=False, alt_texts=False)
+    found["extractions_s"] = cpu() - started
+    return found
+
+
+def large_texts() -> dict[str, Any]:
+    """Return the CPU seconds of each stage over each kind of text at two sizes, and how many times they grow."""
+    import time
+
+    from gem_assets.corpus.dedup.minhash import permutations
+    from gem_assets.corpus.text.described import TextReader, buffers_of
+    from gem_assets.corpus.text.tidy import clean_texts
+
+    reader = TextReader(5, permutations(128, 1))
+    stages: dict[str, Callable[[bytes], object]] = {
+        "clean": lambda text: clean_texts(buffers_of([text])),
+        "describe": lambda text: reader.describe(buffers_of([text])),
+    }
+    kinds = {
+        "one_line": b"the ferry leaves at seven ",
+        "one_word": b"x",
+        "marks": "\u0301\u0327".encode(),
+        "lines": b"ab\n",
+        "cut": "\u4e2d".encode(),
+    }
+    found: dict[str, Any] = {}
+    for stage, function in stages.items():
+        function(b"a b c")
+        for kind, seed in kinds.items():
+            costs: list[float] = []
+            for size in LARGE:
+                text = seed * (size // len(seed))
+                started = time.process_time()
+                function(text[:-1] if kind == "cut" else text)
+                costs.append(time.process_time() - started)
+            found[f"{stage}_{kind}_s"] = [round(cost, 3) for cost in costs]
+            found[f"{stage}_{kind}_times"] = round(costs[1] / costs[0], 1)
+            print(f"{stage:10} {kind:10} {costs[0]:6.2f} {costs[1]:6.2f}", flush=True)
+    found["times_at_most"] = max(value for key, value in found.items() if key.endswith("_times"))
     return found
 
 
@@ -172,6 +227,7 @@ def figures(found: dict[str, Any]) -> dict[str, Any]:
         "wet_over_read": round(found["wet_s"] / found["read_s"], 2),
         "parquet_mb_s_core": round(found["parquet_bytes"] / found["parquet_s"] / 1e6, 2),
         "html_over_resiliparse": round(found["html_s"] / found["resiliparse_s"], 2),
+        "html_over_two_extractions": round(found["html_s"] / found["extractions_s"], 2),
         "peak_mb": round(found["peak_mb"]),
     }
 

@@ -1,5 +1,9 @@
 """What a text costs grows with its length, whatever it is made of."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -38,6 +42,8 @@ SEEDS = {
     "formatting": "<b><i></b>",
     "formulas": "<math>",
     "ruby": "<ruby>a<rt>",
+    "images": '<img alt="x" class="tex">',
+    "lists": "<ol start=2><li>x</ol>",
 }
 
 
@@ -77,3 +83,59 @@ def test_eight_times_the_text_costs_no_more_than_a_quarter_of_its_square(stage, 
         costs.append(time.process_time() - started)
     # linear is 8, quadratic 64; what takes no time at all is not measured
     assert costs[1] < 16 * costs[0] + 0.1
+
+
+# as Python, because lines that are executed can be counted, whatever else the machine does
+_COUNT = """
+import json, sys
+import numpy as np
+from gem_assets.corpus.dedup.minhash import permutations
+from gem_assets.corpus.text.described import TextReader, buffers_of
+from gem_assets.corpus.text.tidy import clean_texts
+
+np.seterr(over="ignore")
+reader = TextReader(5, permutations(2, 1))
+stages = {
+    "clean": lambda text: clean_texts(buffers_of([text])),
+    "describe": lambda text: reader.describe(buffers_of([text])),
+}
+texts = {
+    "one line": b"the ferry leaves at seven ",
+    "one word": b"x",
+    "marks": "\\u0301".encode(),
+    "a mark behind each letter": "q\\u0301".encode(),
+    "cut in a sequence": "\\u4e2d\\u6587".encode(),
+    "lines": b"ab\\n",
+}
+
+def steps(function, text):
+    count = 0
+    def traced(frame, event, _):
+        nonlocal count
+        count += event == "line"
+        return traced
+    sys.settrace(traced)
+    try:
+        function(text)
+    finally:
+        sys.settrace(None)
+    return count
+
+found = {}
+for kind, seed in texts.items():
+    for stage, function in stages.items():
+        function(seed)
+        sizes = [seed * (n // len(seed)) for n in (600, 2400)]
+        found[f"{stage}: {kind}"] = [steps(function, text[:-1] if kind.startswith("cut") else text) for text in sizes]
+print(json.dumps(found))
+"""
+
+
+def test_four_times_the_text_takes_four_times_the_steps():
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", _COUNT], env=environment, capture_output=True, text=True, check=True)
+    counts = json.loads(done.stdout)
+    assert len(counts) == 12
+    for what, (small, large) in counts.items():
+        assert small > 600, what
+        assert large < 4.4 * small, what
