@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gem_assets.corpus.fingerprints import Recorded, copy_hashed, fingerprint, landed_digests, record_landing
 from gem_assets.corpus.landed import (
@@ -27,7 +27,9 @@ from gem_assets.corpus.landed import (
     walk_files,
 )
 from gem_assets.storage.durable import LockTimeoutError, fsync_dir, fsync_file, make_dirs, remove_tree, write_atomic
-from gem_assets.types import Progress
+
+if TYPE_CHECKING:
+    from gem_assets.types import Progress
 
 __all__ = [
     "SUCCESS",
@@ -54,7 +56,7 @@ def land(
     *,
     mode: LandingMode = "copy",
     replace: bool = False,
-    progress: Progress | None = None,
+    progress: "Progress | None" = None,
 ) -> LandedSnapshot:
     """Put files into the landing folder under a snapshot's name, and ``_SUCCESS`` last.
 
@@ -95,7 +97,7 @@ def land(
 
 
 def _land(
-    plan: dict[str, Path], folder: Path, mode: LandingMode, replace: bool, progress: Progress | None
+    plan: dict[str, Path], folder: Path, mode: LandingMode, replace: bool, progress: "Progress | None"
 ) -> LandedSnapshot:
     if folder.is_symlink():
         raise LandingError(f"{folder} is a link, and links out of the landing folder are not followed: remove it")

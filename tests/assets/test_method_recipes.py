@@ -131,7 +131,8 @@ def test_a_method_is_made_once_from_what_the_graph_holds(root, strategy):
     assert len(recipe.phases) == (2 if strategy in ("end_upsampling", "data_mixing_agent") else 1)
     inputs = {ref.asset for ref in made.manifest.inputs}
     assert inputs == INPUTS[strategy] | {"domain_inventory", "gis_taxonomy"}
-    assert {"evidence", "mixture", "bars", "audit", "order"} <= set(result.metadata)
+    told = {"Evidence", "Mixture", "Picture: shares beside proportional", "Audit", "Training order"}
+    assert told <= set(result.metadata)
     again = run_step(root, f"recipes/{strategy}", None)
     assert not again.metadata["computed"]
 
