@@ -35,6 +35,7 @@ from gem_assets.takedown.entries import BlocklistError
 
 logger = logging.getLogger(__name__)
 
+MOST_TOKENS: Final = 10**15
 TOKEN_HEADER: Final = "x-gem-token"  # noqa: S105
 _STATIC: Final = files("gem_assets.explorer").joinpath("static")
 _HEADERS: Final = {
@@ -108,6 +109,9 @@ class Explorer:
             "compare": lambda request: views.compare(
                 request.query_params.get("a", ""), request.query_params.get("b", "")
             ),
+            "snapshots": lambda request: views.compare_snapshots(
+                request.query_params.get("a", ""), request.query_params.get("b", "")
+            ),
             "find": lambda request: views.find(request.query_params.get("q", "")),
             "history": lambda _: views.overview().history(),
             "plan": lambda _: self.plan() if self.plan is not None else {"steps": []},
@@ -127,24 +131,26 @@ class Explorer:
         return _tagged(request, _static(name), kind)
 
     async def predict(self, request: Request) -> Response:
-        """Say what a mixture costs; the body holds ``shares`` ``(K,)`` and ``against``, names of mixtures."""
+        """Say what a mixture costs; the body holds ``shares`` ``(K,)``, ``against`` (names of mixtures), ``budget``."""
         body = await request.body()
 
         def answer(_: Request) -> dict[str, Any]:
             asked = _object(body)
-            return self.views.predict(asked.get("shares") or [], [str(name) for name in asked.get("against") or []])
+            against = [str(name) for name in asked.get("against") or []]
+            return self.views.predict(asked.get("shares") or [], against, _budget(asked))
 
         return await _answering(answer)(request)
 
     async def save(self, request: Request) -> Response:
-        """Keep a mixture and make its recipe; the body holds ``shares`` ``(K,)``, ``note`` and ``author``."""
+        """Keep a mixture and make its recipe; the body holds ``shares`` ``(K,)``, ``budget``, ``note``, ``author``."""
         if not secrets.compare_digest(request.headers.get(TOKEN_HEADER, ""), self.token):
             return _refusal(HTTPStatus.FORBIDDEN, "this page is of an earlier session; reload it, then save again")
         body = await request.body()
 
         def answer(_: Request) -> dict[str, Any]:
             asked = _object(body)
-            self.views.save(asked.get("shares") or [], str(asked.get("note", "")), str(asked.get("author", "")))
+            note, author = str(asked.get("note", "")), str(asked.get("author", ""))
+            self.views.save(asked.get("shares") or [], note, author, _budget(asked))
             return {"made": False, "message": "Saved. Make its recipe with: gem run --until recipes/by_hand"}
 
         told = await _answering(answer)(request)
@@ -160,8 +166,8 @@ class Explorer:
         return _columns({"points": len(places)}, places[:, 0], places[:, 1])
 
     def _colours(self, by: str) -> bytes:
-        codes, names = self.views.colours(by)
-        return _columns({"points": len(codes), "names": names}, codes)
+        found = self.views.colours(by)
+        return _columns({"points": len(found.codes), "names": found.names, "ordered": found.ordered}, found.codes)
 
 
 def _answering(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
@@ -192,6 +198,13 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(asked, dict):
         raise RequestError("send a JSON object")
     return asked  # pyright: ignore[reportUnknownVariableType]
+
+
+def _budget(asked: dict[str, Any]) -> int | None:
+    found = asked.get("budget")
+    if found is not None and (type(found) is not int or not 0 < found < MOST_TOKENS):
+        raise RequestError(f"a token budget is a whole number from 1 to {MOST_TOKENS:,}, not {found!r}")
+    return found
 
 
 def _number(text: str) -> int:

@@ -121,7 +121,9 @@ class Desk:
         """Token shares as the text comes, ``(K,)``."""
         return self.frame.supply.token_shares
 
-    def predict(self, shares: Sequence[float], rivals: Mapping[str, Floats]) -> dict[str, Any]:
+    def predict(
+        self, shares: Sequence[float], rivals: Mapping[str, Floats], budget: int | None = None
+    ) -> dict[str, Any]:
         """Say what a mixture costs.
 
         Parameters
@@ -130,6 +132,8 @@ class Desk:
             ``(K,)``, in the order of the clusters; scaled to sum 1.
         rivals
             Mixtures to compare with, by name.
+        budget
+            Tokens to train on, by which epochs are counted; None stands for that of the settings.
 
         Returns
         -------
@@ -153,7 +157,7 @@ class Desk:
         mean = self._row("mean of the targets", self.weights @ central, np.tensordot(self.weights, drawn, 1), names)
         available = self.frame.supply.tokens
         epochs = np.divide(
-            mixture * self.frame.budget, available, out=np.full(len(mixture), np.inf), where=available > 0
+            mixture * (budget or self.frame.budget), available, out=np.full(len(mixture), np.inf), where=available > 0
         )
         epochs[(available == 0) & (mixture == 0)] = 0.0
         over = epochs > self.frame.config.repetition_cap * (1 + 1e-9)

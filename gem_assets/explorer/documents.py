@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gem_assets.corpus.recrawls import Selection
 from gem_assets.corpus.sampling import in_sample, sample_threshold
+from gem_assets.corpus.schema import DOCUMENT_SCHEMA
 from gem_assets.stages import PAGE_HISTORY, RAW_SHARDS, STUDENT_LABELS
 from gem_assets.storage.manifest import InputRef
 from gem_assets.storage.store import Store, shard_files
@@ -128,6 +129,33 @@ class Documents:
         inside = [row for row in rows if 0 <= row < len(self)]
         found = self.rows.select(["snapshot", "doc_id"]).take(pa.array(inside, pa.int64()))
         return list(zip(found.column(0).to_pylist(), found.column(1).to_pylist(), strict=True))
+
+
+def read_column(store: Store, documents: Documents, name: str) -> pa.Array:
+    """Read a column of the document shards for each labelled document, null where a document has none.
+
+    Parameters
+    ----------
+    name
+        Of :data:`~gem_assets.corpus.schema.DOCUMENT_SCHEMA`.
+    """
+    snapshots = documents.rows.column("snapshot").cast(pa.string()).combine_chunks()
+    kind = DOCUMENT_SCHEMA.field(name).type
+    order, parts = [np.zeros(0, np.int64)], [pa.array([], kind)]
+    for snapshot, shards in store.artifacts.snapshots(RAW_SHARDS).items():
+        own = np.flatnonzero(pc.equal(snapshots, snapshot).to_numpy(zero_copy_only=False))
+        files = shard_files(shards) if len(own) else ()
+        if not files:
+            continue
+        found = pa.concat_tables([pq.read_table(path, columns=["doc_id", name]) for path in files])
+        ids = documents.rows.column("doc_id").take(pa.array(own)).combine_chunks()
+        places = pc.index_in(ids, value_set=found.column("doc_id").combine_chunks())
+        order.append(own)
+        parts.append(found.column(name).combine_chunks().take(places))
+    values, rows = pa.concat_arrays(parts), np.concatenate(order)
+    inverse = np.full(len(documents), -1, np.int64)
+    inverse[rows] = np.arange(len(rows))
+    return values.take(pa.array(inverse, mask=inverse < 0))
 
 
 def read_texts(store: Store, wanted: Sequence[tuple[str, str]], taken_down: TakenDown) -> list[dict[str, Any]]:

@@ -1,5 +1,8 @@
 """What the corpus is made of, as the home page, the list of clusters and the history show it."""
 
+# pyarrow.compute makes its functions at import
+# pyright: reportAttributeAccessIssue=false
+
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gem_assets.corpus.recrawls import describe_recrawls
 from gem_assets.explorer.errors import NothingYetError, UnknownError
 from gem_assets.mixing.current_recipes import Gathered, NoRecipesError, gather_recipes
 from gem_assets.mixing.inventory import INVENTORY_NAME
@@ -21,6 +25,7 @@ from gem_assets.stages import (
     DRIFT,
     GIS_TAXONOMY,
     ORDERS,
+    PAGE_HISTORY,
     RAW_SHARDS,
     RECIPES,
     TEACHER_CLUSTERS,
@@ -192,6 +197,58 @@ class Overview:
             }
             for name, total in sorted(totals.items())
         ]
+
+    def compare(self, before: str, after: str) -> dict[str, Any]:
+        """Compare two snapshots: tokens by cluster and by language, and what became of the pages.
+
+        Raises
+        ------
+        UnknownError
+            When a snapshot has not been counted; names those that have.
+        """
+        known = sorted({row["value"] for row in _sums(self.table, "snapshot")})
+        for name in (before, after):
+            if name not in known:
+                raise UnknownError(f"there is no snapshot {name!r} in the inventory; it counts {', '.join(known)}")
+        sides = [self.table.filter(pc.field("snapshot") == name) for name in (before, after)]
+        totals = [max(1, pc.sum(side.column("n_tokens")).as_py() or 0) for side in sides]
+        rows = {row["id"]: row for row in self.clusters()}
+
+        def shares(by: str) -> list[dict[str, Any]]:
+            found = [{row["value"]: row for row in _sums(side, by)} for side in sides]
+            told = [
+                {
+                    "value": value,
+                    **{
+                        f"{what}_{side}": own.get(value, {}).get(what, 0)
+                        for side, own in zip(("before", "after"), found, strict=True)
+                        for what in ("documents", "tokens")
+                    },
+                }
+                for value in dict.fromkeys([*found[0], *found[1]])
+            ]
+            for row in told:
+                row["share_before"], row["share_after"] = (
+                    row[f"tokens_{side}"] / total for side, total in zip(("before", "after"), totals, strict=True)
+                )
+            return sorted(told, key=lambda row: -abs(row["share_after"] - row["share_before"]))
+
+        clusters = [
+            {**row, "name": rows[c]["name"], "domain": rows[c]["domain"]}
+            for row in shares("cluster")
+            if (c := row["value"]) in rows
+        ]
+        pages = self.store.current(PAGE_HISTORY)
+        return {
+            "before": before,
+            "after": after,
+            "tokens": totals,
+            "documents": [int(pc.sum(side.column("n_docs")).as_py() or 0) for side in sides],
+            "total_variation": sum(abs(row["share_after"] - row["share_before"]) for row in clusters) / 2,
+            "clusters": clusters,
+            "languages": shares("lang"),
+            "pages": [row for row in describe_recrawls(pages.path) if row["snapshot"] in known] if pages else [],
+        }
 
     def history(self) -> dict[str, Any]:
         """Snapshots, versions of what was made, the last refit and the takedowns, oldest first."""

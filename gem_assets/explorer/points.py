@@ -7,8 +7,10 @@ documents and no others. They travel as two ``uint16`` per document and colours 
 # pyarrow.compute makes its functions at import
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gem_assets.corpus.schema import QUALITY_COLUMNS
 from gem_assets.explorer.documents import Documents
 from gem_assets.explorer.errors import UnknownError
 from gem_assets.report.layout import LandmarkMap
@@ -28,7 +31,8 @@ from gem_assets.storage.store import Store
 
 GRID: Final = 65_535
 """Steps of a coordinate."""
-COLOURS: Final = ("cluster", "snapshot", "lang", "source", "confidence")
+COLOURS: Final = ("cluster", "snapshot", "lang", "source", "date", "confidence", *QUALITY_COLUMNS)
+UNKNOWN: Final = "not known"
 _MOST_VALUES = 40
 _MARGIN = 0.04
 
@@ -42,11 +46,14 @@ class Colouring:
     codes
         uint16 ``(n,)``.
     names
-        By number, most documents first; the last one may gather all that are rarer.
+        By number. The last one may gather all that are rarer, or hold what is not known.
+    ordered
+        Whether the numbers are an order, from small to large or from old to new.
     """
 
     codes: NDArray[np.uint16]
     names: list[str]
+    ordered: bool = False
 
 
 def place_documents(
@@ -93,8 +100,6 @@ def _of_snapshot(
         flat = batch.column("vector").filter(known).flatten().to_numpy()
         placed[at] = landmarks.place(flat.reshape(-1, width), clusters[at])
     make_dirs(cache)
-    from io import BytesIO
-
     buffer = BytesIO()
     np.save(buffer, placed, allow_pickle=False)
     write_atomic(path, buffer.getvalue())
@@ -125,8 +130,13 @@ def landmark_places(landmarks: LandmarkMap) -> NDArray[np.uint16]:
     return _on_grid(landmarks.places, landmarks)
 
 
-def colour(documents: Documents, by: str) -> Colouring:
-    """Number the values of a column, most documents first; ``confidence`` is cut into tenths.
+def colour(documents: Documents, by: str, read: Callable[[str], pa.Array]) -> Colouring:
+    """Number what documents are coloured by: names most documents first, dates by year, quantities in tenths.
+
+    Parameters
+    ----------
+    read
+        Returns a column of the document shards, one value per row.
 
     Raises
     ------
@@ -139,8 +149,11 @@ def colour(documents: Documents, by: str) -> Colouring:
         clusters = documents.clusters
         return Colouring(clusters.astype(np.uint16), [str(k) for k in range(int(clusters.max(initial=-1)) + 1)])
     if by == "confidence":
-        tenths = np.clip(documents.rows.column(by).to_numpy() * 10, 0, 9).astype(np.uint16)
-        return Colouring(tenths, [f"{i / 10:.1f} to {(i + 1) / 10:.1f}" for i in range(10)])
+        return _tenths(documents.rows.column(by).to_numpy().astype(np.float64))
+    if by in QUALITY_COLUMNS:
+        return _tenths(read(by).to_numpy(zero_copy_only=False).astype(np.float64))
+    if by == "date":
+        return _years(read(by))
     values = documents.rows.column(by).combine_chunks()
     names: list[Any] = values.dictionary.to_pylist()
     codes = values.indices.fill_null(len(names)).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -151,5 +164,38 @@ def colour(documents: Documents, by: str) -> Colouring:
     number = np.zeros(len(names), np.uint16)
     number[shown] = np.arange(len(shown))
     number[rest] = len(shown)
-    told = [names[i] or "not known" for i in shown] + ([f"{len(rest)} others"] if rest else [])
+    told = [names[i] or UNKNOWN for i in shown] + ([f"{len(rest)} others"] if rest else [])
     return Colouring(number[codes], told)
+
+
+def _tenths(values: NDArray[np.float64]) -> Colouring:
+    """Cut a quantity into ten parts of equal size; equal values share a part, so there may be fewer, of other sizes."""
+    known = np.isfinite(values)
+    if not known.any():
+        return Colouring(np.zeros(len(values), np.uint16), [UNKNOWN] if len(values) else [], ordered=True)
+    tenths = np.quantile(values[known], np.linspace(0, 1, 11))
+    bounds = np.unique(tenths)
+    # a value that more than a tenth share, as nought often is, has a part to itself
+    inner = np.concatenate([bounds[:1] if tenths[0] == tenths[1] < tenths[-1] else [], bounds[1:-1]])
+    codes = np.searchsorted(inner, np.where(known, values, bounds[0]), side="left").astype(np.uint16)
+    edges = [float(bounds[0]), *map(float, inner), float(bounds[-1])]
+    names = [f"{low:.3g} to {high:.3g}" if low < high else f"{low:.3g}" for low, high in pairwise(edges)]
+    if not known.all():
+        codes[~known] = len(names)
+        names.append(UNKNOWN)
+    return Colouring(codes, names, ordered=True)
+
+
+def _years(dates: pa.Array) -> Colouring:
+    """Number the years that dates begin with, oldest first; the oldest share a number where there are too many."""
+    years = pc.utf8_slice_codeunits(dates.fill_null(""), 0, 4).to_numpy(zero_copy_only=False).astype(str)
+    found = sorted(set(np.unique(years)) - {""})
+    early, shown = found[: -_MOST_VALUES + 1], found[-_MOST_VALUES + 1 :]
+    names = ([f"until {early[-1]}"] if early else []) + shown
+    number = {year: i + bool(early) for i, year in enumerate(shown)} | dict.fromkeys(early, 0)
+    if (years == "").any():
+        number[""] = len(names)
+        names.append(UNKNOWN)
+    values, inverse = np.unique(years, return_inverse=True)
+    codes = np.array([number[str(value)] for value in values], np.uint16)
+    return Colouring(codes[inverse] if len(values) else np.zeros(0, np.uint16), names, ordered=True)

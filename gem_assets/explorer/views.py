@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from gem_assets.explorer.corpus_map import read_map
 from gem_assets.explorer.desk import Desk
-from gem_assets.explorer.documents import Documents, TakenDown, labels_in_force, read_texts
+from gem_assets.explorer.documents import Documents, TakenDown, labels_in_force, read_column, read_texts
 from gem_assets.explorer.errors import NothingYetError, RequestError
 from gem_assets.explorer.find import search_texts
 from gem_assets.explorer.overview import Overview
-from gem_assets.explorer.points import COLOURS, colour, landmark_places, place_documents
+from gem_assets.explorer.points import COLOURS, Colouring, colour, landmark_places, place_documents
 from gem_assets.lineage.mixtures import LabelScan, find_mixture
 from gem_assets.mixing.methods.saved import SavedMixture
 from gem_assets.report.layout import LandmarkMap
@@ -136,13 +136,14 @@ class Views:
             ],
         }
 
-    def colours(self, by: str) -> tuple[NDArray[np.uint16], list[str]]:
+    def colours(self, by: str) -> Colouring:
         """Return a colour number per document and what the numbers mean; ``UnknownError`` names what there is."""
-        found = colour(self.documents(), by)
+        documents = self.documents()
+        found = colour(documents, by, lambda name: read_column(self.store, documents, name))
         if by == "cluster":
             names = {row["id"]: row["name"] for row in self.overview().clusters()}
-            return found.codes, [names.get(int(k), f"Cluster {k}") for k in found.names]
-        return found.codes, found.names
+            return replace(found, names=[names.get(int(k), f"Cluster {k}") for k in found.names])
+        return found
 
     def cluster(self, domain: int) -> dict[str, Any]:
         """Everything on one cluster; ``UnknownError`` when there is none of that domain id."""
@@ -185,14 +186,14 @@ class Views:
             "runs": len(desk.runs),
         }
 
-    def predict(self, shares: Sequence[float], against: Sequence[str]) -> dict[str, Any]:
+    def predict(self, shares: Sequence[float], against: Sequence[str], budget: int | None = None) -> dict[str, Any]:
         """Say what a mixture costs; see :meth:`gem_assets.explorer.desk.Desk.predict`."""
         known = self.overview().shares
         rivals = {name: np.array(known[name]) for name in against if name in known}
-        return self.desk().predict(shares, rivals)
+        return self.desk().predict(shares, rivals, budget)
 
-    def save(self, shares: Sequence[float], note: str, author: str) -> SavedMixture:
-        """Keep a mixture as the one that was made by hand.
+    def save(self, shares: Sequence[float], note: str, author: str, budget: int | None = None) -> SavedMixture:
+        """Keep a mixture as the one that was made by hand; without a budget it is for that of the settings.
 
         Raises
         ------
@@ -205,15 +206,22 @@ class Views:
         desk = self.desk()
         mixture = desk.checked(shares)
         try:
-            desk.frame.recipe(NAME, mixture, RecipeEvidence(method="by hand"))
+            desk.frame.for_budget(budget).recipe(NAME, mixture, RecipeEvidence(method="by hand"))
         except ValueError as error:
             raise RequestError(_first_line(error)) from error
         domains = [row["domain"] for row in self.overview().clusters()]
         saved = SavedMixture(
-            shares={d: float(s) for d, s in zip(domains, mixture, strict=True) if s > 0}, note=note, author=author
+            shares={d: float(s) for d, s in zip(domains, mixture, strict=True) if s > 0},
+            token_budget=None if budget == desk.frame.budget else budget,
+            note=note,
+            author=author,
         )
         saved.write(self.settings.data_root)
         return saved
+
+    def compare_snapshots(self, before: str, after: str) -> dict[str, Any]:
+        """Compare two snapshots; see :meth:`gem_assets.explorer.overview.Overview.compare`."""
+        return self.overview().compare(before, after)
 
     def compare(self, before: str, after: str) -> dict[str, Any]:
         """Compare two mixtures; see :func:`gem_assets.tracing.diff.diff_mixtures`."""
@@ -232,12 +240,15 @@ class Views:
         return {**told, "recipes": [rows.get(name.partition("@")[0].partition("~")[0]) for name in (before, after)]}
 
     def find(self, query: str) -> dict[str, Any]:
-        """Look a query up as ``gem trace`` does, and in the texts."""
+        """Look a query up as ``gem trace`` does, and in the texts, with where the training orders show those."""
+        texts = search_texts(self.store.artifacts, query, self._taken_down())
         with self._guard_of("trace"):  # a file of the index serves one reader at a time
-            traced = Tracer(self.store.artifacts, self._index()).trace(query, MOST_READ)
+            tracer = Tracer(self.store.artifacts, self._index())
+            traced = tracer.trace(query, MOST_READ)
+            drawn = tracer.drawn([row["doc_id"] for row in texts["documents"]]) if texts["documents"] else []
         return {
             "trace": traced.model_dump(mode="json"),
-            "texts": search_texts(self.store.artifacts, query, self._taken_down()),
+            "texts": {**texts, "drawn": [one.model_dump(mode="json") for one in drawn]},
         }
 
     # what is kept

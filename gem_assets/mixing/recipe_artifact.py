@@ -6,7 +6,7 @@ whatever the method has to show), and where predictions were held out ``law.png`
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,12 @@ class MixtureFrame:
     def budget(self) -> int:
         """Tokens to train on."""
         return self.config.token_budget if self.config.token_budget is not None else self.supply.total_tokens
+
+    def for_budget(self, tokens: int | None) -> "MixtureFrame":
+        """Return the frame of another token budget, which caps shares otherwise; None leaves it as it is."""
+        if tokens is None:
+            return self
+        return replace(self, config=self.config.model_copy(update={"token_budget": tokens}))
 
     @property
     def caps(self) -> Floats:

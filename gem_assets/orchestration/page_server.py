@@ -2,7 +2,7 @@
 
 ``/pages/artifacts/<asset>/<snapshot or all>/<identity>/<file>`` is a committed file and never changes;
 ``/pages/current/<asset>/<file>`` redirects to that file of the result in force, ``/pages/summary/<asset>/<file>`` draws
-it beside the verdict, and ``/pages/`` lists all pages.
+it beside the verdict, and ``/pages/`` lists all pages. HTML pages get the explorer's navigation above them.
 
 Nothing can be written, no folder is listed, no file outside ``<data root>/artifacts`` is read: a path with an empty,
 hidden or ``..`` part is refused, and so is one whose links lead elsewhere.
@@ -56,11 +56,14 @@ class Pages:
         The application behind it.
     data_root
         Folder that holds ``artifacts``; it may not exist yet.
+    explorer
+        Path of the explorer, to which every HTML page gets links.
     """
 
-    def __init__(self, app: App, data_root: Path) -> None:
+    def __init__(self, app: App, data_root: Path, explorer: str = EXPLORER) -> None:
         self.app = app
         self.data_root = data_root
+        self.explorer = explorer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for a page, or pass it on."""
@@ -78,9 +81,11 @@ class Pages:
     def _answer(self, path: str) -> Response:
         kind, _, rest = path.partition("/")
         if not path:
-            return HTMLResponse(listing(self.data_root))
+            return self._page(listing(self.data_root))
         if kind == "artifacts":
             found = resolve(self.data_root / "artifacts", rest)
+            if found is not None and found.suffix == ".html":
+                return self._page(found.read_text(encoding="utf-8", errors="replace"))
             if found is not None:
                 return FileResponse(found, media_type=_TYPES[found.suffix])
         if kind == "current":
@@ -88,6 +93,14 @@ class Pages:
         if kind == "summary":
             return self._summary(rest)
         return _refusal(HTTPStatus.NOT_FOUND)
+
+    def _page(self, page: str) -> Response:
+        """Set the explorer's navigation above a page."""
+        from gem_assets.report.pages import render
+
+        head, body, rest = page.partition("<body>")
+        links = render("navigation.html", explorer=self.explorer, pages=LINKS) if body else ""
+        return HTMLResponse(f"{head}{body}{links}{rest}")
 
     def _current(self, rest: str) -> Response:
         asset, name, artifact = self._in_force(rest)

@@ -61,6 +61,22 @@ class LabelVersion(_Frozen):
     current: bool
 
 
+class Drawn(_Frozen):
+    """Some documents in the training order in force of a mixture.
+
+    Attributes
+    ----------
+    rows
+        Length of the order.
+    positions
+        Where each document is shown, from 0, ascending; documents that are not drawn are left out.
+    """
+
+    mixture: str
+    rows: int
+    positions: dict[str, tuple[int, ...]]
+
+
 class OrderedExposure(_Frozen):
     """A document in one training order.
 

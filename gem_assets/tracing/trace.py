@@ -37,6 +37,7 @@ from gem_assets.takedown.entries import BlockEntry, BlocklistError, Kind, parse_
 from gem_assets.takedown.near import MOST_NEAR, Near
 from gem_assets.takedown.request import near_misses
 from gem_assets.tracing.answer import (
+    Drawn,
     Exposure,
     GroupExposure,
     LabelVersion,
@@ -95,6 +96,19 @@ class Tracer:
         asked = _as_asked(query)
         near, requests = _near(self.store, asked), _requests(self.store, asked)
         return Trace(query=query, documents=(), found=0, near=near, requests=requests)
+
+    def drawn(self, doc_ids: Sequence[str]) -> list[Drawn]:
+        """Say where the orders in force show some documents, one entry per mixture that has an order."""
+        wanted, found = pa.array(doc_ids, pa.string()), list[Drawn]()
+        for mixture, orders in self._mixtures:
+            for order in (order for order, current in orders if current and mixture.current):
+                rows = self.index.positions(order).find_many(wanted, ["position"])
+                places: dict[str, list[int]] = {}
+                for doc_id, position in zip(*(rows.column(i).to_pylist() for i in (0, 1)), strict=True):
+                    places.setdefault(doc_id, []).append(position)
+                shown = {doc_id: tuple(sorted(own)) for doc_id, own in sorted(places.items())}
+                found.append(Drawn(mixture=mixture.name, rows=int(order.manifest.counts["rows"]), positions=shown))
+        return found
 
     @cached_property
     def _shards(self) -> list[tuple[Artifact, bool]]:

@@ -5,12 +5,15 @@ import json
 import struct
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
 
 from gem_assets.explorer.application import TOKEN_HEADER, Explorer, Lazily
 from gem_assets.explorer.views import Views
 from gem_assets.mixing.methods.saved import FILE
+from gem_assets.mixing.recipe import Recipe
+from gem_assets.ordering.training_order import order_files
 from gem_assets.settings import load_settings
 from gem_assets.storage.store import Store
 from gem_assets.takedown.blocklist import Blocklist
@@ -131,6 +134,62 @@ def test_words_are_found_whatever_their_case_and_a_percent_is_a_percent(client):
     assert client.get("/api/find", params={"q": "%%%___"}).json()["texts"]["documents"] == []
 
 
+def test_a_sentence_is_found_with_its_places_in_every_training_order(own_root):
+    run_step(own_root, "training_order/balanced", None)
+    views = Views(load_settings(own_root))
+    _, client = client_of(views)
+    text = views.texts([5])[0]
+    told = client.get("/api/find", params={"q": text["text"][10:70]}).json()["texts"]
+    assert text["doc_id"] in [d["doc_id"] for d in told["documents"]]
+    [drawn] = told["drawn"]
+    order = views.store.artifacts.current("training_order/balanced")
+    ids = [i for path in order_files(order.path) for i in pq.read_table(path).column("doc_id").to_pylist()]
+    assert (drawn["mixture"], drawn["rows"]) == ("balanced", len(ids))
+    for document in told["documents"]:
+        places = [at for at, doc_id in enumerate(ids) if doc_id == document["doc_id"]]
+        assert drawn["positions"].get(document["doc_id"], []) == places
+    assert any(drawn["positions"].values())
+
+
+def test_two_snapshots_are_compared_by_what_the_inventory_counts(client, views):
+    told = client.get("/api/snapshots?a=2026-01&b=2026-02").json()
+    counts = {
+        name: a.manifest.counts["documents"] for name, a in views.store.artifacts.snapshots("student_labels").items()
+    }
+    assert told["documents"] == [counts["2026-01"], counts["2026-02"]]
+    for by in ("clusters", "languages"):
+        for side in (0, 1):
+            name = ("before", "after")[side]
+            assert sum(row[f"documents_{name}"] for row in told[by]) == told["documents"][side]
+            assert sum(row[f"share_{name}"] for row in told[by]) == pytest.approx(1)
+    assert 0 <= told["total_variation"] <= 1
+    assert client.get("/api/snapshots?a=2026-01&b=2026-01").json()["total_variation"] == 0
+    unknown = client.get("/api/snapshots?a=2026-01&b=2030-01")
+    assert (unknown.status_code, "it counts 2026-01, 2026-02" in unknown.json()["error"]) == (404, True)
+
+
+def test_a_larger_budget_repeats_more_and_is_saved_with_the_mixture(own_root):
+    views = Views(load_settings(own_root))
+    explorer, client = client_of(views)
+    desk = views.desk()
+    natural, budget = desk.natural.tolist(), desk.frame.budget
+    once, thrice = (
+        client.post("/api/predict", json={"shares": natural, "budget": n * budget}).json()["epochs"] for n in (1, 3)
+    )
+    assert thrice == pytest.approx([3 * epochs for epochs in once])
+    headers = {TOKEN_HEADER: explorer.token}
+    refused = client.post("/api/save", json={"shares": natural, "budget": 100 * budget}, headers=headers)
+    assert (refused.status_code, "cap" in refused.json()["error"]) == (400, True)
+    saved = client.post("/api/save", json={"shares": natural, "budget": 2 * budget}, headers=headers)
+    assert saved.status_code == 200, saved.text
+    run_step(own_root, "recipes/by_hand", None)
+    made = Recipe.read(views.store.artifacts.current("recipes/by_hand").path / "recipe.json")
+    assert made.token_budget == 2 * budget
+    for wrong in (0, -1, 1.5, True, "many", 10**16):
+        answer = client.post("/api/predict", json={"shares": natural, "budget": wrong})
+        assert (answer.status_code, "whole number" in answer.json()["error"]) == (400, True)
+
+
 def test_saving_needs_the_token_of_the_page(own_root):
     explorer, client = client_of(Views(load_settings(own_root)))
     for headers in ({}, {TOKEN_HEADER: "guessed"}):
@@ -203,7 +262,11 @@ def test_a_root_with_nothing_says_what_to_run(tmp_path):
         assert answer.status_code == 409
         assert "gem run" in answer.json()["error"]
     assert client.get("/api/history").json()["snapshots"] == []
-    assert client.get("/api/find", params={"q": "anything"}).json()["texts"] == {"documents": [], "more": False}
+    assert client.get("/api/find", params={"q": "anything"}).json()["texts"] == {
+        "documents": [],
+        "more": False,
+        "drawn": [],
+    }
 
 
 def test_a_new_recipe_is_seen_without_a_restart(own_root):

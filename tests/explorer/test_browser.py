@@ -28,8 +28,10 @@ VIEWS = {
     "#/map": "Map of the corpus",
     "#/clusters": "4 clusters",
     "#/mix": "Mixing desk",
-    "#/compare?a=proportional&b=balanced": "Compare two mixtures",
+    "#/compare?a=proportional&b=balanced": "Compare",
+    "#/compare?a=2026-01&b=2026-02": "Compare",
     "#/find?q=help.invalid": "help.invalid",
+    "#/find?q=python": "python",
     "#/history": "History",
 }
 
@@ -92,6 +94,11 @@ def go(page, served, address):
     return page.inner_text("h1")
 
 
+def slider(page, views, k):
+    """The slider of a cluster, which stands where its group is."""
+    return page.get_by_label(f"Share of {views.overview().clusters()[k]['name']}", exact=True)
+
+
 @pytest.mark.parametrize(("address", "heading"), VIEWS.items())
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (800, "dark")])
 def test_every_view_shows_without_a_fault(browser, served, address, heading, width, scheme):
@@ -121,8 +128,7 @@ def test_an_unknown_cluster_and_address_say_so_and_lead_back(page, served):
 def test_moving_a_slider_says_what_the_library_says(page, served, views):
     go(page, served, "#/mix?from=proportional")
     page.wait_for_selector("[data-loss]")
-    slider = page.locator("input[type=range]").nth(1)
-    slider.focus()
+    slider(page, views, 1).focus()
     with page.expect_response("**/api/predict") as answer:
         page.keyboard.press("Shift+ArrowRight")
     sent = json.loads(answer.value.request.post_data)["shares"]
@@ -138,30 +144,48 @@ def test_moving_a_slider_says_what_the_library_says(page, served, views):
     )
 
 
-def test_a_locked_share_stays_and_undo_brings_the_mixture_back(page, served):
+def test_a_locked_share_stays_and_undo_brings_the_mixture_back(page, served, views):
     go(page, served, "#/mix?from=proportional")
-    sliders = page.locator("input[type=range]")
-    before = [float(sliders.nth(k).input_value()) for k in range(4)]
-    page.locator("input[type=checkbox]").nth(0).check()
-    sliders.nth(2).focus()
+    sliders = [slider(page, views, k) for k in range(4)]
+    before = [float(one.input_value()) for one in sliders]
+    page.get_by_label(f"Lock {views.overview().clusters()[0]['name']}", exact=True).check()
+    sliders[2].focus()
     page.keyboard.press("Shift+ArrowRight")
-    moved = [float(sliders.nth(k).input_value()) for k in range(4)]
+    moved = [float(one.input_value()) for one in sliders]
     assert moved[0] == before[0]
     assert moved[2] == pytest.approx(before[2] + 0.01, abs=0.0011)
     page.keyboard.press("u")
-    assert [float(sliders.nth(k).input_value()) for k in range(4)] == before
+    assert [float(one.input_value()) for one in sliders] == before
 
 
-def test_the_address_holds_the_mixture(page, served, browser):
+def test_a_group_moves_its_clusters_together_and_leaves_locked_ones(page, served, views):
+    def in_two_groups(route):
+        told = route.fetch().json()
+        for k, cluster in enumerate(told["clusters"]):
+            cluster.update(parent_id=k // 2, parent="one" if k < 2 else "two")
+        route.fulfill(json=told)
+
+    page.route("**/api/desk", in_two_groups)
+    go(page, served, "#/mix?m=0.1,0.3,0.2,0.4")
+    page.get_by_label(f"Lock {views.overview().clusters()[3]['name']}", exact=True).check()
+    page.get_by_label("Share of the group one").fill("0.5")
+    assert page.locator("tr.group td.n:not(.hide)").all_inner_texts() == ["50.0 %", "50.0 %"]
+    page.wait_for_function("() => location.hash.includes('m=0.125,0.375,0.1,0.4')")
+    page.get_by_label("Share of the group two").fill("0.2")  # the locked cluster has more than that
+    page.wait_for_function("() => location.hash.includes('m=0.15,0.45,0,0.4')")
+    assert page.faults == []
+
+
+def test_the_address_holds_the_mixture(page, served, views, browser):
     go(page, served, "#/mix?from=proportional")
-    page.locator("input[type=range]").nth(3).focus()
+    slider(page, views, 3).focus()
     page.keyboard.press("Shift+ArrowRight")
     page.wait_for_function("() => location.hash.includes('mix?m=')")
     address = page.evaluate("location.hash")
-    value = page.locator("input[type=range]").nth(3).input_value()
+    value = slider(page, views, 3).input_value()
     other = browser.new_context().new_page()
     go(other, served, address)
-    assert other.locator("input[type=range]").nth(3).input_value() == value
+    assert slider(other, views, 3).input_value() == value
     other.context.close()
 
 

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from gem_assets.explorer.corpus_map import MAP_NAME, publish_map, read_map
-from gem_assets.explorer.points import GRID, colour, landmark_places, place_documents
+from gem_assets.explorer.documents import Documents, read_column
+from gem_assets.explorer.points import COLOURS, GRID, colour, landmark_places, place_documents
 from gem_assets.report.layout import LandmarkMap
 
 
@@ -88,13 +91,59 @@ def test_documents_stand_nearer_to_their_own_cluster_than_to_the_others(views):
 
 def test_colours_count_every_document_once(views):
     documents = views.documents()
-    for by in ("cluster", "snapshot", "lang", "source", "confidence"):
-        found = colour(documents, by)
+    for by in COLOURS:
+        found = views.colours(by)
         assert len(found.codes) == len(documents)
         assert found.codes.max() < len(found.names)
-    snapshots = colour(documents, "snapshot")
+    snapshots = views.colours("snapshot")
     counted = {name: int((snapshots.codes == i).sum()) for i, name in enumerate(snapshots.names)}
     assert counted == {
         name: artifact.manifest.counts["documents"]
         for name, artifact in views.store.artifacts.snapshots("student_labels").items()
     }
+
+
+def test_a_quantity_is_cut_into_ten_parts_of_equal_size(views):
+    documents = views.documents()
+    lengths = read_column(views.store, documents, "q_chars").to_numpy(zero_copy_only=False)
+    texts = {t["doc_id"]: t["characters"] for rows in range(0, 40, 20) for t in views.texts(range(rows, rows + 20))}
+    ids = documents.rows.column("doc_id").to_pylist()
+    assert [texts[i] for i in ids[:40]] == lengths[:40].tolist()
+    found = views.colours("q_chars")
+    assert found.ordered
+    assert len(found.names) == 10
+    sizes = np.bincount(found.codes)
+    assert sizes.max() - sizes.min() <= 2
+    edges = [(lengths[found.codes == i].min(), lengths[found.codes == i].max()) for i in range(10)]
+    assert edges == sorted(edges)
+    assert all(before[1] <= after[0] for before, after in pairwise(edges))
+
+
+@pytest.mark.parametrize(
+    ("values", "codes", "names"),
+    [
+        ([], [], []),
+        ([2.0, 2.0], [0, 0], ["2"]),
+        ([None, None], [0, 0], ["not known"]),
+        ([1.0, None, 3.0], [0, 10, 9], None),
+        ([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 5.0], [0] * 12 + [1], ["0", "0 to 5"]),
+    ],
+)
+def test_a_quantity_of_few_values_has_few_parts(values, codes, names):
+    rows = pa.table({"doc_id": [str(i) for i in range(len(values))]})
+    found = colour(Documents(rows, len(values)), "q_chars", lambda _: pa.array(values, pa.float32()))
+    assert found.codes.tolist() == codes
+    if names is not None:
+        assert found.names == names
+
+
+def test_dates_are_coloured_by_year_oldest_first_and_the_oldest_together():
+    dates = ["2024-05-01", None, "1999", "", *(f"{year}-01-01" for year in range(1900, 1990))]
+    rows = pa.table({"doc_id": [str(i) for i in range(len(dates))]})
+    found = colour(Documents(rows, len(dates)), "date", lambda _: pa.array(dates))
+    told = [found.names[code] for code in found.codes]
+    assert told[:4] == ["2024", "not known", "1999", "not known"]
+    assert told[4] == found.names[0]
+    assert found.names[0].startswith("until ")
+    assert told[-1] == "1989"
+    assert found.names[:-1] == [found.names[0], *sorted(found.names[1:-1])]

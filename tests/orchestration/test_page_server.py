@@ -1,4 +1,5 @@
 import asyncio
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,6 +13,7 @@ from gem_assets.orchestration.page_server import (
     resolve,
     summary_url,
 )
+from gem_assets.report.pages import render
 from gem_assets.storage.artifacts import ArtifactStore
 
 IDENTITY = "a" * 64
@@ -36,14 +38,14 @@ def folder(root: Path) -> Path:
     return artifact.path
 
 
+async def behind(_, __, send):
+    """A web interface that answers 204."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 @pytest.fixture
 def web(root: Path):
-    """A client of a web interface that answers 204 to all that is not a page."""
-
-    async def behind(scope, receive, send):
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
     return Client(Pages(behind, root))
 
 
@@ -78,6 +80,19 @@ def test_a_committed_page_is_shown(web: Client, folder: Path):
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_gets_the_explorer_s_navigation_and_its_file_does_not(root: Path, web: Client, folder: Path):
+    with ArtifactStore(root).write("recipe_report", IDENTITY) as draft:
+        (draft.path / "index.html").write_text(render("listing.html", "Pages", pages=[]), encoding="utf-8")
+    stored = ArtifactStore(root).current("recipe_report").path / "index.html"
+    shown = web.ask(artifact_url(stored.parent, "index.html")).text
+    links = re.findall(r'href="([^"]+)"', shown)
+    assert {"/explore/#/map", "/explore/#/mix", "/pages/"} <= set(links)
+    assert "/explore" not in stored.read_text(encoding="utf-8")
+    assert shown.index("<nav") < shown.index("<main>")
+    alone = Client(Pages(behind, root, explorer=""))
+    assert 'href="/#/mix"' in alone.ask(artifact_url(stored.parent, "index.html")).text
 
 
 def test_current_leads_to_the_result_in_force_on_the_same_host_and_port(web: Client, folder: Path):

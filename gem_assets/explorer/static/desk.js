@@ -31,6 +31,7 @@ export async function desk(_, params) {
     return from.map((v, i) => (i === k ? share : fixed.has(i) ? v : before > 1e-12 ? (v / before) * left : left / others.length));
   }
 
+  const inGroups = new Set(told.clusters.map((c) => c.parent_id)).size > 1;
   const rows = told.clusters.map((c, k) => {
     const most = Math.min(1, Math.max(capOf(k) * 1.15, natural[k] * 3, ...Object.values(told.mixtures).map((m) => m[k] * 1.3)));
     const set = (value) => change(moved(shares, k, value, locked), c);
@@ -45,9 +46,34 @@ export async function desk(_, params) {
     const epochs = h("td", { class: "n" }), more = h("td", { class: "n hide" });
     const cap = h("span", { class: "cap", title: "repetition cap" }), nat = h("span", { class: "nat", title: "natural share" });
     nat.style.left = mark(natural[k], most);
-    const row = h("tr", {}, h("td", {}, h("span", { class: "swatch", style: { background: colors[k] } }), h("a", { href: `#/clusters/${c.domain}` }, c.name), c.parent ? h("small", { class: "hide" }, ` ${c.parent}`) : null), h("td", { class: "n hide" }, percent(natural[k])), h("td", { class: "n" }, exact, " %"), h("td", {}, h("div", { class: "track" }, range, nat, cap)), epochs, h("td", {}, lock), more);
+    const row = h("tr", {}, h("td", {}, h("span", { class: "swatch", style: { background: colors[k] } }), h("a", { href: `#/clusters/${c.domain}` }, c.name), c.parent && !inGroups ? h("small", { class: "hide" }, ` ${c.parent}`) : null), h("td", { class: "n hide" }, percent(natural[k])), h("td", { class: "n" }, exact, " %"), h("td", {}, h("div", { class: "track" }, range, nat, cap)), epochs, h("td", {}, lock), more);
     return { row, range, exact, epochs, more, cap, most };
   });
+
+  // A group's slider scales its clusters together; those that are locked stay.
+  const parents = [...new Map(told.clusters.filter((c) => c.parent_id >= 0).map((c) => [c.parent_id, c.parent]))];
+  const groups = parents.map(([id, name]) => {
+    const members = told.clusters.flatMap((c, k) => (c.parent_id === id ? [k] : []));
+    const total = (from) => members.reduce((sum, k) => sum + from[k], 0);
+    const range = h("input", { type: "range", min: 0, max: 1, step: 0.001, "aria-label": `Share of the group ${name}`, oninput: (e) => change(scaledGroup(shares, members, Number(e.target.value))), onkeydown: (e) => {
+      const step = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[e.key];
+      if (step) { e.preventDefault(); change(scaledGroup(shares, members, total(shares) + (step * (e.shiftKey ? 1 : 0.1)) / 100)); }
+    } });
+    const now = h("td", { class: "n" }), nat = h("span", { class: "nat", title: "natural share" });
+    nat.style.left = mark(total(natural), 1);
+    const row = h("tr", { class: "group" }, h("td", {}, h("b", {}, name), h("small", { class: "hide" }, ` ${plural(members.length, "cluster")}`)), h("td", { class: "n hide" }, percent(total(natural))), now, h("td", {}, h("div", { class: "track" }, range, nat)), h("td"), h("td"), h("td", { class: "hide" }));
+    return { id, members, row, range, now, total };
+  });
+  function scaledGroup(from, members, wanted) {
+    const free = members.filter((k) => !locked.has(k)), others = from.map((_, i) => i).filter((i) => !members.includes(i) && !locked.has(i));
+    const sum = (at) => at.reduce((all, i) => all + from[i], 0);
+    if (!free.length || !others.length) return from;
+    const room = sum(free) + sum(others), inside = Math.min(Math.max(0, wanted - (sum(members) - sum(free))), room);
+    const part = (at, share) => { const before = sum(at); return (i) => (before > 1e-12 ? (from[i] / before) * share : share / at.length); };
+    const own = part(free, inside), rest = part(others, room - inside);
+    return from.map((v, i) => (free.includes(i) ? own(i) : others.includes(i) ? rest(i) : v));
+  }
+  const grouped = inGroups ? [...groups.flatMap((g) => [g.row, ...g.members.map((k) => rows[k].row)]), ...rows.filter((_, k) => told.clusters[k].parent_id < 0).map((r) => r.row)] : rows.map((r) => r.row);
 
   // A slider's knob is 16 px wide, so its middle never reaches the ends of the track.
   function mark(value, most) { const part = Math.min(1, value / most); return `calc(${part * 100}% + ${8 - 16 * part - 1}px)`; }
@@ -58,6 +84,7 @@ export async function desk(_, params) {
     writing = setTimeout(() => history.replaceState(null, "", `#/mix?m=${shares.map((s) => +s.toFixed(6)).join(",")}${locked.size ? `&lock=${[...locked].join(",")}` : ""}${budget === told.budget ? "" : `&b=${budget}`}&against=${encodeURIComponent(rival.value || "natural")}`), 150);
   }
   function show() {
+    for (const g of groups) { g.range.value = g.total(shares); g.now.textContent = percent(g.total(shares)); }
     rows.forEach((r, k) => {
       r.range.value = shares[k];
       if (document.activeElement !== r.exact) r.exact.value = (shares[k] * 100).toFixed(1);
@@ -73,7 +100,7 @@ export async function desk(_, params) {
     const mine = ++asked;
     try {
       const against = [...new Set(["natural", rival.value].filter(Boolean))];
-      const found = await post("predict", { shares, against });
+      const found = await post("predict", { shares, against, budget });
       if (mine !== asked) return;
       answered = found;
       tell(found, against);
@@ -109,23 +136,23 @@ export async function desk(_, params) {
     keep.disabled = true;
     saved.replaceChildren("Saving, and making the recipe; this takes some seconds.");
     try {
-      const { message, made } = await post("save", { shares, note: note.value, author: author.value });
+      const { message, made } = await post("save", { shares, budget, note: note.value, author: author.value });
       saved.replaceChildren(message, made ? h("span", {}, " ", h("a", { href: "#/compare?b=by_hand" }, "Compare it"), ". Put it to the test with ", h("code", {}, "gem confirm by_hand")) : "");
       saved.className = made ? "good" : "";
     } catch (error) { saved.className = "warn"; saved.replaceChildren(error.message); }
     keep.disabled = false;
   } }, "Save as by_hand");
-  const field = h("input", { type: "number", min: 1, value: budget, "aria-label": "Token budget", style: { width: "140px" }, onchange: (e) => { budget = Math.max(1, Number(e.target.value) || told.budget); show(); predict(); address(); } });
+  const field = h("input", { type: "number", min: 1, value: budget, "aria-label": "Token budget", style: { width: "140px" }, onchange: (e) => { budget = Math.max(1, Math.round(Number(e.target.value)) || told.budget); show(); predict(); address(); } });
   show();
   await predict();
   return [
     h("h1", {}, "Mixing desk"), head,
     h("div", { class: "tools" }, h("button", { type: "button", onclick: undo }, "Undo"), h("button", { type: "button", onclick: redo }, "Redo"), "Reset to ", Object.keys(told.mixtures).map((n) => h("button", { type: "button", onclick: () => jump(told.mixtures[n]) }, n)), "Budget ", field, " tokens; compare with ", rival),
-    h("div", { class: "scroll" }, h("table", { class: "desk" }, h("thead", {}, h("tr", {}, ["Cluster", "Natural", "Now", "Share", "Epochs", "Lock"].map((t, i) => h("th", { scope: "col", class: i === 1 ? "n hide" : i === 2 || i === 4 ? "n" : null }, t)), h("th", { scope: "col", class: "n hide" }, "One point more, nats"))), h("tbody", {}, rows.map((r) => r.row)))),
+    h("div", { class: "scroll" }, h("table", { class: "desk" }, h("thead", {}, h("tr", {}, ["Cluster", "Natural", "Now", "Share", "Epochs", "Lock"].map((t, i) => h("th", { scope: "col", class: i === 1 ? "n hide" : i === 2 || i === 4 ? "n" : null }, t)), h("th", { scope: "col", class: "n hide" }, "One point more, nats"))), h("tbody", {}, grouped))),
     h("small", {}, `On each track, grey is the natural share and red the repetition cap of ${told.repetition_cap} epochs. "One point more": change of the mean loss when the others give a point in proportion.`),
     h("h2", {}, "Losses"), losses,
     h("div", { class: "tools" }, h("button", { type: "button", onclick: () => csv("mixture.csv", told.clusters.map((c, k) => ({ domain: c.domain, name: c.name, natural: natural[k], share: shares[k] }))) }, "CSV")),
-    h("h2", {}, "Save"), h("p", {}, "The mixture becomes the recipe by_hand, marked as made by hand, for the token budget of the settings. It can be confirmed, ordered, exported and audited like any other."),
+    h("h2", {}, "Save"), h("p", {}, "The mixture becomes the recipe by_hand, marked as made by hand, for this token budget. It can be confirmed, ordered, exported and audited like any other."),
     h("div", { class: "tools" }, author, note, keep), saved,
     () => document.removeEventListener("keydown", keys),
   ];

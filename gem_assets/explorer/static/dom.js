@@ -70,6 +70,11 @@ export function clusterColors(clusters) {
   });
 }
 export const valueColors = (count) => Array.from({ length: count }, (_, i) => (i < 8 ? `hsl(${HUES[i][0]} ${HUES[i][1]}% ${HUES[i][2]}%)` : color("natural")));
+// From dark blue over green to yellow, as lightness rises: an order that is seen in grey, too.
+export const orderedColors = (names) => names.map((name, i) => {
+  const part = names.length < 2 ? 0.5 : i / (names.length - 1);
+  return name === "not known" ? color("natural") : `hsl(${255 - 200 * part} 65% ${28 + 36 * part}%)`;
+});
 
 export function save(name, blob) {
   const url = URL.createObjectURL(blob);

@@ -8,6 +8,7 @@ export function documentBox(d) {
     h("h3", {}, d.url && /^https?:/i.test(d.url) ? h("a", { href: d.url, rel: "noreferrer nofollow", target: "_blank" }, place) : place),
     h("small", {}, [d.cluster?.name, d.lang, d.snapshot, d.date, d.n_tokens ? plural(d.n_tokens, "token") : null].filter(Boolean).join(" · "), " "),
     h("div", { class: "text" }, d.match ? ["…", d.before, h("mark", {}, d.match), d.after, "…"] : d.text, d.characters > (d.text || "").length ? ` … (${number(d.characters)} characters in all)` : ""),
+    d.drawn?.length ? h("small", {}, d.drawn.map((m) => `${m.mixture}: ${places(m.positions[d.doc_id] || [], m.rows)}`).join("; ")) : null,
     h("div", { class: "tools" }, h("a", { href: `#/find?q=${d.doc_id}` }, "Trace it"), copyButton("Copy the takedown command", `gem takedown doc_id:${d.doc_id}`), identity(d.doc_id)));
 }
 
@@ -24,8 +25,17 @@ export async function find(_, params) {
     trace.domain ? domain(trace.domain) : null,
     ...(trace.domain && trace.documents.length > 1 ? [h("details", {}, h("summary", {}, `The first ${plural(trace.documents.length, "document")}`), trace.documents.map(traced))] : trace.documents.map(traced)),
     trace.found > trace.documents.length ? h("p", { class: "muted" }, `${plural(trace.found, "document")} in all; the first ${trace.documents.length} are shown.`) : null,
-    texts.documents.length ? h("section", {}, h("h2", {}, `${texts.more ? "More than " : ""}${plural(texts.documents.length, "text contains it", "texts contain it")}`), texts.documents.map(documentBox)) : null,
+    texts.documents.length ? h("section", {}, h("h2", {}, `${texts.more ? "More than " : ""}${plural(texts.documents.length, "text contains it", "texts contain it")}`), inOrders(texts), texts.documents.map((d) => documentBox({ ...d, drawn: texts.drawn }))) : null,
   ];
+}
+
+const places = (positions, rows) => `${plural(positions.length, "time")}${positions.length ? `, at ${positions.slice(0, 5).map(number).join(", ")}${positions.length > 5 ? " …" : ""} of ${number(rows)}` : ""}`;
+
+// How often each training order shows the documents that contain the words.
+function inOrders(texts) {
+  if (!texts.drawn.length) return h("p", { class: "muted" }, "No mixture has a training order yet, so no position is known.");
+  const times = (m) => Object.values(m.positions).reduce((sum, p) => sum + p.length, 0);
+  return h("p", {}, texts.drawn.map((m) => `The order of ${m.mixture} shows ${texts.more ? "these" : "them"} ${plural(times(m), "time")}, out of ${plural(Object.keys(m.positions).length, "document")}.`).join(" "));
 }
 
 function domain(d) {
@@ -43,5 +53,5 @@ function traced(d) {
     h("div", { class: "tools" }, copyButton("Copy the takedown command", `gem takedown doc_id:${d.doc_id}`), identity(d.doc_id)),
     table(["Snapshot", "What became of it", "File", "Language", "Tokens"], d.places.filter((p) => p.current || p.kind.startsWith("taken")).map((p) => [p.snapshot, p.kind, p.file, p.lang || "", number(p.n_tokens)])),
     d.labels.length > 1 ? table(["Snapshot", "Cluster", "Confidence", ""], d.labels.map((l) => [l.snapshot, l.name, l.confidence.toFixed(2), l.current ? "in force" : "earlier"])) : null,
-    table(["Mixture", "Share of its cluster", "Expected times", "In the training order"], d.mixtures.filter((m) => m.current).map((m) => [m.mixture, percent(m.token_share), m.expected.toFixed(2), m.orders.filter((o) => o.current).map((o) => `${plural(o.times, "time")}${o.times ? `, at ${o.positions.slice(0, 5).map(number).join(", ")} of ${number(o.rows)}` : ""}`).join("; ") || "no order"])));
+    table(["Mixture", "Share of its cluster", "Expected times", "In the training order"], d.mixtures.filter((m) => m.current).map((m) => [m.mixture, percent(m.token_share), m.expected.toFixed(2), m.orders.filter((o) => o.current).map((o) => places(o.positions, o.rows)).join("; ") || "no order"])));
 }

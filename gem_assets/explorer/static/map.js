@@ -1,10 +1,10 @@
 // The map: every document as a point, clusters by name; click or draw around documents to read them.
 
-import { clusterColors, columns, csv, get, h, number, percent, plural, save, table, valueColors } from "./dom.js";
+import { clusterColors, columns, csv, get, h, number, orderedColors, percent, plural, save, table, valueColors } from "./dom.js";
 import { documentBox } from "./find.js";
 import { Points } from "./points.js";
 
-const SAID = { cluster: "cluster", snapshot: "snapshot", lang: "language", source: "source", confidence: "the student's confidence" };
+const SAID = { lang: "language", date: "year", confidence: "the student's confidence", q_chars: "length in characters", q_mean_word_length: "mean word length", q_symbol_ratio: "share of symbols", q_digit_ratio: "share of digits", q_dup_line_share: "share of repeated lines", q_dup_ngram_share: "share of repeated n-grams", q_stopword_share: "share of stop words", q_compression_ratio: "compression ratio", q_lang_confidence: "confidence in the language" };
 
 export async function map(_, params) {
   const [told, places] = await Promise.all([get("map"), columns("points")]);
@@ -19,7 +19,7 @@ export async function map(_, params) {
   async function paint() {
     coloured = await columns(`colours/${by.value}`);
     if (by.value === "cluster") clusters = coloured.columns[0];
-    const colors = by.value === "cluster" ? paletteOf(told.clusters, coloured.names.length) : valueColors(coloured.names.length);
+    const colors = by.value === "cluster" ? paletteOf(told.clusters, coloured.names.length) : coloured.ordered ? orderedColors(coloured.names) : valueColors(coloured.names.length);
     points.colour(coloured.columns[0], colors);
     const shown = by.value === "cluster" ? [] : coloured.names;
     legend.replaceChildren(...shown.map((n, i) => h("span", {}, h("span", { class: "swatch", style: { background: colors[i] } }), n)));

@@ -33,6 +33,8 @@ class SavedMixture(BaseModel):
     ----------
     shares
         Token share by domain id; domains that are not named get none. Scaled to sum 1.
+    token_budget
+        Tokens that it is for; None stands for the budget of the settings.
     note, author
         Why it was made, and by whom; both go into the evidence.
     """
@@ -40,6 +42,7 @@ class SavedMixture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shares: Annotated[dict[int, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
+    token_budget: Annotated[int | None, Field(gt=0)] = None
     note: Annotated[str, Field(max_length=2000)] = ""
     author: Annotated[str, Field(max_length=200)] = ""
 
@@ -101,15 +104,16 @@ def make(work: MethodWork) -> Recipe:
 
     saved = SavedMixture.read(work.settings.data_root)
     clusters = Taxonomy.read(work.folder(TAXONOMY) / TAXONOMY_NAME).clusters
+    frame = work.frame.for_budget(saved.token_budget)
     shares = saved.over({cluster.id: cluster.domain for cluster in clusters})
     said = f": {saved.note}" if saved.note else ""
     evidence = RecipeEvidence(
         method=f"by hand{f', {saved.author}' if saved.author else ''}",
-        kl_to_prior=divergence(shares, work.frame.supply.token_shares),
+        kl_to_prior=divergence(shares, frame.supply.token_shares),
         verdict=f"made by hand; no method stands behind it, so confirm it before use{said}",
     )
-    recipe = work.frame.recipe(NAME, shares, evidence)
-    work.frame.write(recipe, work.out, {})
+    recipe = frame.recipe(NAME, shares, evidence)
+    frame.write(recipe, work.out, {})
     return recipe
 
 
