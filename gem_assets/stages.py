@@ -72,3 +72,14 @@ POLICIES: Final[Mapping[str, Policy]] = {
     f"{AUDITS}/{KEPT_CURRENT}": "fan_in",
 }
 """When an asset is made again by itself; the recipe of a method has the policy that its ``Method`` declares."""
+
+
+def result_of(folder: str, strategy: str) -> str:
+    """Return the store's name of what a node with a partition per strategy made, such as ``recipes/balanced``."""
+    return f"{folder}/{strategy}"
+
+
+def strategy_of(asset: str, *folders: str) -> str | None:
+    """Return the strategy of a store's name below one of the folders, or None."""
+    folder, _, strategy = asset.partition("/")
+    return strategy if strategy and folder in folders else None

@@ -2,39 +2,32 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, refresh
+from gem_assets.assets.common import GROUP_EVIDENCE
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.mixing.config import CODE_VERSION
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import CARRIED_EVIDENCE, DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_SWARM, TEACHER_CLUSTERS
-from resources import StoreResource
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import PROXY_SWARM, RECIPES
+from gem_assets.storage.manifest import InputRef
 
 
-@dg.asset(
-    deps=[GIS_TAXONOMY, DOMAIN_INVENTORY, TEACHER_CLUSTERS],
-    group_name=GROUP_EVIDENCE,
+@stage_asset(
+    group=GROUP_EVIDENCE,
     kinds={"json", "parquet"},
-    owners=OWNERS,
-    tags=refresh(CARRIED_EVIDENCE),
     code_version=CODE_VERSION,
+    libraries=("numpy",),
     description="After a refit: the recipes and the swarm table of the earlier taxonomy, in terms of the new clusters "
     "(by the documents that both have labelled) and marked as carried. Empty after a first fit.",
 )
-@staged
-def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
+def carried_evidence(
+    work: Work, teacher_clusters: InputRef, gis_taxonomy: InputRef, domain_inventory: InputRef
+) -> Making:
     from gem_assets.assets.refitting import input_of, made_on
 
-    teacher, named, inventory = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY), store.input(DOMAIN_INVENTORY)
-    last, before = (input_of(store.artifact(ref), ref.asset) for ref in (teacher, named))
-    recipes = made_on(store, "recipes/", before) if before is not None else []
+    store = work.store
+    last, before = (input_of(store.artifact(ref), ref.asset) for ref in (teacher_clusters, gis_taxonomy))
+    recipes = made_on(store, RECIPES, before) if before is not None else []
     swarms = made_on(store, PROXY_SWARM, last) if last is not None else []
-    stage = Stage(
-        store,
-        CARRIED_EVIDENCE,
-        config={},
-        code_version=CODE_VERSION,
-        inputs=[teacher, named, inventory, *recipes, *swarms],
-        libraries=("numpy",),
-    )
+    stage = work.stage(config={}, also=[*recipes, *swarms])
     yield stage
     if stage.done is None:
         from gem_assets.mixing.carried_evidence import SWARM_FILE, publish_carried
@@ -42,16 +35,16 @@ def carried_evidence(context: dg.AssetExecutionContext, store: StoreResource) ->
         from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
         from gem_assets.teacher.crosswalk import Crosswalk
 
-        taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
+        taxonomy = Taxonomy.read(store.artifact(gis_taxonomy).path / TAXONOMY_NAME)
         with stage.write() as draft:
             draft.counts = {"recipes": 0, "swarm_runs": 0}
             if recipes or swarms:
-                walk = Crosswalk.read(store.artifact(teacher).path)
+                walk = Crosswalk.read(store.artifact(teacher_clusters).path)
                 draft.counts = publish_carried(
                     {ref.asset.split("/")[1]: store.artifact(ref).path / RECIPE_NAME for ref in recipes},
                     store.artifact(swarms[0]).path / SWARM_FILE if swarms else None,
                     walk,
-                    store.artifact(inventory).path,
+                    store.artifact(domain_inventory).path,
                     taxonomy.names,
                     taxonomy.version,
                     draft.path,

@@ -9,7 +9,7 @@ import dagster as dg
 
 from gem_assets.orchestration.places import FAMILIES, NODE_OF, shown
 from gem_assets.orchestration.plan import POLICY_TAG
-from gem_assets.stages import AUDITS, EMBEDDINGS, ORDERS, POLICIES
+from gem_assets.stages import AUDITS, EMBEDDINGS, ORDERS, POLICIES, result_of, strategy_of
 
 if TYPE_CHECKING:
     from gem_assets.storage.manifest import InputRef
@@ -20,8 +20,8 @@ GROUP_CORPUS, GROUP_CLUSTERS, GROUP_LABELS = "corpus", "clusters", "labels"
 GROUP_MIXTURES, GROUP_EVIDENCE, GROUP_TRAINING = "mixtures", "evidence", "training"
 
 
-def every_snapshot(asset: str) -> dg.AssetDep:
-    """Depend on all snapshots of an asset that exist, however many that is."""
+def every_partition(asset: str) -> dg.AssetDep:
+    """Depend on all partitions of an asset that exist, however many that is."""
     return dg.AssetDep(asset, partition_mapping=dg.AllPartitionMapping())
 
 
@@ -45,14 +45,9 @@ def recipe_of(strategies: Mapping[str, Sequence[str]]) -> list[dg.AssetDep]:
     ]
 
 
-def every_strategy(node: str) -> dg.AssetDep:
-    """Depend on all strategies of a node that have been made."""
-    return dg.AssetDep(node, partition_mapping=dg.AllPartitionMapping())
-
-
 def refresh(asset: str) -> dict[str, str]:
     """Tags that name the policy of an asset, and that of single strategies where :data:`POLICIES` has another one."""
-    own = {name.removeprefix(f"{asset}/"): policy for name, policy in POLICIES.items() if name.startswith(f"{asset}/")}
+    own = {strategy: policy for name, policy in POLICIES.items() if (strategy := strategy_of(name, asset))}
     return policy_tags(POLICIES[asset], own)
 
 
@@ -89,7 +84,7 @@ def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     """
     from gem_assets.orchestration.page_server import EXPLORER, current_url
 
-    asset, node = f"{AUDITS}/{strategy}", shown((f"{ORDERS}/{strategy}", None))[0]
+    asset, node = result_of(AUDITS, strategy), shown((result_of(ORDERS, strategy), None))[0]
     forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}
     return {
         "explorer": dg.MetadataValue.url(f"{EXPLORER}/#/mix?from={strategy}"),

@@ -1,47 +1,37 @@
 """``domain_inventory``: what there is of each cluster, snapshot and language."""
 
-import dagster as dg
-
-from gem_assets.assets.common import GROUP_LABELS, OWNERS, every_snapshot, picture, refresh, table, without_vector
+from gem_assets.assets.common import GROUP_LABELS, picture, table, without_vector
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.mixing.config import CODE_VERSION
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import DOMAIN_INVENTORY, GIS_TAXONOMY, PAGE_HISTORY, STUDENT_LABELS, STUDENT_MODEL
-from resources import StoreResource
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import STUDENT_LABELS
+from gem_assets.storage.manifest import InputRef
 
 
-@dg.asset(
-    deps=[GIS_TAXONOMY, PAGE_HISTORY, every_snapshot(STUDENT_LABELS)],
-    group_name=GROUP_LABELS,
+@stage_asset(
+    group=GROUP_LABELS,
     kinds={"arrow", "parquet"},
-    owners=OWNERS,
-    tags=refresh(DOMAIN_INVENTORY),
     code_version=CODE_VERSION,
     description="Documents, tokens and bytes per cluster, snapshot and language, over every snapshot that is labelled. "
     "A snapshot that failed is listed, not fatal; versions of a page that `recrawls.use` leaves out are not counted.",
 )
-@staged
-def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
+def domain_inventory(
+    work: Work, gis_taxonomy: InputRef, page_history: InputRef, student_labels: list[InputRef]
+) -> Making:
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
-    named, model, pages = store.input(GIS_TAXONOMY), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
-    labels = store.inputs(STUDENT_LABELS, lance_table=store.label_table(model))
-    stage = Stage(
-        store,
-        DOMAIN_INVENTORY,
-        config={},
-        code_version=CODE_VERSION,
-        inputs=[named, pages, *labels],
-    )
+    store = work.store
+    stage = work.stage(config={})
     yield stage
-    names = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME).names
+    names = Taxonomy.read(store.artifact(gis_taxonomy).path / TAXONOMY_NAME).names
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
         from gem_assets.mixing.inventory import publish_inventory
 
         columns = ["doc_id", "cluster", "snapshot", "lang", "n_tokens", "n_bytes"]
-        selection = Selection.read(store.artifact(pages).path)
+        selection = Selection.read(store.artifact(page_history).path)
         with stage.write() as draft:
-            found = publish_inventory(selection.used(store.table_scan(labels)(columns)), names, draft.path)
+            found = publish_inventory(selection.used(store.table_scan(student_labels)(columns)), names, draft.path)
             draft.counts = {
                 **found,
                 "superseded_documents": selection.documents,
@@ -57,10 +47,10 @@ def domain_inventory(context: dg.AssetExecutionContext, store: StoreResource) ->
     return stage.result(
         {
             **stage.artifact.manifest.counts,
-            "snapshots": len(labels),
-            "documents_without_vector": without_vector(store, labels),
+            "snapshots": len(student_labels),
+            "documents_without_vector": without_vector(store, student_labels),
             "not_labelled": ", ".join(store.absent(STUDENT_LABELS)) or "none",
-            "recrawls": table(describe_recrawls(store.artifact(pages).path), RECRAWL_COLUMNS),
+            "recrawls": table(describe_recrawls(store.artifact(page_history).path), RECRAWL_COLUMNS),
             "clusters": table(describe_inventory(folder, names)),
             "over_snapshots": picture(folder, "snapshots.png", "Token share of each cluster, by snapshot"),
         }

@@ -2,50 +2,34 @@
 
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, refresh
+from gem_assets.assets.common import GROUP_CLUSTERS
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.embedding.config import CODE_VERSION
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import EMBEDDING_SPACE, RAW_SHARDS
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import EMBEDDING_SPACE
 from gem_assets.storage.manifest import InputRef
 from gem_assets.storage.store import MissingInputError
-from resources import SettingsResource, StoreResource
+from resources import StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.embedding.config import EmbeddingConfig
 
 
-@dg.asset(
-    deps=[every_snapshot(RAW_SHARDS)],
-    group_name=GROUP_CLUSTERS,
+@stage_asset(
+    group=GROUP_CLUSTERS,
     kinds={"python", "numpy"},
-    owners=OWNERS,
-    tags=refresh(EMBEDDING_SPACE),
     code_version=CODE_VERSION,
-    output_required=False,
+    libraries=("numpy", "scipy", "scikit-learn", "numba"),
     description="Text to unit vector, fitted once on a seeded sample of what has landed, then frozen so that old and "
     "new vectors stay comparable. The default is lexical and needs no download; see `embedding.method` for what a "
     "sentence encoder would buy.",
+    costly=expensive(first=True),
 )
-@expensive(first=True)
-@staged
-def embedding_space(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
-
-    conf = settings.load().embedding
-    inputs = store.inputs(RAW_SHARDS)
-    encoder = encoder_input(store, conf)
-    stage = Stage(
-        store,
-        EMBEDDING_SPACE,
-        config=conf,
-        code_version=CODE_VERSION,
-        inputs=[*inputs, *encoder],
-        libraries=("numpy", "scipy", "scikit-learn", "numba"),
-        seed=conf.seed,
-    )
-    documents = sum(store.artifact(ref).manifest.counts["kept"] for ref in inputs)
+def embedding_space(work: Work, raw_shards: list[InputRef]) -> Making:
+    conf, store = work.settings.embedding, work.store
+    stage = work.stage(config=conf, also=encoder_input(store, conf), seed=conf.seed)
+    documents = sum(store.artifact(ref).manifest.counts["kept"] for ref in raw_shards)
     if store.artifacts.current(EMBEDDING_SPACE) is None and documents < conf.fewest_documents:
         raise MissingInputError(
             f"embedding_space needs {conf.fewest_documents} documents for embedding.dimension = {conf.dimension} and "
@@ -56,7 +40,7 @@ def embedding_space(context: dg.AssetExecutionContext, settings: SettingsResourc
         from gem_assets.embedding.space import fit_space
 
         with stage.write() as draft:
-            report = fit_space(store.shards(inputs), conf, draft.path, progress=stage.progress(context))
+            report = fit_space(store.shards(raw_shards), conf, draft.path, progress=stage.progress(work.context))
             draft.counts = {"documents": report.documents, "dimension": report.dimension}
             draft.metrics = report.model_dump()
 
@@ -69,7 +53,7 @@ def embedding_space(context: dg.AssetExecutionContext, settings: SettingsResourc
             "documents": report.documents,
             "dimension": report.dimension,
             "mean_cosine": report.mean_cosine,
-            "snapshots": len(inputs),
+            "snapshots": len(raw_shards),
         }
     )
 

@@ -2,46 +2,28 @@
 
 from pathlib import Path
 
-import dagster as dg
-
-from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, refresh
-from gem_assets.assets.partitions import snapshots
+from gem_assets.assets.common import GROUP_CLUSTERS
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.embedding.config import CODE_VERSION, LEFT_OUT_NAME
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import EMBEDDING_SPACE, EMBEDDINGS, RAW_SHARDS
-from resources import EngineResource, SettingsResource, StoreResource
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import EMBEDDINGS
+from gem_assets.storage.manifest import InputRef
 
 
-@dg.asset(
-    partitions_def=snapshots,
-    deps=[RAW_SHARDS, EMBEDDING_SPACE],
-    group_name=GROUP_CLUSTERS,
+@stage_asset(
+    group=GROUP_CLUSTERS,
     kinds={"lancedb", "numpy"},
-    owners=OWNERS,
-    tags=refresh(EMBEDDINGS),
     code_version=CODE_VERSION,
     pool="lance_embeddings",
+    libraries=("numpy",),
     description="Unit vectors of one snapshot, encoded shard by shard and committed to LanceDB in one atomic "
     "replacement of the snapshot. The table is named after the embedding space, so spaces never mix. Documents "
     "for which the encoder gives no finite direction are left out and named in `left_out.parquet`.",
 )
-@staged
-def embeddings(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> Making:
-
-    snapshot = context.partition_key
-    shards, space = store.input(RAW_SHARDS, snapshot), store.input(EMBEDDING_SPACE)
-    table = store.embedding_table(space)
-    stage = Stage(
-        store,
-        EMBEDDINGS,
-        partition=snapshot,
-        config={"table": table},
-        code_version=CODE_VERSION,
-        inputs=[shards, space],
-        libraries=("numpy",),
-    )
+def embeddings(work: Work, raw_shards: InputRef, embedding_space: InputRef) -> Making:
+    snapshot, store = work.partition, work.store
+    table = store.embedding_table(embedding_space)
+    stage = work.stage(config={"table": table})
     yield stage
     if stage.done is None:
         import pyarrow.parquet as pq
@@ -50,12 +32,14 @@ def embeddings(
         from gem_assets.parallel.finished import keeping_finished
         from gem_assets.storage.scratch import read_scratch
 
-        dimension = int(store.artifact(space).manifest.counts["dimension"])
+        dimension = int(store.artifact(embedding_space).manifest.counts["dimension"])
         with stage.write() as draft, store.shard_folder(EMBEDDINGS, snapshot, stage.identity) as scratch:
-            mapped = keeping_finished(engine.shard_map(EMBEDDINGS), scratch, Path, files_of)
-            files = encode_shards(store.shards([shards])[snapshot], store.artifact(space).path, scratch, mapped)
-            documents = store.artifact(shards).manifest.counts["kept"]
-            left_out = left_out_documents(files, documents, settings.load().embedding.most_without_vector)
+            mapped = keeping_finished(work.engine.shard_map(EMBEDDINGS), scratch, Path, files_of)
+            files = encode_shards(
+                store.shards([raw_shards])[snapshot], store.artifact(embedding_space).path, scratch, mapped
+            )
+            documents = store.artifact(raw_shards).manifest.counts["kept"]
+            left_out = left_out_documents(files, documents, work.settings.embedding.most_without_vector)
             rows = read_scratch(files, vector_schema(dimension))
             commit = store.tables.replace_snapshot(table, rows, snapshot, allow_empty=True)
             draft.lance = [commit.ref]

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_CLUSTERS, OWNERS, every_snapshot, page_link, picture, refresh, table
+from gem_assets.assets.common import GROUP_CLUSTERS, page_link, picture, table
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import BLOCKLIST, GIS_TAXONOMY, RAW_SHARDS, TEACHER_CLUSTERS
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import BLOCKLIST, TEACHER_CLUSTERS
+from gem_assets.storage.manifest import InputRef
 from gem_assets.taxonomy.config import CODE_VERSION
-from resources import SettingsResource, StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.taxonomy.hierarchy import Hierarchy
@@ -17,40 +18,33 @@ if TYPE_CHECKING:
     from gem_assets.taxonomy.taxonomy import Taxonomy
 
 
-@dg.asset(
-    deps=[TEACHER_CLUSTERS, every_snapshot(RAW_SHARDS), BLOCKLIST],
-    group_name=GROUP_CLUSTERS,
+@stage_asset(
+    group=GROUP_CLUSTERS,
     kinds={"python", "json"},
-    owners=OWNERS,
-    tags=refresh(GIS_TAXONOMY),
     code_version=CODE_VERSION,
-    output_required=False,
+    libraries=("numpy", "scikit-learn"),
     description="The named taxonomy: documents are ranked inside their cluster by the Geometric Influence Score "
     "(confidence, centrality, local density), the best distinct ones are its exemplars, class TF-IDF gives its "
     "keywords, and the name comes from those or from a language model where one is set. Clusters are grouped into "
     "named parents by agglomeration on the sphere; names of clusters and parents stay through refits.",
+    costly=expensive(first=True, refits=True),
+    reads=[BLOCKLIST],
 )
-@expensive(first=True, refits=True)
-@staged
-def gis_taxonomy(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
+def gis_taxonomy(work: Work, teacher_clusters: InputRef, raw_shards: list[InputRef]) -> Making:
     from gem_assets.assets.refitting import named_before
     from gem_assets.takedown.certificate import taken_down
     from gem_assets.takedown.holdings import blocked_seed
     from gem_assets.takedown.request import blocklist_input
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy, namer_version
 
-    conf = settings.load().taxonomy
-    teacher, shards = store.input(TEACHER_CLUSTERS), store.inputs(RAW_SHARDS)
-    before = named_before(store, teacher)
-    blocked = blocked_seed(taken_down(store.artifacts), store.artifact(teacher))
-    stage = Stage(
-        store,
-        GIS_TAXONOMY,
+    conf, store = work.settings.taxonomy, work.store
+    before = named_before(store, teacher_clusters)
+    fitted = store.artifact(teacher_clusters)
+    blocked = blocked_seed(taken_down(store.artifacts), fitted)
+    stage = work.stage(
         # a reworded prompt gives other names, so it gives another identity too
         config=conf if conf.namer is None else {**conf.model_dump(mode="json"), "named_by": namer_version(conf)},
-        code_version=CODE_VERSION,
-        inputs=[teacher, *([before] if before is not None else []), *blocklist_input(blocked)],
-        libraries=("numpy", "scikit-learn"),
+        inputs=[teacher_clusters, *([before] if before is not None else []), *blocklist_input(blocked)],
         seed=conf.seed,
     )
     yield stage
@@ -59,8 +53,7 @@ def gis_taxonomy(context: dg.AssetExecutionContext, settings: SettingsResource, 
         from gem_assets.taxonomy.publish import namer_of, publish_taxonomy, refitted
         from gem_assets.teacher.seed_documents import seed_documents
 
-        fitted = store.artifact(teacher)
-        seed = seed_documents(fitted.path, store.shards(shards), exclude=blocked)
+        seed = seed_documents(fitted.path, store.shards(raw_shards), exclude=blocked)
         lineage = None
         last = input_of(fitted, TEACHER_CLUSTERS)
         if last is not None:

@@ -3,55 +3,44 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import dagster as dg
-
-from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, every_snapshot, page_link, picture, refresh, table
-from gem_assets.assets.partitions import snapshots
+from gem_assets.assets.common import GROUP_EVIDENCE, every_partition, page_link, picture, table
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Making, Stage, staged
+from gem_assets.orchestration.stage import Making
 from gem_assets.proxy.config import CODE_VERSION, TOKENS_CODE_VERSION
 from gem_assets.proxy.counted import COUNTING, counting_of, counts_of
 from gem_assets.stages import (
     CLUSTER_COUNTS,
-    DOMAIN_INVENTORY,
-    GIS_TAXONOMY,
     PAGE_HISTORY,
     PROXY_SWARM,
     PROXY_TOKENS,
     RAW_SHARDS,
     STUDENT_LABELS,
-    STUDENT_MODEL,
-    TEACHER_CLUSTERS,
 )
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
-from resources import EngineResource, SettingsResource, StoreResource
+from resources import StoreResource
 
 
-@dg.asset(
-    deps=[
-        TEACHER_CLUSTERS,
-        STUDENT_MODEL,
-        PAGE_HISTORY,
-        every_snapshot(RAW_SHARDS),
-        every_snapshot(STUDENT_LABELS),
-    ],
-    group_name=GROUP_EVIDENCE,
+@stage_asset(
+    group=GROUP_EVIDENCE,
     kinds={"numpy", "huggingface"},
-    owners=OWNERS,
-    tags=refresh(PROXY_TOKENS),
     code_version=TOKENS_CODE_VERSION,
-    output_required=False,
+    libraries=("tokenizers",),
     description='Expensive: made once per teacher. "Materialize all" makes it on a new data root and after a refit.\n\n'
     "What proxies read: a small tokenizer, one token stream per cluster, and fixed windows of held-out "
     "text (and of the validation texts in `proxy.targets`) that every mixture is judged by. They are kept as long as "
     "the clusters are, so that a new snapshot does not make all evidence stale. When a document is taken down, its "
     "tokens are removed and nothing else changes.",
+    costly=expensive(first=True, refits=True),
+    reads=[every_partition(RAW_SHARDS)],
 )
-@expensive(first=True, refits=True)
-@staged
 def proxy_tokens(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+    work: Work,
+    teacher_clusters: InputRef,
+    student_model: InputRef,
+    page_history: InputRef,
+    student_labels: list[InputRef],
 ) -> Making:
     from pathlib import Path
 
@@ -63,9 +52,7 @@ def proxy_tokens(
     from gem_assets.takedown.holdings import TAKEN_DOWN, blocked_tokens
     from gem_assets.takedown.request import blocklist_input
 
-    conf = settings.load().proxy
-    teacher, model, pages = store.input(TEACHER_CLUSTERS), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
-    labels = store.inputs(STUDENT_LABELS, lance_table=store.label_table(model))
+    conf, store, labels = work.settings.proxy, work.store, student_labels
     before = store.artifacts.current(PROXY_TOKENS)
     try:
         texts = load_texts(Path(conf.targets)) if conf.targets is not None else {}
@@ -80,26 +67,22 @@ def proxy_tokens(
     }
     held, blocked = blocked_tokens(taken_down(store.artifacts), before)
     # documents leave the tokens as they are; snapshots that came later wait for the next preparation
-    lessened = before if held and is_made_from(before, config, conf.seed, [teacher, model]) else None
+    lessened = before if held and is_made_from(before, config, conf.seed, [teacher_clusters, student_model]) else None
     if lessened is not None:
         known = {ref.key for ref in lessened.manifest.inputs}
         labels = [ref for ref in labels if ref.key in known]
     shards = [store.input(RAW_SHARDS, ref.partition) for ref in labels]
-    stage = Stage(
-        store,
-        PROXY_TOKENS,
+    stage = work.stage(
         config=config,
-        code_version=TOKENS_CODE_VERSION,
         inputs=[
-            teacher,
-            model,
+            teacher_clusters,
+            student_model,
             *labels,
             *shards,
-            *(ref for label in labels for ref in superseded_input(store, pages, label.partition)),
+            *(ref for label in labels for ref in superseded_input(store, page_history, label.partition)),
             *blocklist_input(blocked),
             *([InputRef(asset=PROXY_TOKENS, data_version=lessened.identity)] if lessened is not None else []),
         ],
-        libraries=("tokenizers",),
         seed=conf.seed,
     )
     yield stage
@@ -108,12 +91,12 @@ def proxy_tokens(
         from gem_assets.proxy.contents import without_documents
         from gem_assets.proxy.prepare import prepare_data
 
-        k = int(store.artifact(teacher).manifest.counts["clusters"])
+        k = int(store.artifact(teacher_clusters).manifest.counts["clusters"])
         with stage.write() as draft, store.scratch() as scratch:
             if lessened is not None:
                 report = without_documents(lessened.path, held, draft.path)
             else:
-                selection = Selection.read(store.artifact(pages).path)
+                selection = Selection.read(store.artifact(page_history).path)
                 report = prepare_data(
                     lambda columns: selection.used(store.table_scan(labels)(columns)),
                     store.shards(shards),
@@ -122,7 +105,7 @@ def proxy_tokens(
                     draft.path,
                     scratch,
                     targets=texts,
-                    map_shards=engine.shard_map(PROXY_TOKENS),
+                    map_shards=work.engine.shard_map(PROXY_TOKENS),
                 )
             draft.counts = {
                 "tokens": sum(report.domain_tokens),
@@ -152,59 +135,52 @@ def proxy_tokens(
     )
 
 
-@dg.asset(
-    partitions_def=snapshots,
-    deps=[RAW_SHARDS, STUDENT_LABELS, PROXY_TOKENS, PAGE_HISTORY],
-    group_name=GROUP_EVIDENCE,
+@stage_asset(
+    group=GROUP_EVIDENCE,
     kinds={"numpy", "parquet"},
-    owners=OWNERS,
-    tags=refresh(CLUSTER_COUNTS),
     code_version=CODE_VERSION,
+    libraries=("tokenizers",),
     description="N-gram counts of every cluster in one snapshot: exact, sparse and additive, so that a new snapshot is "
     "counted alone. They are all that the lexical proxy (stage 0) needs. Versions of a page that `recrawls.use` leaves "
     "out are not counted; a snapshot is counted again when the setting leaves out others of its own.",
 )
-@staged
 def cluster_counts(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+    work: Work,
+    raw_shards: InputRef,
+    student_labels: InputRef,
+    student_model: InputRef,
+    proxy_tokens: InputRef,
+    page_history: InputRef,
 ) -> Making:
-
-    snapshot = context.partition_key
-    order = max(2, settings.load().proxy.counts.order)
-    tokens, model, pages = store.input(PROXY_TOKENS), store.input(STUDENT_MODEL), store.input(PAGE_HISTORY)
-    shards, labels = store.input(RAW_SHARDS, snapshot), store.input(STUDENT_LABELS, snapshot)
-    prepared = store.artifact(tokens)
-    stage = Stage(
-        store,
-        CLUSTER_COUNTS,
-        partition=snapshot,
-        config={"order": order, "table": store.label_table(model)},
-        code_version=CODE_VERSION,
+    snapshot, store = work.partition, work.store
+    order = max(2, work.settings.proxy.counts.order)
+    prepared = store.artifact(proxy_tokens)
+    stage = work.stage(
+        config={"order": order, "table": store.label_table(student_model)},
         # of the tokens a count takes the tokenizer and which documents are held out, and these outlive a takedown
         inputs=[
-            InputRef(asset=PROXY_TOKENS, data_version=counting_of(store.artifact(tokens))),
-            shards,
-            labels,
-            *superseded_input(store, pages, snapshot),
+            InputRef(asset=PROXY_TOKENS, data_version=counting_of(prepared)),
+            raw_shards,
+            student_labels,
+            *superseded_input(store, page_history, snapshot),
         ],
-        libraries=("tokenizers",),
     )
     yield stage
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
         from gem_assets.proxy.prepare import count_snapshot
 
-        selection = Selection.read(store.artifact(pages).path, snapshot)
+        selection = Selection.read(store.artifact(page_history).path, snapshot)
         with stage.write() as draft, store.scratch() as scratch:
             counts = count_snapshot(
-                lambda columns: selection.used(store.table_scan([labels])(columns)),
-                store.shards([shards])[snapshot],
+                lambda columns: selection.used(store.table_scan([student_labels])(columns)),
+                store.shards([raw_shards])[snapshot],
                 int(prepared.manifest.counts["clusters"]),
                 prepared.path,
                 draft.path,
                 scratch,
                 order=order,
-                map_shards=engine.shard_map(CLUSTER_COUNTS),
+                map_shards=work.engine.shard_map(CLUSTER_COUNTS),
             )
             draft.counts = {"tokens": int(counts.tokens.sum()), "ngrams": sum(len(keys) for keys in counts.keys)}
             draft.metrics = {"order": order, "tokens_by_cluster": counts.tokens.tolist()}
@@ -214,24 +190,21 @@ def cluster_counts(
     return stage.result({**manifest.counts, "ngram_order": order, "tokens_by_cluster": table(rows)})
 
 
-@dg.asset(
-    deps=[PROXY_TOKENS, every_snapshot(CLUSTER_COUNTS), DOMAIN_INVENTORY, TEACHER_CLUSTERS, GIS_TAXONOMY],
-    group_name=GROUP_EVIDENCE,
+@stage_asset(
+    group=GROUP_EVIDENCE,
     kinds={"pytorch", "parquet"},
-    owners=OWNERS,
-    tags=refresh(PROXY_SWARM),
     code_version=CODE_VERSION,
     pool=PROXY_SWARM,
-    output_required=False,
+    libraries=("torch", "numpy"),
     description="Expensive, and only made when asked for: trains hundreds of tiny models.\n\n"
     "Mixtures and the losses that tiny transformers reach on them, as a growing table: keyed by mixture, "
     "proxy configuration, clusters and seed, so a rerun trains only what is missing and a kill loses at most one proxy "
     "per core. Uniform, proportional, UniMax and the stage-0 optimum are always among the mixtures.",
+    costly=expensive(),
+    reads=[every_partition(CLUSTER_COUNTS)],
 )
-@expensive()
-@staged
 def proxy_swarm(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+    work: Work, proxy_tokens: InputRef, domain_inventory: InputRef, teacher_clusters: InputRef, gis_taxonomy: InputRef
 ) -> Making:
     from gem_assets.mixing.inventory import read_supply
     from gem_assets.mixing.pages import SWARM_PAGE
@@ -240,29 +213,22 @@ def proxy_swarm(
     from gem_assets.storage.store import MissingInputError
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
-    loaded = settings.load()
-    conf, mixing = loaded.proxy, loaded.mixing
-    tokens, inventory = store.input(PROXY_TOKENS), store.input(DOMAIN_INVENTORY)
-    teacher, named = store.input(TEACHER_CLUSTERS), store.input(GIS_TAXONOMY)
-    check_same_labels(store, tokens, inventory)
-    counted = counts_of(store, tokens)
-    data, folder = store.artifact(tokens), store.cache(PROXY_SWARM)
+    conf, mixing, store = work.settings.proxy, work.settings.mixing, work.store
+    check_same_labels(store, proxy_tokens, domain_inventory)
+    counted = counts_of(store, proxy_tokens)
+    data, folder = store.artifact(proxy_tokens), store.cache(PROXY_SWARM)
     k = int(data.manifest.counts["clusters"])
-    supply = read_supply(store.artifact(inventory).path, k)
-    taxonomy = Taxonomy.read(store.artifact(named).path / TAXONOMY_NAME)
+    supply = read_supply(store.artifact(domain_inventory).path, k)
+    taxonomy = Taxonomy.read(store.artifact(gis_taxonomy).path / TAXONOMY_NAME)
     try:
         groups = cluster_groups(taxonomy, conf.groups) if conf.sampler == "hierarchical" else None
     except GroupError as error:
         # a plan lists what is missing, and continues
         raise MissingInputError(str(error)) from error
-    drawn, drawing = drawn_mixtures(folder, str(teacher.identity), supply, conf, groups)
-    stage = Stage(
-        store,
-        PROXY_SWARM,
+    drawn, drawing = drawn_mixtures(folder, str(teacher_clusters.identity), supply, conf, groups)
+    stage = work.stage(
         config={"proxy": conf.of_the_swarm(), "mixing": mixing, "drawn": drawing},
-        code_version=CODE_VERSION,
-        inputs=[tokens, inventory, teacher, *counted],
-        libraries=("torch", "numpy"),
+        inputs=[proxy_tokens, domain_inventory, teacher_clusters, *counted],
         seed=conf.seed,
     )
     yield stage
@@ -283,13 +249,13 @@ def proxy_swarm(
         lexical = lexical_proxy(merge_counts([store.artifact(ref).path for ref in counted]), data.path, conf)
         optimum = lexical_optimum(lexical, supply, mixing, wanted_targets(data.path))
         design = grown_design(drawn, supply, mixing, optimum.shares, TokenPool.load(data.path))
-        report = stage.progress(context)
+        report = stage.progress(work.context)
         with stage.keeping("every finished proxy is kept"):
             rows = train_design(
                 design,
-                swarm_spec(conf, data.path, str(teacher.identity), k),
+                swarm_spec(conf, data.path, str(teacher_clusters.identity), k),
                 folder,
-                map_shards=engine.shard_map(PROXY_SWARM),
+                map_shards=work.engine.shard_map(PROXY_SWARM),
                 progress=lambda done, total, left: report(
                     f"{done} of {total} proxies" + ("" if left is None else f", about {left:.0f} s left")
                 ),

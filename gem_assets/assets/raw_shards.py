@@ -4,12 +4,12 @@ from typing import cast
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_CORPUS, OWNERS, refresh, table
+from gem_assets.assets.common import GROUP_CORPUS, OWNERS, table
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.assets.partitions import snapshots
 from gem_assets.corpus.config import CODE_VERSION
-from gem_assets.orchestration.stage import Making, staged
+from gem_assets.orchestration.stage import Making
 from gem_assets.stages import BLOCKLIST, LANDING, RAW_SHARDS
-from resources import EngineResource, SettingsResource, StoreResource
 
 FILE_COLUMNS = ["file", "read", "kept", "duplicates", "filtered", "quarantined", "n_bytes", "skipped"]
 
@@ -33,32 +33,26 @@ blocklist = dg.AssetSpec(
 )
 
 
-@dg.asset(
-    partitions_def=snapshots,
-    deps=[landing, blocklist],
-    group_name=GROUP_CORPUS,
+@stage_asset(
+    group=GROUP_CORPUS,
     kinds={"parquet", "arrow"},
-    owners=OWNERS,
-    tags=refresh(RAW_SHARDS),
     code_version=CODE_VERSION,
     pool=RAW_SHARDS,
     description="WARC, WET, parquet and JSONL read into one document table: normalised text, 128-bit ids, exact and "
     "near duplicates removed, quality signals, token counts. What could not be read or was refused is in "
     "`quarantine.parquet`, with file, offset and reason.",
+    reads=[landing, blocklist],
 )
-@staged
-def raw_shards(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> Making:
+def raw_shards(work: Work) -> Making:
     from gem_assets.assets.ingestion import NothingKeptError, ingesting
     from gem_assets.corpus.description import describe_snapshot, skipped_kinds
     from gem_assets.corpus.landing import LandingError
     from gem_assets.storage.faults import StorageError
     from gem_assets.takedown.blocklist import BlocklistError
 
-    snapshot = context.partition_key
+    snapshot, store = work.partition, work.store
     try:
-        stage = yield from ingesting(store, engine, settings.load(), snapshot)
+        stage = yield from ingesting(store, work.engine, work.settings, snapshot)
     except (LandingError, NothingKeptError, BlocklistError) as problem:
         raise dg.Failure(str(problem), allow_retries=False) from problem
     except StorageError as problem:

@@ -1,52 +1,38 @@
 """``recipe_confirmation``, one partition per strategy: does a learned recipe hold at the next model size?"""
 
-import dagster as dg
-
-from gem_assets.assets.common import GROUP_EVIDENCE, OWNERS, each_recipe, picture, refresh, table
+from gem_assets.assets.common import GROUP_EVIDENCE, picture, table
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.assets.partitions import of_strategies
 from gem_assets.assets.proxies import check_same_labels
 from gem_assets.mixing.methods.registry import confirmable
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Making, Stage, staged
+from gem_assets.orchestration.stage import Making
 from gem_assets.proxy.config import CODE_VERSION as PROXY_CODE_VERSION
-from gem_assets.stages import CONFIRMATIONS, DOMAIN_INVENTORY, PROXY_SWARM, PROXY_TOKENS, TEACHER_CLUSTERS
-from resources import EngineResource, SettingsResource, StoreResource
+from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM
+from gem_assets.storage.manifest import InputRef
 
 
-@dg.asset(
-    partitions_def=of_strategies(confirmable()),
-    deps=[*each_recipe(confirmable()), PROXY_TOKENS, DOMAIN_INVENTORY, TEACHER_CLUSTERS],
-    group_name=GROUP_EVIDENCE,
+@stage_asset(
+    partitions=of_strategies(confirmable()),
+    group=GROUP_EVIDENCE,
     kinds={"pytorch", "json"},
-    owners=OWNERS,
-    tags=refresh(CONFIRMATIONS),
     code_version=PROXY_CODE_VERSION,
     pool=PROXY_SWARM,
-    output_required=False,
+    libraries=("torch", "numpy"),
     description="Expensive, and only made when asked for: about a minute per model on one core.\n\n"
     "Shows whether a recipe holds: models of `proxy.confirmation` (three times the proxies' size and tokens) are "
     "trained on it, on proportional and on uniform, paired over seeds. A recipe is confirmed if it beats both in every "
     "seed; otherwise proportional is recommended.",
+    costly=expensive(),
 )
-@expensive()
-@staged
 def recipe_confirmation(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
+    work: Work, recipes: InputRef, proxy_tokens: InputRef, domain_inventory: InputRef, teacher_clusters: InputRef
 ) -> Making:
-    strategy, loaded = context.partition_key, settings.load()
-    recipe, tokens = store.input(f"recipes/{strategy}"), store.input(PROXY_TOKENS)
-    inventory, teacher = store.input(DOMAIN_INVENTORY), store.input(TEACHER_CLUSTERS)
-    check_same_labels(store, tokens, inventory)
-    larger = loaded.proxy.at_next_size()
-    stage = Stage(
-        store,
-        f"recipe_confirmation/{strategy}",
-        config={"confirmation": larger.confirmation, "head": larger.head, "mixing": loaded.mixing},
-        code_version=PROXY_CODE_VERSION,
-        inputs=[recipe, tokens, inventory, teacher],
-        libraries=("torch", "numpy"),
-        seed=larger.seed,
-    )
+    strategy, store, mixing = work.partition, work.store, work.settings.mixing
+    check_same_labels(store, proxy_tokens, domain_inventory)
+    larger = work.settings.proxy.at_next_size()
+    config = {"confirmation": larger.confirmation, "head": larger.head, "mixing": mixing}
+    stage = work.stage(config=config, seed=larger.seed)
     yield stage
     if stage.done is None:
         from gem_assets.mixing.confirmation import publish_confirmation
@@ -54,18 +40,18 @@ def recipe_confirmation(
         from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
         from gem_assets.mixing.swarm.growth import swarm_spec
 
-        data = store.artifact(tokens)
+        data = store.artifact(proxy_tokens)
         k = int(data.manifest.counts["clusters"])
-        report = stage.progress(context)
+        report = stage.progress(work.context)
         with stage.keeping("every finished model is kept"), stage.write() as draft:
             found = publish_confirmation(
-                Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
-                read_supply(store.artifact(inventory).path, k),
-                loaded.mixing,
-                swarm_spec(larger, data.path, str(teacher.identity), k),
+                Recipe.read(store.artifact(recipes).path / RECIPE_NAME),
+                read_supply(store.artifact(domain_inventory).path, k),
+                mixing,
+                swarm_spec(larger, data.path, str(teacher_clusters.identity), k),
                 store.cache(PROXY_SWARM),
                 draft.path,
-                map_shards=engine.shard_map(CONFIRMATIONS),
+                map_shards=work.engine.shard_map(CONFIRMATIONS),
                 progress=lambda done, total, left: report(
                     f"{done} of {total} models" + ("" if left is None else f", about {left:.0f} s left")
                 ),

@@ -2,39 +2,31 @@
 
 import dagster as dg
 
-from gem_assets.assets.common import GROUP_MIXTURES, OWNERS, every_strategy, page_link, refresh, table
+from gem_assets.assets.common import GROUP_MIXTURES, every_partition, page_link, table
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.mixing.config import LEARNED_CODE_VERSION
 from gem_assets.orchestration.places import FAMILIES
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM, RECIPE_REPORT
-from resources import StoreResource
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM
 
 
-@dg.asset(
-    deps=[
-        PROXY_SWARM,
-        *(every_strategy(node) for node in (*FAMILIES, CONFIRMATIONS)),
-    ],
-    group_name=GROUP_MIXTURES,
+@stage_asset(
+    group=GROUP_MIXTURES,
     kinds={"html", "matplotlib"},
-    owners=OWNERS,
-    tags=refresh(RECIPE_REPORT),
     code_version=LEARNED_CODE_VERSION,
     description="Every recipe that has been made, with its law, predictions, confirmation and verdict, and which one "
     "to use: what was confirmed at the next model size, else proportional. Recipes that were not made are left out.",
+    reads=[PROXY_SWARM, *(every_partition(node) for node in (*FAMILIES, CONFIRMATIONS))],
 )
-@staged
-def recipe_report(context: dg.AssetExecutionContext, store: StoreResource) -> Making:
+def recipe_report(work: Work) -> Making:
     from gem_assets.mixing.current_recipes import NoRecipesError, gather_recipes
     from gem_assets.storage.store import MissingInputError
 
     try:
-        gathered = gather_recipes(store.artifacts)
+        gathered = gather_recipes(work.store.artifacts)
     except NoRecipesError as error:
         raise MissingInputError(str(error)) from error
-    stage = Stage(
-        store, RECIPE_REPORT, config={}, code_version=LEARNED_CODE_VERSION, inputs=gathered.inputs, libraries=()
-    )
+    stage = work.stage(config={}, inputs=gathered.inputs)
     yield stage
     if stage.done is None:
         from gem_assets.mixing.pages import RECIPES_PAGE, comparison_page, gains_picture, shares_picture

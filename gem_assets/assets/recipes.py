@@ -1,21 +1,19 @@
 """The nodes of the recipes: one for each family of the registry, with a partition for each of its methods."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from gem_assets.assets.common import (
     GROUP_MIXTURES,
-    OWNERS,
     audit_links,
-    every_snapshot,
+    every_partition,
     picture,
     policy_tags,
     recipe_of,
     table,
 )
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.assets.partitions import of_strategies
 from gem_assets.assets.proxies import check_same_labels
 from gem_assets.mixing.methods.base import (
@@ -31,13 +29,10 @@ from gem_assets.mixing.methods.base import (
 from gem_assets.mixing.methods.registry import methods
 from gem_assets.orchestration.places import FAMILIES
 from gem_assets.orchestration.purpose import expensive
-from gem_assets.orchestration.stage import Making, Stage, staged
+from gem_assets.orchestration.stage import Making, Stage
 from gem_assets.proxy.counted import counts_of
-from gem_assets.settings import Settings
-from gem_assets.stages import RECIPES
+from gem_assets.stages import RECIPES, result_of
 from gem_assets.storage.artifacts import Draft
-from gem_assets.storage.manifest import InputRef
-from resources import EngineResource, SettingsResource, StoreResource
 
 if TYPE_CHECKING:  # the library's mixture modules are loaded where an asset runs
     from gem_assets.mixing.recipe import Recipe
@@ -62,39 +57,33 @@ def build_recipes(node: str) -> dg.AssetsDefinition:
     own = {method.name: method.policy for method in family if method.policy != family[0].policy}
     what = WHAT.get(node, "Mixtures of one family of methods.").format(trained=", ".join(trained))
 
-    @dg.asset(
+    @stage_asset(
         name=node,
-        partitions_def=of_strategies(FAMILIES[node]),
-        deps=[
+        partitions=of_strategies(FAMILIES[node]),
+        reads=[
             *recipe_of(made_from),
             *(dg.AssetKey(name) for name in (*needs, INVENTORY, TAXONOMY)),
-            *([every_snapshot(COUNTS)] if any(method.counts for method in family) else []),
+            *([every_partition(COUNTS)] if any(method.counts for method in family) else []),
         ],
-        group_name=GROUP_MIXTURES,
+        group=GROUP_MIXTURES,
         kinds={"json", "pytorch"} if trained else {"json", "parquet"},
-        owners=OWNERS,
         tags=policy_tags(family[0].policy, own),
         code_version="+".join(sorted({method.code_version for method in family})),
         pool=SWARM if trained else None,
-        output_required=False,
         description="\n".join([what, "", *(f"- **{method.name}**: {method.summary}" for method in family)]),
+        costly=expensive(of=trained.__contains__),
     )
-    @expensive(of=trained.__contains__)
-    @staged
-    def recipe(
-        context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-    ) -> Making:
-        return (yield from _make(methods()[context.partition_key], context, settings.load(), store, engine))
+    def recipe(work: Work) -> Making:
+        return (yield from _make(methods()[work.partition], work))
 
     return recipe
 
 
-def _make(
-    method: Method, context: dg.AssetExecutionContext, loaded: Settings, store: StoreResource, engine: EngineResource
-) -> Making:
+def _make(method: Method, work: Work) -> Making:
     from gem_assets.storage.store import MissingInputError
 
-    bases = {strategy: store.input(f"recipes/{strategy}") for strategy in method.recipes}
+    loaded, store = work.settings, work.store
+    bases = {strategy: store.input(result_of(RECIPES, strategy)) for strategy in method.recipes}
     pinned = {name: store.input(name) for name in (*method.needs, INVENTORY, TAXONOMY)}
     if TOKENS in pinned:
         check_same_labels(store, pinned[TOKENS], pinned[INVENTORY])
@@ -106,7 +95,7 @@ def _make(
         raise MissingInputError(str(error)) from error
     stage = Stage(
         store,
-        f"recipes/{method.name}",
+        result_of(RECIPES, method.name),
         config=config,
         code_version=method.code_version,
         inputs=[*bases.values(), *pinned.values(), *counted],
@@ -120,23 +109,19 @@ def _make(
         inputs = {name: store.artifact(ref) for name, ref in pinned.items()}
         frame = MixtureFrame.read(inputs[INVENTORY], inputs[TAXONOMY], loaded.mixing)
         with stage.write() as draft:
-            work = MethodWork(
+            made = MethodWork(
                 settings=loaded,
                 frame=frame,
                 out=draft.path,
                 inputs=inputs,
                 recipes={strategy: store.artifact(ref) for strategy, ref in bases.items()},
-                counted=_folders(store, counted),
+                counted=[store.artifact(ref).path for ref in counted],
                 cache=store.cache,
-                map_shards=engine.shard_map(RECIPES),
-                report=stage.progress(context),
+                map_shards=work.engine.shard_map(RECIPES),
+                report=stage.progress(work.context),
             )
-            _note(draft, method.make(work))
+            _note(draft, method.make(made))
     return _result(stage)
-
-
-def _folders(store: StoreResource, refs: Sequence[InputRef]) -> list[Path]:
-    return [store.artifact(ref).path for ref in refs]
 
 
 def _note(draft: Draft, recipe: "Recipe") -> None:

@@ -8,7 +8,7 @@ result that stands, whatever it was refitted from; so the results in the store a
 from collections.abc import Callable
 
 from gem_assets.orchestration.stage import Stage
-from gem_assets.stages import GIS_TAXONOMY, TEACHER_CLUSTERS
+from gem_assets.stages import GIS_TAXONOMY, TEACHER_CLUSTERS, strategy_of
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import InputRef
 from resources import StoreResource
@@ -53,11 +53,11 @@ def named_before(store: StoreResource, teacher: InputRef) -> InputRef | None:
     return None
 
 
-def made_on(store: StoreResource, prefix: str, base: InputRef) -> list[InputRef]:
-    """Return the newest result of each asset whose name begins with ``prefix`` that was made from ``base``."""
+def made_on(store: StoreResource, name: str, base: InputRef) -> list[InputRef]:
+    """Return the newest result of each asset of that name, or below it, that was made from ``base``."""
     found: list[InputRef] = []
     for asset in store.artifacts.assets():
-        if not asset.startswith(prefix):
+        if asset != name and strategy_of(asset, name) is None:
             continue
         for artifact in reversed(store.artifacts.history(asset)):
             made_from = input_of(artifact, base.asset)

@@ -2,46 +2,28 @@
 
 from pathlib import Path
 
-import dagster as dg
-
-from gem_assets.assets.common import GROUP_LABELS, OWNERS, refresh
-from gem_assets.assets.partitions import snapshots
-from gem_assets.orchestration.stage import Making, Stage, staged
-from gem_assets.stages import EMBEDDING_SPACE, RAW_SHARDS, STUDENT_LABELS, STUDENT_MODEL, TEACHER_CLUSTERS
+from gem_assets.assets.common import GROUP_LABELS
+from gem_assets.assets.declared import Work, stage_asset
+from gem_assets.orchestration.stage import Making
+from gem_assets.stages import EMBEDDING_SPACE, STUDENT_LABELS, TEACHER_CLUSTERS
+from gem_assets.storage.manifest import InputRef
 from gem_assets.student.config import CODE_VERSION
-from resources import EngineResource, SettingsResource, StoreResource
 
 
-@dg.asset(
-    partitions_def=snapshots,
-    deps=[RAW_SHARDS, STUDENT_MODEL],
-    group_name=GROUP_LABELS,
+@stage_asset(
+    group=GROUP_LABELS,
     kinds={"lancedb", "numba"},
-    owners=OWNERS,
-    tags=refresh(STUDENT_LABELS),
     code_version=CODE_VERSION,
     pool="lance_labels",
+    libraries=("numpy", "numba"),
     description="Cluster, calibrated confidence and margin of every document of one snapshot, committed in one atomic "
     "replacement. The table is named after the teacher and the student, so labels of different models never mix. With "
     "`labels.escalate_margin` the documents that the student is unsure of are embedded and labelled by the teacher.",
 )
-@staged
-def student_labels(
-    context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource, engine: EngineResource
-) -> Making:
-
-    snapshot, conf = context.partition_key, settings.load().labels
-    shards, model = store.input(RAW_SHARDS, snapshot), store.input(STUDENT_MODEL)
-    table = store.label_table(model)
-    stage = Stage(
-        store,
-        STUDENT_LABELS,
-        partition=snapshot,
-        config={"table": table, **(conf.model_dump() if conf.escalates else {})},
-        code_version=CODE_VERSION,
-        inputs=[shards, model],
-        libraries=("numpy", "numba"),
-    )
+def student_labels(work: Work, raw_shards: InputRef, student_model: InputRef) -> Making:
+    snapshot, conf, store = work.partition, work.settings.labels, work.store
+    table = store.label_table(student_model)
+    stage = work.stage(config={"table": table, **(conf.model_dump() if conf.escalates else {})})
     yield stage
     if stage.done is None:
         from gem_assets.parallel.finished import keeping_finished
@@ -51,15 +33,15 @@ def student_labels(
 
         escalation = None
         if conf.escalates:
-            teacher = store.ancestor(model, TEACHER_CLUSTERS)
+            teacher = store.ancestor(student_model, TEACHER_CLUSTERS)
             space = store.ancestor(teacher, EMBEDDING_SPACE)
             escalation = Escalation(store.artifact(space).path, store.artifact(teacher).path, conf)
         with stage.write() as draft, store.shard_folder(STUDENT_LABELS, snapshot, stage.identity) as scratch:
             files = label_shards(
-                store.shards([shards])[snapshot],
-                store.artifact(model).path / MODEL_FOLDER,
+                store.shards([raw_shards])[snapshot],
+                store.artifact(student_model).path / MODEL_FOLDER,
                 scratch,
-                keeping_finished(engine.shard_map(STUDENT_LABELS), scratch, Path, files_of),
+                keeping_finished(work.engine.shard_map(STUDENT_LABELS), scratch, Path, files_of),
                 escalation,
             )
             draft.metrics = summarise(files)

@@ -9,61 +9,56 @@ import dagster as dg
 
 from gem_assets.assets.common import (
     GROUP_TRAINING,
-    OWNERS,
-    each_recipe,
-    every_snapshot,
+    every_partition,
     page_link,
     picture,
-    refresh,
     table,
 )
+from gem_assets.assets.declared import Work, stage_asset
 from gem_assets.assets.partitions import of_strategies
 from gem_assets.audit.config import CODE_VERSION as AUDIT_CODE_VERSION
 from gem_assets.mixing.methods.registry import strategies
-from gem_assets.orchestration.stage import Making, Stage, staged
+from gem_assets.orchestration.stage import Making
 from gem_assets.ordering.config import CODE_VERSION
-from gem_assets.stages import AUDITS, DOMAIN_INVENTORY, ORDERS, PAGE_HISTORY, RAW_SHARDS, STUDENT_LABELS, STUDENT_MODEL
+from gem_assets.stages import (
+    DOMAIN_INVENTORY,
+    ORDERS,
+    RAW_SHARDS,
+    RECIPES,
+    STUDENT_LABELS,
+    STUDENT_MODEL,
+    result_of,
+    strategy_of,
+)
 from gem_assets.storage.manifest import InputRef
-from resources import SettingsResource, StoreResource
+from resources import StoreResource
 
 if TYPE_CHECKING:
     from gem_assets.export.records import ExportRecord
 
 
-@dg.asset(
-    partitions_def=of_strategies(strategies()),
-    deps=[*each_recipe(strategies()), STUDENT_MODEL, PAGE_HISTORY, every_snapshot(STUDENT_LABELS)],
-    group_name=GROUP_TRAINING,
+@stage_asset(
+    partitions=of_strategies(strategies()),
+    group=GROUP_TRAINING,
     kinds={"parquet", "duckdb"},
-    owners=OWNERS,
-    tags=refresh(ORDERS),
     code_version=CODE_VERSION,
     pool=ORDERS,
+    libraries=("duckdb", "numpy"),
     description="The documents of a mixture in training order: drawn with whole and fractional "
     "repetitions so that token shares hold in every window, along the curve that `ordering.curve` names "
     "(random, curriculum, folding, zigzag, segment, STR, SAW). `balanced` is kept current; the others are "
     "made on request.",
+    reads=[STUDENT_MODEL],
 )
-@staged
-def training_order(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
+def training_order(work: Work, recipes: InputRef, page_history: InputRef, student_labels: list[InputRef]) -> Making:
     from gem_assets.ordering.scores import label_columns, pin_scores, score_files
     from gem_assets.student.schema import LABEL_SCHEMA
 
-    strategy = context.partition_key
-    root, conf = settings.load().data_root, settings.load().ordering
+    store, root, conf = work.store, work.settings.data_root, work.settings.ordering
     columns, scores = label_columns(conf, LABEL_SCHEMA.names), score_files(conf, root)
-    recipe, model = store.input(f"recipes/{strategy}"), store.input(STUDENT_MODEL)
-    pages = store.input(PAGE_HISTORY)
-    labels = known_labels(store, recipe, store.inputs(STUDENT_LABELS, lance_table=store.label_table(model)))
-    stage = Stage(
-        store,
-        f"training_order/{strategy}",
-        config=conf,
-        code_version=CODE_VERSION,
-        inputs=[recipe, pages, *labels, *pin_scores(scores, root)],
-        libraries=("duckdb", "numpy"),
-        seed=conf.draw_seed,
-    )
+    labels = known_labels(store, recipes, student_labels)
+    inputs = [recipes, page_history, *labels, *pin_scores(scores, root)]
+    stage = work.stage(config=conf, inputs=inputs, seed=conf.draw_seed)
     yield stage
     if stage.done is None:
         from gem_assets.corpus.recrawls import Selection
@@ -72,8 +67,8 @@ def training_order(context: dg.AssetExecutionContext, settings: SettingsResource
 
         with stage.write() as draft:
             published = publish_order(
-                Selection.read(store.artifact(pages).path).used(store.table_scan(labels)(columns)),
-                Recipe.read(store.artifact(recipe).path / RECIPE_NAME),
+                Selection.read(store.artifact(page_history).path).used(store.table_scan(labels)(columns)),
+                Recipe.read(store.artifact(recipes).path / RECIPE_NAME),
                 conf,
                 draft.path,
                 scores,
@@ -92,13 +87,13 @@ def training_order(context: dg.AssetExecutionContext, settings: SettingsResource
     from gem_assets.ordering.publish import CURVE_NAME, SHARES_NAME
 
     manifest, folder = stage.artifact.manifest, stage.artifact.path
-    chosen = Recipe.read(store.artifact(recipe).path / RECIPE_NAME)
+    chosen = Recipe.read(store.artifact(recipes).path / RECIPE_NAME)
     return stage.result(
         {
             "dagster/row_count": manifest.counts["rows"],
             **manifest.counts,
             "counted_with": chosen.tokenizer,
-            **_bias_on_record(store, f"recipes/{strategy}", {one.cluster: one.name for one in chosen.entries}),
+            **_bias_on_record(store, recipes.asset, {one.cluster: one.name for one in chosen.entries}),
             "curve": conf.curve.strategy,
             "score": conf.score,
             "share_error": manifest.metrics["share_error"],
@@ -132,8 +127,8 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
     strange = [ref for ref in labels if ref not in known or ref.data_version != counted[ref.partition].data_version]
     if not strange:
         return labels
-    strategy = recipe.asset.removeprefix("recipes/")
-    if known and "://" not in store.root and shows_blocked(store.root, f"training_order/{strategy}"):
+    strategy = strategy_of(recipe.asset, RECIPES) or ""
+    if known and "://" not in store.root and shows_blocked(store.root, result_of(ORDERS, strategy)):
         return known
     names = ", ".join(ref.key for ref in strange)
     raise MissingInputError(
@@ -173,36 +168,26 @@ def _bias_on_record(store: StoreResource, mixture: str, names: Mapping[int, str]
     return share_bias(record, names) if record is not None else {}
 
 
-@dg.asset(
-    partitions_def=of_strategies(strategies()),
-    deps=[ORDERS, every_snapshot(STUDENT_LABELS)],
-    group_name=GROUP_TRAINING,
+@stage_asset(
+    partitions=of_strategies(strategies()),
+    group=GROUP_TRAINING,
     kinds={"json", "parquet"},
-    owners=OWNERS,
-    tags=refresh(AUDITS),
     code_version=AUDIT_CODE_VERSION,
+    libraries=("duckdb", "publicsuffixlist"),
     description="The account of a training order: every document with how often it is shown, the Merkle "
     "root over them, shares by language, source and licence as trained, the lineage down to the landed files, and "
     "the audit pack: a page, data card, EU summary, Croissant, SPDX and OpenLineage.",
+    reads=[every_partition(STUDENT_LABELS)],
 )
-@staged
-def mixture_audit(context: dg.AssetExecutionContext, settings: SettingsResource, store: StoreResource) -> Making:
+def mixture_audit(work: Work, training_order: InputRef) -> Making:
     from gem_assets.audit.config import openlineage_available
     from gem_assets.lineage.walk import walk
 
-    strategy, conf = context.partition_key, settings.load().audit
-    order = store.input(f"training_order/{strategy}")
-    made = store.artifact(order)
-    stage = Stage(
-        store,
-        f"mixture_audit/{strategy}",
-        config={**conf.model_dump(), "openlineage": openlineage_available()},
-        code_version=AUDIT_CODE_VERSION,
-        inputs=[order],
-        libraries=("duckdb", "publicsuffixlist"),
-    )
+    conf, store = work.settings.audit, work.store
+    made = store.artifact(training_order)
+    stage = work.stage(config={**conf.model_dump(), "openlineage": openlineage_available()})
     yield stage
-    lineage = walk(store.artifacts, order.asset, identity=order.identity)
+    lineage = walk(store.artifacts, training_order.asset, identity=training_order.identity)
     if stage.done is None:
         import pyarrow as pa
 
@@ -212,7 +197,7 @@ def mixture_audit(context: dg.AssetExecutionContext, settings: SettingsResource,
         from gem_assets.student.schema import LABEL_SCHEMA
 
         labels = [ref for ref in made.manifest.inputs if ref.asset == STUDENT_LABELS]
-        recipe = next(ref for ref in made.manifest.inputs if ref.asset.startswith("recipes/"))
+        recipe = next(ref for ref in made.manifest.inputs if strategy_of(ref.asset, RECIPES))
         shards = [r for ref in labels for r in store.artifact(ref).manifest.inputs if r.asset == RAW_SHARDS]
         schema = pa.schema([LABEL_SCHEMA.field(name) for name in COLUMNS])
         documents = pa.RecordBatchReader.from_batches(
