@@ -145,18 +145,13 @@ def proxy_tokens(
     "out are not counted; a snapshot is counted again when the setting leaves out others of its own.",
 )
 def cluster_counts(
-    work: Work,
-    raw_shards: InputRef,
-    student_labels: InputRef,
-    student_model: InputRef,
-    proxy_tokens: InputRef,
-    page_history: InputRef,
+    work: Work, raw_shards: InputRef, student_labels: InputRef, proxy_tokens: InputRef, page_history: InputRef
 ) -> Making:
     snapshot, store = work.partition, work.store
     order = max(2, work.settings.proxy.counts.order)
     prepared = store.artifact(proxy_tokens)
     stage = work.stage(
-        config={"order": order, "table": store.label_table(student_model)},
+        config={"order": order, "table": student_labels.lance_table},
         # of the tokens a count takes the tokenizer and which documents are held out, and these outlive a takedown
         inputs=[
             InputRef(asset=PROXY_TOKENS, data_version=counting_of(prepared)),
