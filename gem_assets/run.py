@@ -26,7 +26,7 @@ from gem_assets.orchestration.instance import open_instance
 from gem_assets.orchestration.places import BY_STRATEGY, FAMILIES, NODE_OF, shown
 from gem_assets.orchestration.reconcile import MOVING, Asked, Item, Place
 from gem_assets.settings import DATA_ROOT_VARIABLE, Settings
-from gem_assets.stages import AUDITS, LANDING, ORDERS, RAW_SHARDS, RECIPES, TEACHER_CLUSTERS
+from gem_assets.stages import AUDITS, LANDING, ORDERS, RAW_SHARDS, RECIPES, TEACHER_CLUSTERS, result_of, strategy_of
 from gem_assets.types import Progress
 
 if TYPE_CHECKING:
@@ -180,10 +180,9 @@ def run_until(
     defs = code_location(settings.data_root)
     wanted = {until} if until is not None else set[str]()
     if strategy is not None:
-        prefix = "recipes/"
-        mixtures = [name.removeprefix(prefix) for name in asset_names(defs) if name.startswith(prefix)]
+        mixtures = [name for asset in asset_names(defs) if (name := strategy_of(asset, RECIPES))]
         _check_known("mixture", strategy, mixtures)
-        wanted |= {f"{kind}/{strategy}" for kind in (RECIPES, ORDERS, AUDITS)}
+        wanted |= {result_of(kind, strategy) for kind in (RECIPES, ORDERS, AUDITS)}
     _check_names(defs, sorted(wanted))
     asked = Asked(everything=True, assets=frozenset(wanted), since=time.time())
     only = _with_ancestors(defs, wanted) if until is not None else None

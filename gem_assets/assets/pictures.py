@@ -21,6 +21,7 @@ from gem_assets.stages import (
     STUDENT_LABELS,
     STUDENT_MODEL,
     TEACHER_CLUSTERS,
+    result_of,
 )
 
 PICTURES: Final[Mapping[str, tuple[str, str]]] = {
@@ -28,11 +29,11 @@ PICTURES: Final[Mapping[str, tuple[str, str]]] = {
     DOMAIN_INVENTORY: (DOMAIN_INVENTORY, "snapshots.png"),
     DRIFT: (DRIFT, "drift.png"),
     GIS_TAXONOMY: (GIS_TAXONOMY, "map.png"),
-    ORDERS: (f"{ORDERS}/{KEPT_CURRENT}", "shares.png"),
+    ORDERS: (result_of(ORDERS, KEPT_CURRENT), "shares.png"),
     PROXY_SWARM: (PROXY_SWARM, "shares.png"),
-    "recipe_counts": (f"{RECIPES}/lexical", "mixture.png"),
+    "recipe_counts": (result_of(RECIPES, "lexical"), "mixture.png"),
     RECIPE_REPORT: (RECIPE_REPORT, "shares.png"),
-    "recipe_rules": (f"{RECIPES}/{KEPT_CURRENT}", "mixture.png"),
+    "recipe_rules": (result_of(RECIPES, KEPT_CURRENT), "mixture.png"),
     STUDENT_MODEL: (STUDENT_MODEL, "reliability.png"),
     TEACHER_CLUSTERS: (TEACHER_CLUSTERS, "shares.png"),
 }

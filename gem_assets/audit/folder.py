@@ -7,12 +7,12 @@ from pathlib import Path
 from gem_assets.audit.config import CODE_VERSION, AuditConfig
 from gem_assets.audit.facts import FACTS_NAME
 from gem_assets.lineage.mixtures import Mixture, orders_of
+from gem_assets.stages import AUDITS, result_of, strategy_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.durable import locked_folder, make_dirs
 from gem_assets.storage.identity import file_digest
 from gem_assets.storage.manifest import MANIFEST_NAME, ManifestError, read_manifest
 
-AUDITS = "mixture_audit/"
 _DRAFT = ".audit-"
 
 
@@ -23,7 +23,8 @@ class AuditError(RuntimeError):
 def audit_of(store: ArtifactStore, mixture: Mixture) -> Artifact | None:
     """Return the youngest audit, with all its forms, of exactly this version of a recipe; None if there is none."""
     orders = {order.identity for order in orders_of(store, mixture)}
-    made = store.history(AUDITS + mixture.name) if AUDITS + mixture.name in store.assets() else []
+    name = result_of(AUDITS, mixture.name)
+    made = store.history(name) if name in store.assets() else []
     fitting = [
         audit
         for audit in made
@@ -91,6 +92,6 @@ def _replaceable(out: Path) -> bool:
     if not any(out.iterdir()):
         return True
     try:
-        return read_manifest(out).asset.startswith(AUDITS)
+        return strategy_of(read_manifest(out).asset, AUDITS) is not None
     except (ManifestError, OSError):
         return False

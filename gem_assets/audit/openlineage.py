@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from gem_assets.audit.facts import Account
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.ordering.training_order import ORDER_SCHEMA
-from gem_assets.stages import RAW_SHARDS, STUDENT_LABELS
+from gem_assets.stages import AUDITS, RAW_SHARDS, STUDENT_LABELS, result_of
 from gem_assets.storage.manifest import InputRef, Manifest, stage_name
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _audit_manifest(account: Account) -> Manifest:
     labels = [ref for ref in order.inputs if ref.asset == STUDENT_LABELS]
     own = InputRef(asset=order.asset, data_version=order.data_version, identity=order.identity, rows=_rows(order))
     return Manifest(
-        asset=f"mixture_audit/{account.facts.strategy}",
+        asset=result_of(AUDITS, account.facts.strategy),
         identity=root,
         data_version=root,
         inputs=(own, *labels),

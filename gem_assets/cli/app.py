@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,10 @@ from gem_assets.cli.console import (
     progress_report,
     writable_streams,
 )
+
+if TYPE_CHECKING:
+    from gem_assets.settings import Settings
+    from gem_assets.storage.artifacts import ArtifactStore
 
 #: Headings of ``gem --help``.
 START = "Start here"
@@ -67,6 +71,15 @@ DataRoot = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def opened(data_root: Path | None) -> "tuple[Settings, ArtifactStore]":
+    """Return the settings and the results of a data root, which must exist."""
+    from gem_assets.settings import load_existing
+    from gem_assets.storage.artifacts import ArtifactStore
+
+    settings = load_existing(data_root)
+    return settings, ArtifactStore(settings.data_root)
+
+
 @app.command(rich_help_panel=START)
 @friendly
 def demo(
@@ -114,7 +127,7 @@ def dev(
     out = console()
 
     def echo(line: str) -> None:
-        out.print(line, soft_wrap=True)
+        out.print(line)
 
     server = DevServer(
         settings,
@@ -178,7 +191,7 @@ def land_files(
         print_json(told)
         return
     files = f"{landed.n_files:,} file{'s' if landed.n_files != 1 else ''}"
-    console().print(f"Landed {landed.name}: {files}, {size_text(landed.n_bytes)}, in {landed.path}", soft_wrap=True)
+    console().print(f"Landed {landed.name}: {files}, {size_text(landed.n_bytes)}, in {landed.path}")
 
 
 @app.command(rich_help_panel=LOOK)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import EVIDENCE, DataRoot, app
+from gem_assets.cli.app import EVIDENCE, AsJson, DataRoot, app, opened
 from gem_assets.cli.console import console, error_console, friendly, print_json, progress_report, run_steps
+from gem_assets.stages import AUDITS, ORDERS, result_of
 
 if TYPE_CHECKING:
     from gem_assets.lineage.mixtures import Mixture
@@ -40,11 +41,8 @@ def audit(
     from gem_assets.audit.index_page import INDEX_NAME
     from gem_assets.audit.pack import read_facts
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    settings = load_existing(data_root)
-    store = ArtifactStore(settings.data_root)
+    settings, store = opened(data_root)
     mixture = find_mixture(store, recipe)
     folder = out or settings.data_root / "audits" / mixture.name
     found = current_audit(settings, store, mixture, quiet=as_json)
@@ -61,17 +59,16 @@ def audit(
         print_json({**told, "facts": facts.model_dump(mode="json")})
         return
     shown = console()
-    shown.print(f"Audit of {mixture.key} in {folder}", soft_wrap=True)
+    shown.print(f"Audit of {mixture.key} in {folder}")
     shown.print(f"  Merkle root  {facts.report.merkle_root}")
     shown.print(f"  documents    {facts.report.documents:,}, shown {facts.report.exposures:,} times")
     if public is not None:
-        shown.print(f"  signed by    {public} (publish this public key separately from the pack)", soft_wrap=True)
-    shown.print(f"  open         {(folder / INDEX_NAME).absolute().as_uri()}", soft_wrap=True)
+        shown.print(f"  signed by    {public} (publish this public key separately from the pack)")
+    shown.print(f"  open         {(folder / INDEX_NAME).absolute().as_uri()}")
     if facts.not_stated:
         shown.print(
             f"  {len(facts.not_stated)} statements that only a person can make are missing: set [audit.statements] in "
-            f"gem.toml ({', '.join(facts.not_stated)})",
-            soft_wrap=True,
+            f"gem.toml ({', '.join(facts.not_stated)})"
         )
 
 
@@ -87,34 +84,29 @@ def verify(
     data_root: Annotated[
         Path | None, typer.Option("--data-root", help="Also compare the pack with a data root, artifact by artifact.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check an audit pack on its own: signature, files, Merkle root, totals. Exits with 1 on a fault."""
     from gem_assets.audit.signature import read_public_key, root_faults, verify_pack
 
     found = verify_pack(pack, read_public_key(key) if key is not None else None)
     if data_root is not None and not found.faults:
-        from gem_assets.settings import load_existing
-        from gem_assets.storage.artifacts import ArtifactStore
-
-        store = ArtifactStore(load_existing(data_root).data_root)
+        store = opened(data_root)[1]
         found = replace(found, faults=tuple(root_faults(pack, store)))
     if as_json:
         print_json({"faults": list(found.faults), "public_key": found.public_key, "merkle_root": found.merkle_root})
     else:
         out = console()
         for fault in found.faults:
-            out.print(f"fault        {fault}", soft_wrap=True)
+            out.print(f"fault        {fault}")
         if not found.faults:
             out.print(f"Merkle root  {found.merkle_root}, as the documents give it; totals and files agree")
         if found.public_key is None:
-            out.print("not signed   anyone who holds the pack could have rewritten all of it", soft_wrap=True)
+            out.print("not signed   anyone who holds the pack could have rewritten all of it")
         elif key is None and not found.faults:
-            out.print(
-                f"signed by    {found.public_key}; compare it with the key that the provider gave you", soft_wrap=True
-            )
+            out.print(f"signed by    {found.public_key}; compare it with the key that the provider gave you")
         elif not found.faults:
-            out.print(f"signed by    {found.public_key}, the key that you trust", soft_wrap=True)
+            out.print(f"signed by    {found.public_key}, the key that you trust")
     if found.faults:
         raise typer.Exit(1)
 
@@ -135,11 +127,8 @@ def prove(
     from gem_assets.lineage.audit import DOCUMENTS_NAME, leaves
     from gem_assets.lineage.merkle import MerkleTree
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    settings = load_existing(data_root)
-    store = ArtifactStore(settings.data_root)
+    settings, store = opened(data_root)
     mixture = find_mixture(store, recipe)
     found = audit_of(store, mixture)
     if found is None:
@@ -161,8 +150,8 @@ def prove(
     shown = (
         f"in {mixture.key}, shown {tree.leaves[at].multiplicity} times" if at is not None else f"not in {mixture.key}"
     )
-    note.print(f"{doc_id} is {shown}. Merkle root {tree.root}", soft_wrap=True)
-    note.print(f"Check it with: python verify.py {out or 'PROOF.json'} {tree.root}", soft_wrap=True)
+    note.print(f"{doc_id} is {shown}. Merkle root {tree.root}")
+    note.print(f"Check it with: python verify.py {out or 'PROOF.json'} {tree.root}")
 
 
 def _document_id(document: str, documents: Path, settings: "Settings") -> str:
@@ -200,13 +189,13 @@ def current_audit(
     AuditError
         When an older mixture has no audit, or the order or the audit could not be made.
     """
-    from gem_assets.audit.folder import AUDITS, AuditError, audit_of, is_fresh
-    from gem_assets.lineage.mixtures import ORDERS, orders_of
+    from gem_assets.audit.folder import AuditError, audit_of, is_fresh
+    from gem_assets.lineage.mixtures import orders_of
     from gem_assets.run import materialize_everything
 
     found = audit_of(store, mixture)
     if mixture.current and (found is None or not is_fresh(found, settings.audit)):
-        order, audited = ORDERS + mixture.name, AUDITS + mixture.name
+        order, audited = result_of(ORDERS, mixture.name), result_of(AUDITS, mixture.name)
         steps = (audited,) if orders_of(store, mixture) else (order, audited)
         log = settings.dagster_home / "logs" / "audit.log"
         with run_steps(log, quiet=quiet) as report:

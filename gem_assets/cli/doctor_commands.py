@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gem_assets.cli.app import UPKEEP, DataRoot, app
+from gem_assets.cli.app import UPKEEP, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, print_json
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "dim"}
@@ -28,7 +28,7 @@ def doctor(
         int, typer.Option("--versions", help="How many of the newest versions of each table to open.", min=1)
     ] = 5,
     data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check keys, vectors, labels, manifests, versions, orphan files and landed bytes. Exits with 1 on an error."""
     from gem_assets.maintenance.doctor import examine, repair_and_examine
@@ -45,12 +45,12 @@ def doctor(
     else:
         out = console()
         for line in done:
-            out.print(f"repaired  {line}", soft_wrap=True)
+            out.print(f"repaired  {line}")
         for one in found:
             out.print(f"{one.severity:<8}  ", style=_STYLE[one.severity], end="")
-            out.print(str(one).partition(" ")[2], soft_wrap=True)
+            out.print(str(one).partition(" ")[2])
         if not found:
-            out.print(f"{settings.data_root} is sound.", soft_wrap=True)
+            out.print(f"{settings.data_root} is sound.")
     if any(one.severity == "error" for one in found):
         raise typer.Exit(1)
 

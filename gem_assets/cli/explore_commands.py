@@ -37,9 +37,9 @@ def explore(
         raise LaunchError(f"port {port} is in use; choose another with --port")
     out = console()
     url = f"http://{host if is_loopback(host) else 'localhost'}:{port}/"
-    out.print(f"The explorer of {settings.data_root} is at {url}. Stop it with Ctrl-C.", soft_wrap=True)
+    out.print(f"The explorer of {settings.data_root} is at {url}. Stop it with Ctrl-C.")
     if not is_loopback(host):
-        out.print("Anybody who reaches this address can read the corpus: there is no password.", soft_wrap=True)
+        out.print("Anybody who reaches this address can read the corpus: there is no password.")
     if browser:
         webbrowser.open(url)
     pages = Pages(Lazily(settings.data_root), settings.data_root, explorer="")

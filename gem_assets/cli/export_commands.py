@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import MIXTURES, DataRoot, app
-from gem_assets.cli.console import console, error_console, friendly, plain_table, print_error, print_json
-from gem_assets.stages import ORDERS
+from gem_assets.cli.app import MIXTURES, DataRoot, app, opened
+from gem_assets.cli.console import Terminal, console, error_console, friendly, plain_table, print_error, print_json
+from gem_assets.stages import ORDERS, result_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gem_assets.export.mixture import MixtureExport
     from gem_assets.export.records import ExportRecord
     from gem_assets.lineage.mixtures import Mixture
@@ -61,11 +59,8 @@ def export(
     from gem_assets.export.config import ExportConfig
     from gem_assets.export.mixture import export_mixture
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    settings = load_existing(data_root)
-    store = ArtifactStore(settings.data_root)
+    settings, store = opened(data_root)
     mixture = find_mixture(store, recipe)
     try:
         config = ExportConfig(
@@ -82,7 +77,7 @@ def export(
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}, got {first['input']!r}") from error
     folder = (out or settings.data_root / "exports" / f"{mixture.name}-{to}").expanduser().absolute()
     note = error_console() if as_json else console()
-    note.print(f"Exporting {mixture.key} to {to} ...", soft_wrap=True)
+    note.print(f"Exporting {mixture.key} to {to} ...")
     done = export_mixture(
         store,
         mixture,
@@ -123,14 +118,14 @@ def _tell_order_page(settings: "Settings", mixture: "Mixture", record: "ExportRe
     from gem_assets.orchestration.instance import open_instance
     from gem_assets.orchestration.places import shown
 
-    key, strategy = shown((f"{ORDERS}/{mixture.name}", None))
+    key, strategy = shown((result_of(ORDERS, mixture.name), None))
     with open_instance(settings) as instance:
         instance.report_runless_asset_event(
             dg.AssetObservation(key, partition=strategy, metadata=named(share_bias(record, mixture.cluster_names)))
         )
 
 
-def print_export(done: "MixtureExport", mixture: "Mixture", out: "Console") -> None:
+def print_export(done: "MixtureExport", mixture: "Mixture", out: Terminal) -> None:
     """Print what the files imply."""
     from gem_assets.report.tables import compact
 
@@ -155,15 +150,15 @@ def print_export(done: "MixtureExport", mixture: "Mixture", out: "Console") -> N
         errors += f" (by the draws of the seed: {report.realised_share_error:.2e})"
     if report.naive_share_error is not None:
         errors += f"; {report.naive} would miss by {report.naive_share_error:.2e}"
-    out.print(errors, soft_wrap=True)
+    out.print(errors)
     if done.order is not None:
-        out.print(f"Order: training_order/{mixture.name} {done.order.identity[:12]}")
+        out.print(f"Order: {result_of(ORDERS, mixture.name)} {done.order.identity[:12]}")
     for reason, count in report.left_out.items():
         if count:
             out.print(f"Left out: {count:,} documents, {reason}")
     for option in done.not_expressed:
-        out.print(f"Not expressed: {option}", soft_wrap=True)
+        out.print(f"Not expressed: {option}")
     for line in (*done.notes, *report.notes):
-        out.print(f"Note: {line}", soft_wrap=True)
-    out.print(f"Use: {report.usage}", soft_wrap=True)
-    out.print(f"{len(report.files)} files in {done.folder}", soft_wrap=True)
+        out.print(f"Note: {line}")
+    out.print(f"Use: {report.usage}")
+    out.print(f"{len(report.files)} files in {done.folder}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gem_assets.cli.app import EVIDENCE, DataRoot, app
+from gem_assets.cli.app import EVIDENCE, AsJson, DataRoot, app, opened
 from gem_assets.cli.console import console, friendly, print_json, progress_report
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from gem_assets.settings import Settings
     from gem_assets.tracing.index import TraceIndex
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 AsHtml = Annotated[Path | None, typer.Option("--html", help="Also write a self-contained page.", dir_okay=False)]
 
 
@@ -61,13 +60,10 @@ def diff(
     """Compare two mixtures: shares, documents that entered and left, and why."""
     from gem_assets.cli.lineage_print import print_diff
     from gem_assets.lineage.mixtures import find_mixture
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
     from gem_assets.takedown.blocklist import Blocklist
     from gem_assets.tracing.diff import diff_mixtures
 
-    settings = load_existing(data_root)
-    store = ArtifactStore(settings.data_root)
+    settings, store = opened(data_root)
     old, new = find_mixture(store, before), find_mixture(store, after)
     with progress_report(quiet=as_json) as report:
         blocked = Blocklist(settings.data_root).documents()
@@ -101,11 +97,8 @@ def lineage(
     from gem_assets.cli.tables import open_tables
     from gem_assets.lineage.mixtures import lineage_of
     from gem_assets.maintenance.verify import verify as verify_lineage
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    settings = load_existing(data_root)
-    store = ArtifactStore(settings.data_root)
+    settings, store = opened(data_root)
     found = lineage_of(store, asset)
     faults, purged = list(found.faults) or None, list(found.purged)
     if verify:
@@ -130,7 +123,7 @@ def lineage(
     else:
         print_lineage(found, faults, console(), verified=verify)
         for one in purged:
-            console().print(f"Not verified: {one}", markup=False, soft_wrap=True)
+            console().print(f"Not verified: {one}")
     if faults:
         raise typer.Exit(1)
 

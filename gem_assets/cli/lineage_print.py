@@ -21,17 +21,14 @@ def print_trace(trace: "Trace", out: Terminal) -> None:
     if trace.domain is not None:
         _print_domain(trace.domain, out)
     elif not trace.documents:
-        out.print(f"{trace.query} is not in any snapshot that the store still holds.", soft_wrap=True)
-        out.print(
-            "Ask for a full URL, a document id, a content digest, a host, a registrable domain or a source.",
-            soft_wrap=True,
-        )
+        out.print(f"{trace.query} is not in any snapshot that the store still holds.")
+        out.print("Ask for a full URL, a document id, a content digest, a host, a registrable domain or a source.")
         for request in trace.requests:
             out.print(f"  Request {request} keeps it out of what lands; see `gem certificate {request}`")
         for near in trace.near:
-            out.print(f"  there is {near.what}: {near.differs}; places {near.documents}", soft_wrap=True)
+            out.print(f"  there is {near.what}: {near.differs}; places {near.documents}")
         if any(near.what.startswith("prefix:") for near in trace.near):
-            out.print("`gem takedown prefix:ADDRESS --dry-run` shows what lies below an address.", soft_wrap=True)
+            out.print("`gem takedown prefix:ADDRESS --dry-run` shows what lies below an address.")
         return
     if trace.found > len(trace.documents):
         out.print(f"The first {len(trace.documents)} of {trace.found:,} documents (--most N shows more):")
@@ -42,7 +39,7 @@ def print_trace(trace: "Trace", out: Terminal) -> None:
 def print_diff(diff: "MixtureDiff", out: Terminal) -> None:
     """Print what changed between two mixtures."""
     before, after = (f"{s.mixture}@{s.identity[:12]}" for s in (diff.before, diff.after))
-    out.print(f"{before} → {after}", style="bold", soft_wrap=True)
+    out.print(f"{before} → {after}", style="bold")
     out.print(f"{percent(diff.total_variation)} of the budget moved")
     if not diff.same_taxonomy:
         out.print("The taxonomies differ: cluster ids do not mean the same on both sides.", style="bold red")
@@ -68,7 +65,7 @@ def print_lineage(lineage: "Lineage", faults: "Sequence[Fault] | None", out: Ter
     out.print_lines(lineage.text())
     for fault in faults or ():
         out.print("Fault ", style="bold red", end="")
-        out.print(f"({fault.kind}) {fault}", soft_wrap=True)
+        out.print(f"({fault.kind}) {fault}")
     if verified and not faults:
         files = sum(len(ref.files) for ref in lineage.sources.values())
         out.print(
@@ -90,12 +87,11 @@ def _movement_table(title: str, movements: "Sequence[Movement]") -> Table:
 def _print_domain(domain: "TracedDomain", out: Terminal) -> None:
     out.print(
         f"{domain.domain}: {domain.documents:,} documents at {domain.places:,} places, {compact(domain.tokens)} "
-        f"tokens, {compact(domain.bytes)} bytes",
-        soft_wrap=True,
+        f"tokens, {compact(domain.bytes)} bytes"
     )
     clusters = [f"{name} {count:,}" for name, count in domain.by_cluster.items()]
     more = f", and {len(clusters) - _MOST_CLUSTERS} more" if len(clusters) > _MOST_CLUSTERS else ""
-    out.print(f"Clusters: {', '.join(clusters[:_MOST_CLUSTERS])}{more}", soft_wrap=True)
+    out.print(f"Clusters: {', '.join(clusters[:_MOST_CLUSTERS])}{more}")
     table = plain_table("Mixtures")
     for column in ("mixture", "documents", "expected exposures", "share of tokens", "drawn", "exposures", "tokens"):
         table.add_column(column, justify="left" if column == "mixture" else "right", no_wrap=True)
@@ -113,18 +109,16 @@ def _print_document(document: "TracedDocument", out: Terminal) -> None:
         address = f"  {place.url}" if place.url else ""
         old = "" if place.current else " (old version)"
         kept = f" by {place.kept_snapshot}" if place.kind == "exact_across" else ""
-        out.print(f"  {place.snapshot}{old}: {place.kind}{kept}{address}", soft_wrap=True)
+        out.print(f"  {place.snapshot}{old}: {place.kind}{kept}{address}")
         out.print(
             f"    {place.file} at {place.offset}, file sha256 {(place.file_sha256 or 'unknown')[:16]}, "
-            f"text {place.content_digest or 'unknown'}",
-            soft_wrap=True,
+            f"text {place.content_digest or 'unknown'}"
         )
     for label in document.labels:
         old = "" if label.current else " (old version)"
         out.print(
             f"  label{old}: {label.name} (cluster {label.cluster}), confidence {label.confidence:.2f}, margin "
-            f"{label.margin:.2f}, {label.table} v{label.version}",
-            soft_wrap=True,
+            f"{label.margin:.2f}, {label.table} v{label.version}"
         )
     if not document.mixtures:
         return

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app
+from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app, opened
 from gem_assets.cli.console import console, friendly, print_json, run_steps, summary_line
-from gem_assets.stages import PROXY_SWARM
+from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM, RECIPES, result_of
 
 if TYPE_CHECKING:  # slow to import: loaded where a command runs
     from gem_assets.run import RunSummary
@@ -51,10 +51,8 @@ def recipes(
         return
     from gem_assets.cli.mixture_tables import print_recipes
     from gem_assets.mixing.current_recipes import gather_recipes
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    found = gather_recipes(ArtifactStore(load_existing(data_root).data_root))
+    found = gather_recipes(opened(data_root)[1])
     if html is not None:
         from gem_assets.mixing.pages import comparison_page
 
@@ -73,7 +71,7 @@ def recipes(
     for name in found.left_out:
         out.print(f"{name} is of another taxonomy and left out; materialize it again")
     if html is not None:
-        out.print(f"Page  {html}", soft_wrap=True)
+        out.print(f"Page  {html}")
 
 
 def _print_methods(as_json: bool) -> None:
@@ -104,7 +102,7 @@ def confirm_recipe(
         raise MixtureArgumentError(f"{why}; choose one of {', '.join(confirmable())}")
     if SWARM in method.needs:
         _need_swarm(data_root, strategy)
-    _materialize(data_root, [f"recipes/{strategy}", f"recipe_confirmation/{strategy}"], quiet=as_json)
+    _materialize(data_root, [result_of(RECIPES, strategy), result_of(CONFIRMATIONS, strategy)], quiet=as_json)
     recipes(data_root=data_root, as_json=as_json)
 
 
@@ -114,10 +112,8 @@ def run_proxies(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Train the proxies that are missing in the swarm of the current clusters."""
     _materialize(data_root, [PROXY_SWARM], quiet=as_json)
     from gem_assets.mixing.swarm.growth import describe_swarm
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    made = ArtifactStore(load_existing(data_root).data_root).current(PROXY_SWARM)
+    made = opened(data_root)[1].current(PROXY_SWARM)
     if made is None:
         raise MixtureStepError("proxy_swarm ran and left no result; see the run's log")
     figures = describe_swarm(made.path).figures
@@ -171,13 +167,10 @@ def import_table(
         faults = {"flagged": [str(f) for f in table.faults], "left_out": [str(f) for f in table.dropped]}
         print_json({"table": str(out), **counts, **faults})
         return
-    console().print(
-        f"{len(table.runs)} runs, {len(table.domains)} domains, {len(table.targets)} targets in {out}",
-        soft_wrap=True,
-    )
+    console().print(f"{len(table.runs)} runs, {len(table.domains)} domains, {len(table.targets)} targets in {out}")
     for what, faults in (("flagged", table.faults), ("left out", table.dropped)):
         for fault in faults:
-            console().print(f"  {what}: {fault}", soft_wrap=True)
+            console().print(f"  {what}: {fault}")
 
 
 def _parts(text: str) -> tuple[str, list[str]]:
@@ -199,10 +192,7 @@ def _names(text: str, option: str) -> list[str]:
 
 def _need_swarm(data_root: Path | None, strategy: str) -> None:
     """Refuse at once what would fail at the end of a run."""
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
-
-    if ArtifactStore(load_existing(data_root).data_root).current(PROXY_SWARM) is None:
+    if opened(data_root)[1].current(PROXY_SWARM) is None:
         raise MixtureStepError(f"{strategy} is learned from a swarm of proxies, and there is none yet: gem swarm run")
 
 

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from gem_assets.cli.app import LOOK, UPKEEP, AsJson, DataRoot, app
-from gem_assets.cli.console import console, friendly, print_json, progress_report, run_steps, summary_line
+from gem_assets.cli.app import LOOK, UPKEEP, AsJson, DataRoot, app, opened
+from gem_assets.cli.console import Terminal, console, friendly, print_json, progress_report, run_steps, summary_line
 from gem_assets.cli.run_commands import print_failed, summary_answer
 from gem_assets.stages import CARRIED_EVIDENCE, EMBEDDINGS, RAW_SHARDS, TEACHER_CLUSTERS
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
 
@@ -52,11 +50,8 @@ def refit(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     If a refit is stopped, the same command continues where it was.
     """
     from gem_assets.run import refit_everything
-    from gem_assets.settings import load_existing
-    from gem_assets.storage.artifacts import ArtifactStore
 
-    settings = load_existing(data_root)
-    artifacts, out = ArtifactStore(settings.data_root), console()
+    (settings, artifacts), out = opened(data_root), console()
     if not artifacts.partitions(RAW_SHARDS):
         raise NothingToRefitError(f"nothing has been ingested in {settings.data_root} yet: land a snapshot first")
     before = artifacts.current(TEACHER_CLUSTERS)
@@ -144,7 +139,7 @@ def _refitted(artifacts: "ArtifactStore", before: "Artifact | None", after: "Art
     return Refit(**found)
 
 
-def _print_refit(refit: Refit, out: "Console") -> None:
+def _print_refit(refit: Refit, out: Terminal) -> None:
     many = f"{len(refit.snapshots)} snapshot{'s' * (len(refit.snapshots) != 1)}"
     shown = f"{many} ({refit.snapshots[0]} to {refit.snapshots[-1]})" if refit.snapshots else many
     if refit.fitted == "stands":
@@ -155,12 +150,10 @@ def _print_refit(refit: Refit, out: "Console") -> None:
         out.print(
             f"Against the teacher before it: {refit.kept_ids} of {refit.clusters} clusters keep their "
             f"id, {refit.kept_documents:.1%} of the documents their cluster; births {refit.births}, deaths "
-            f"{refit.deaths}, splits {refit.splits}, merges {refit.merges}.",
-            soft_wrap=True,
+            f"{refit.deaths}, splits {refit.splits}, merges {refit.merges}."
         )
     if refit.evidence is not None:
         out.print(
             f"Carried over to the clusters of now: recipes {refit.recipes}, swarm runs {refit.swarm_runs} "
-            f"({refit.evidence})",
-            soft_wrap=True,
+            f"({refit.evidence})"
         )

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-from rich.console import Console
 
-from gem_assets.cli.console import plain_table
+from gem_assets.cli.console import Terminal, plain_table
 from gem_assets.corpus.landing import landed_files, list_snapshots, validate_snapshot_name
 from gem_assets.definitions import code_location
 from gem_assets.orchestration.instance import open_history
@@ -168,7 +167,7 @@ def _bytes_of(sources: Sequence[Path], snapshot: str, settings: Settings) -> int
     )
 
 
-def print_plan(plan: Plan, out: Console) -> None:
+def print_plan(plan: Plan, out: Terminal) -> None:
     """Print the plan as a table, then what stays as it is."""
     if not plan.tasks:
         out.print("Everything is up to date: nothing would run.")
@@ -183,9 +182,9 @@ def print_plan(plan: Plan, out: Console) -> None:
             table.add_row(stage_name(task.asset, task.partition), *cells, seconds, _why(task))
         out.print(table)
         if any(task.seconds is None for task in plan.automatic):
-            out.print("? : has never run here, so its time is unknown", markup=False)
+            out.print("? : has never run here, so its time is unknown")
     for name, unseen in plan.kept.items():
-        out.print(f"{name} stays as it is: fitted without {unseen} of the snapshots", markup=False)
+        out.print(f"{name} stays as it is: fitted without {unseen} of the snapshots")
 
 
 def _why(task: Task) -> str:

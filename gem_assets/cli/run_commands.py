@@ -49,7 +49,7 @@ def run_stale(
     else:
         made = sum(step.succeeded for step in summary.steps)
         line = summary_line(made, len(summary.standing), summary.seconds)
-        console().print(f"{line} The log is in {log}", soft_wrap=True)
+        console().print(f"{line} The log is in {log}")
         print_failed(summary)
     if summary.failed:
         raise typer.Exit(1)
@@ -81,7 +81,7 @@ def print_failed(summary: "RunSummary") -> None:
     """Say what failed or is held."""
     for step in summary.failed:
         verb = "failed" if _state(step) == "failed" else "is held"
-        console().print(f"{stage_name(step.asset, step.snapshot)} {verb}: {step.error}", soft_wrap=True)
+        console().print(f"{stage_name(step.asset, step.snapshot)} {verb}: {step.error}")
 
 
 def _state(step: "Step") -> str:

@@ -43,7 +43,7 @@ def remove(
         return
     out = console()
     rows = ", ".join(f"{count:,} rows of {table}" for table, count in done.rows.items()) or "no table rows"
-    out.print(f"Removed {snapshot}: {done.documents:,} documents, {rows}", soft_wrap=True)
+    out.print(f"Removed {snapshot}: {done.documents:,} documents, {rows}")
     for name, texts in sorted(done.borrowers.items()):
-        out.print(f"{name} left {texts:,} texts to it and is read again", soft_wrap=True)
+        out.print(f"{name} left {texts:,} texts to it and is read again")
     out.print("The inventory and the mixtures follow when `gem dev` runs.")

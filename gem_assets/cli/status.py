@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import Literal, cast
 
 from pydantic import BaseModel, ConfigDict
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gem_assets.cli.console import plain_table
+from gem_assets.cli.console import Terminal, plain_table
 from gem_assets.corpus.landing import list_snapshots
 from gem_assets.corpus.readers.records import SKIP_KINDS
 from gem_assets.orchestration.dagster_home import CONFIG_NAME, running_server
 from gem_assets.orchestration.plan import State
 from gem_assets.orchestration.reconcile import MOVING, holds_up
 from gem_assets.settings import Settings
-from gem_assets.stages import RAW_SHARDS
+from gem_assets.stages import RAW_SHARDS, RECIPES, strategy_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 
-RECIPES = "recipes/"
 _TAKEDOWNS = ("blocklist.jsonl", "blocklist.head.json", "takedowns")
 COUNTS = ("read", "kept", "duplicates", "filtered", "quarantined", "tokens")
 """Counts of ``raw_shards`` that are shown; the others are in its manifest and in ``--json``."""
@@ -122,8 +121,8 @@ def collect_status(settings: Settings) -> Status:
         blocklist_problem=_blocklist_problem(store),
         server=server.url if server is not None else None,
         snapshots=snapshots,
-        assets=[asset for asset in assets if not asset.name.startswith(RECIPES)],
-        recipes=[asset for asset in assets if asset.name.startswith(RECIPES)],
+        assets=[asset for asset in assets if not strategy_of(asset.name, RECIPES)],
+        recipes=[asset for asset in assets if strategy_of(asset.name, RECIPES)],
         stale=_stale(settings) if snapshots else [],
     )
 
@@ -214,13 +213,13 @@ def _asset(store: ArtifactStore, name: str) -> AssetStatus:
     return AssetStatus(name=name, partitions=store.partitions(name))
 
 
-def print_status(status: Status, out: Console) -> None:
+def print_status(status: Status, out: Terminal) -> None:
     """Print the status as tables."""
-    out.print(status.data_root, style="bold", soft_wrap=True)
+    out.print(status.data_root, style="bold")
     out.print(f"Server: {status.server}" if status.server else "Server: not running (start it with `gem dev`)")
     if status.blocklist_problem:
         out.print("The blocklist is damaged: ", style="bold red", end="")
-        out.print(status.blocklist_problem, markup=False, soft_wrap=True)
+        out.print(status.blocklist_problem)
     out.print()
     if not status.snapshots:
         out.print("No snapshot has been landed. Land one with: gem land FILES --snapshot NAME")
@@ -243,20 +242,20 @@ def print_status(status: Status, out: Console) -> None:
     print_stale(status.stale, out)
 
 
-def print_stale(stale: list[StaleStatus], out: Console) -> None:
+def print_stale(stale: list[StaleStatus], out: Terminal) -> None:
     """Say what is held, why, and what a person can do; then what would run by itself."""
     for one in stale:
         if one.state != "held":
             continue
         holds = f"; holds up {', '.join(one.holds_up[:4])}" if one.holds_up else ""
         holds += f" and {len(one.holds_up) - 4} more" if len(one.holds_up) > 4 else ""
-        out.print(f"Held: {one.name}: {one.because}{holds}", soft_wrap=True)
+        out.print(f"Held: {one.name}: {one.because}{holds}")
         if one.again_at is not None:
             out.print(
                 f"  tried again at {time.strftime('%H:%M:%S', time.localtime(one.again_at))}; now with: {one.way_out}"
             )
         elif one.way_out:
-            out.print(f"  {one.way_out}", soft_wrap=True)
+            out.print(f"  {one.way_out}")
     moving = sum(one.state in MOVING for one in stale)
     by_hand = sum(one.state == "by_hand" for one in stale)
     if moving:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 
-from gem_assets.cli.console import plain_table
-from gem_assets.cli.status import COUNTS, RECIPES, count_cells, size_text
+from gem_assets.cli.console import Terminal, plain_table
+from gem_assets.cli.status import COUNTS, count_cells, size_text
 from gem_assets.mixing.recipe_artifact import RecipeDescription, describe_recipe
 from gem_assets.run import RunSummary
 from gem_assets.settings import Settings
-from gem_assets.stages import GIS_TAXONOMY, RAW_SHARDS
+from gem_assets.stages import GIS_TAXONOMY, RAW_SHARDS, RECIPES, result_of, strategy_of
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
@@ -26,7 +25,7 @@ _SHOWN_RECIPES = ("proportional", "uniform", "temperature", "unimax", "balanced"
 
 
 def print_summary(
-    settings: Settings, made: dict[str, Any], summary: RunSummary, *, seconds: float, log: Path, out: Console
+    settings: Settings, made: dict[str, Any], summary: RunSummary, *, seconds: float, log: Path, out: Terminal
 ) -> None:
     """Print the demo's summary."""
     store = ArtifactStore(settings.data_root)
@@ -35,7 +34,7 @@ def print_summary(
     out.print()
     out.print(ingested_table(store))
     for line in quarantine_lines(store):
-        out.print(line, soft_wrap=True)
+        out.print(line)
     recipes = read_recipes(store)
     named = store.current(GIS_TAXONOMY)
     if named is not None:
@@ -50,10 +49,10 @@ def print_summary(
     ran, stood = len(summary.steps), len(summary.standing)
     was = f" and {stood} that were up to date" if stood else ""
     out.print(f"{ran} steps{was} in {summary.seconds:.0f} s; {seconds:.0f} s in all.")
-    out.print(f"Artifacts  {settings.data_root / 'artifacts'}", soft_wrap=True)
-    out.print(f"Log        {log}", soft_wrap=True)
+    out.print(f"Artifacts  {settings.data_root / 'artifacts'}")
+    out.print(f"Log        {log}")
     out.print("Look at it: ", end="")
-    out.print(dev_command(settings.data_root), style="bold", soft_wrap=True)
+    out.print(dev_command(settings.data_root), style="bold")
 
 
 def landed_table(made: dict[str, Any]) -> Table:
@@ -123,11 +122,11 @@ def cluster_table(taxonomy: Taxonomy, width: int) -> Table:
 
 def read_recipes(store: ArtifactStore) -> dict[str, RecipeDescription]:
     """Return the current recipes, the familiar strategies first."""
-    names = [name.removeprefix(RECIPES) for name in store.assets() if name.startswith(RECIPES)]
+    names = [name for asset in store.assets() if (name := strategy_of(asset, RECIPES))]
     names.sort(key=lambda name: (_SHOWN_RECIPES.index(name) if name in _SHOWN_RECIPES else len(_SHOWN_RECIPES), name))
     found: dict[str, RecipeDescription] = {}
     for name in names:
-        artifact = store.current(RECIPES + name)
+        artifact = store.current(result_of(RECIPES, name))
         if artifact is not None:
             found[name] = describe_recipe(artifact.path)
     return found
@@ -178,10 +177,10 @@ def _relative(path: Path, base: Path) -> str:
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
-def _print_problems(summary: RunSummary, out: Console) -> None:
+def _print_problems(summary: RunSummary, out: Terminal) -> None:
     for step in (*summary.steps, *summary.standing):
         where = f"{step.asset}{f' [{step.snapshot}]' if step.snapshot else ''}"
         if step.failed_checks:
-            out.print(f"Check failed: {where}: {', '.join(step.failed_checks)}", soft_wrap=True)
+            out.print(f"Check failed: {where}: {', '.join(step.failed_checks)}")
         if not step.succeeded:
-            out.print(f"Failed: {where}: {step.error}", soft_wrap=True)
+            out.print(f"Failed: {where}: {step.error}")

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
-from gem_assets.cli.app import EVIDENCE, DataRoot, app
-from gem_assets.cli.console import console, error_console, friendly, print_json, run_steps
+from gem_assets.cli.app import EVIDENCE, AsJson, DataRoot, app
+from gem_assets.cli.console import Terminal, console, error_console, friendly, print_json, run_steps
 from gem_assets.stages import (
     AUDITS,
     CARRIED_EVIDENCE,
@@ -24,6 +23,7 @@ from gem_assets.stages import (
     RAW_SHARDS,
     RECIPES,
     STUDENT_LABELS,
+    strategy_of,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ _FOLLOWING = {
     ORDERS,
     AUDITS,
 }
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(rich_help_panel=EVIDENCE)
@@ -183,11 +182,11 @@ def purge(
     out = console()
     verb = "Would delete" if dry_run else "Deleted"
     for what in (*done.exports, *done.versions, *done.results):
-        out.print(f"{verb} {what}", markup=False)
+        out.print(f"{verb} {what}")
     if done.moved:
-        out.print(f"{done.moved} results that stay are read at the newest version of their table", markup=False)
+        out.print(f"{done.moved} results that stay are read at the newest version of their table")
     if done.exports and not dry_run:
-        out.print("gem export writes an export again, without what was taken down", markup=False)
+        out.print("gem export writes an export again, without what was taken down")
     if not (done.versions or done.results or done.exports):
         out.print("No older version or export holds anything that was taken down.")
 
@@ -213,33 +212,29 @@ def _apply(settings: "Settings", *, quiet: bool) -> None:
             keep_fitted=True,
         )
     for step in summary.failed:
-        error_console().print(
-            f"{stage_name(step.asset, step.snapshot)} failed: {step.error}. The full log is in {log}", markup=False
-        )
+        error_console().print(f"{stage_name(step.asset, step.snapshot)} failed: {step.error}. The full log is in {log}")
 
 
 def _show(one: "Certificate", settings: "Settings") -> None:
     out = console()
-    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}", markup=False)
+    out.print(f"Request {one.request} of {one.requested_at:%Y-%m-%d %H:%M} UTC: {one.state}")
     for asked in one.asked:
         _show_asked(asked, out)
-    out.print(f"  documents      {one.documents}, duplicates included, in {len(one.places)} places", markup=False)
+    out.print(f"  documents      {one.documents}, duplicates included, in {len(one.places)} places")
     _show_lists(one, out)
     from gem_assets.takedown.certificate import certificate_path
 
     path = certificate_path(settings.data_root, one.request)
     if path.is_file():
-        out.print(f"  certificate    {path}", markup=False, soft_wrap=True)
+        out.print(f"  certificate    {path}")
     if _not_found(one) and path.is_file():
-        out.print("  Entries that found nothing stay on the list, and are kept out of later snapshots", markup=False)
+        out.print("  Entries that found nothing stay on the list, and are kept out of later snapshots")
     # what only exports keep pending is waited for in vain
     if any(held.in_force for held in one.held_by) or any(checked.rows for checked in one.checked):
-        out.print(
-            "  `gem dev` makes the stale results again by itself; `gem takedown --apply` does it now", markup=False
-        )
+        out.print("  `gem dev` makes the stale results again by itself; `gem takedown --apply` does it now")
 
 
-def _show_asked(asked: "Asked", out: Console) -> None:
+def _show_asked(asked: "Asked", out: Terminal) -> None:
     """Print one line for what was asked for, and one for each thing that it does not name and may have meant."""
     from gem_assets.printable import printable
 
@@ -248,47 +243,40 @@ def _show_asked(asked: "Asked", out: Console) -> None:
         found = "nothing was found"
         if asked.kept_out_of:
             found += f", and it has been kept out of {', '.join(asked.kept_out_of)} since"
-    out.print(f"  asked for      {printable(asked.entry)}: {found}", markup=False, soft_wrap=True)
+    out.print(f"  asked for      {printable(asked.entry)}: {found}")
     for near in asked.near:
-        out.print(
-            f"    not taken down {near.what}: {near.differs}; places {near.documents}", markup=False, soft_wrap=True
-        )
+        out.print(f"    not taken down {near.what}: {near.differs}; places {near.documents}")
 
 
 def _not_found(one: "Certificate") -> bool:
     return one.state != "complete" and any(not asked.documents and not asked.kept_out_of for asked in one.asked)
 
 
-def _show_lists(one: "Certificate", out: Console) -> None:
+def _show_lists(one: "Certificate", out: Terminal) -> None:
     for held in one.held_by:
         tokens = f", {held.tokens:,.0f} tokens" if held.tokens is not None else ""
         word = "expected" if held.tokens is not None else "counted"
         out.print(
             f"  held by        {held.asset} {held.identity[:12]}: {held.documents} documents, "
-            f"{held.exposures:.2f} exposures {word}{tokens}",
-            markup=False,
+            f"{held.exposures:.2f} exposures {word}{tokens}"
         )
     for checked in one.checked:
         if checked.rows:
-            out.print(f"  still in force {checked.where}: {checked.rows} rows", markup=False)
+            out.print(f"  still in force {checked.where}: {checked.rows} rows")
     for held in one.exports:
         shown = f"{held.found} documents" if held.found else held.state
         way_out = "; see `gem purge --exports`" if held.inside and held.state == "holds" else ""
         out.print(
             f"  export         {held.path} ({held.trainer}, {held.at:%Y-%m-%d}, sha256 {held.digest[:12]}): "
-            f"{shown}{way_out}",
-            markup=False,
-            soft_wrap=True,
+            f"{shown}{way_out}"
         )
-    evidence = [old for old in one.still_on_disk if old.where.startswith(("training_order/", "mixture_audit/"))]
+    evidence = [old for old in one.still_on_disk if strategy_of(old.where, ORDERS, AUDITS)]
     texts = len(one.still_on_disk) - len(evidence)
     if texts:
-        out.print(f"  on the disk    {texts} older versions still hold them; see `gem purge`", markup=False)
+        out.print(f"  on the disk    {texts} older versions still hold them; see `gem purge`")
     if evidence:
         out.print(f"  evidence       {len(evidence)} older orders and audits name them; they hold no text and stay")
     if one.landed_files:
-        out.print(
-            f"  landed files   {', '.join(one.landed_files[:3])} hold the raw records; they are yours", markup=False
-        )
+        out.print(f"  landed files   {', '.join(one.landed_files[:3])} hold the raw records; they are yours")
     for what in one.beyond_reach:
-        out.print(f"  beyond reach   {what}", markup=False, soft_wrap=True)
+        out.print(f"  beyond reach   {what}")

@@ -2,9 +2,7 @@
 
 import time
 
-from rich.console import Console
-
-from gem_assets.cli.console import plain_table
+from gem_assets.cli.console import Terminal, plain_table
 from gem_assets.orchestration.dagster_home import CONFIG_NAME
 from gem_assets.orchestration.timing import DOING, Timing, time_spent
 from gem_assets.settings import Settings
@@ -40,7 +38,7 @@ def collect_timing(settings: Settings) -> Timing | None:
         return time_spent(landed, run_times(instance, landed, owners))
 
 
-def print_timing(timing: Timing | None, out: Console) -> None:
+def print_timing(timing: Timing | None, out: Terminal) -> None:
     """Print it as two tables."""
     if timing is None:
         out.print("Nothing has run since the last landing.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gem_assets.cli.app import MIXTURES, DataRoot, app
+from gem_assets.cli.app import MIXTURES, AsJson, DataRoot, app
 from gem_assets.cli.console import console, friendly, plain_table, print_json
 from gem_assets.stages import DOMAIN_INVENTORY, GIS_TAXONOMY, PROXY_TOKENS
 
@@ -19,7 +19,7 @@ def tokenizer_mixture(
     merges: Annotated[int, typer.Option("--merges", help="How many of the first merges to explain.", min=20)] = 400,
     sample: Annotated[int, typer.Option("--sample", help="Bytes of text per cluster.", min=10_000)] = 1_000_000,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the answer as JSON.", dir_okay=False)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Infer from a tokenizer's merges which shares of the clusters it was trained on (Hayase et al. 2024)."""
     from gem_assets.mixing.inventory import read_supply
@@ -74,6 +74,5 @@ def tokenizer_mixture(
     console().print(table)
     console().print(
         f"Unexplained: {found.violation:.2g} pairs a byte and merge. It is the mixture of these clusters that fits "
-        "best, whatever the tokenizer was trained on.",
-        soft_wrap=True,
+        "best, whatever the tokenizer was trained on."
     )

@@ -17,13 +17,10 @@ import pyarrow as pa
 
 from gem_assets.lineage.walk import Lineage, walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
-from gem_assets.stages import DOMAIN_INVENTORY, RAW_SHARDS, STUDENT_LABELS
+from gem_assets.stages import DOMAIN_INVENTORY, ORDERS, RAW_SHARDS, RECIPES, STUDENT_LABELS, result_of, strategy_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import InputRef, check_asset
 from gem_assets.storage.purged import Purges
-
-RECIPES = "recipes/"
-ORDERS = "training_order/"
 
 _SPEC = re.compile(r"(?:recipes/)?(?P<name>[a-z0-9_-]+)(?:@(?P<hex>[0-9a-f]{4,64})|~(?P<back>[0-9]{1,6}))?")
 
@@ -105,7 +102,7 @@ def find_mixture(store: ArtifactStore, spec: str) -> Mixture:
     found = _SPEC.fullmatch(spec)
     if found is None:
         raise MixtureError(f"{spec!r} names no mixture; write NAME, NAME@IDENTITY or NAME~N. {_recipes_of(store)}")
-    asset = check_asset(RECIPES + found["name"])
+    asset = check_asset(result_of(RECIPES, found["name"]))
     current = store.current(asset)
     history = store.history(asset)
     if current is None or not history:
@@ -129,7 +126,7 @@ def find_mixture(store: ArtifactStore, spec: str) -> Mixture:
 def every_mixture(store: ArtifactStore) -> Iterator[Mixture]:
     """Yield every version of every recipe that is still whole, by name, oldest first."""
     for asset in store.assets():
-        if asset.startswith(RECIPES):
+        if strategy_of(asset, RECIPES):
             current = store.current(asset)
             for artifact in store.history(asset):
                 yield _mixture(store, artifact, current=current is not None and artifact.identity == current.identity)
@@ -159,7 +156,8 @@ def labelled_snapshots(store: ArtifactStore, mixture: Mixture) -> list[Labelled]
 
 def orders_of(store: ArtifactStore, mixture: Mixture) -> list[Artifact]:
     """Return the training orders of exactly this version of a recipe, oldest first."""
-    made = store.history(ORDERS + mixture.name) if ORDERS + mixture.name in store.assets() else []
+    name = result_of(ORDERS, mixture.name)
+    made = store.history(name) if name in store.assets() else []
     return [
         order
         for order in made
@@ -176,7 +174,7 @@ def lineage_of(store: ArtifactStore, name: str) -> Lineage:
     MixtureError
         When there is no such mixture or asset.
     """
-    if name in store.assets() and not name.startswith(RECIPES):
+    if name in store.assets() and not strategy_of(name, RECIPES):
         if store.pointer(name) is None:
             raise MixtureError(f"{name} has a version for each snapshot and none over all; name a mixture instead")
         return walk(store, name)
@@ -194,7 +192,7 @@ def _mixture(store: ArtifactStore, artifact: Artifact, *, current: bool) -> Mixt
     inventory = next((ref for ref in artifact.manifest.inputs if ref.asset == DOMAIN_INVENTORY), None)
     found = store.examine(DOMAIN_INVENTORY, inventory.identity or "")[0] if inventory is not None else None
     return Mixture(
-        name=artifact.manifest.asset.removeprefix(RECIPES),
+        name=str(strategy_of(artifact.manifest.asset, RECIPES)),
         artifact=artifact,
         recipe=_recipe(artifact),
         labels=tuple(ref for ref in found.manifest.inputs if ref.asset == STUDENT_LABELS)
@@ -218,5 +216,5 @@ def _open(store: ArtifactStore, ref: InputRef, mixture: Mixture) -> Artifact:
 
 
 def _recipes_of(store: ArtifactStore) -> str:
-    names = [name.removeprefix(RECIPES) for name in store.assets() if name.startswith(RECIPES)]
+    names = [name for asset in store.assets() if (name := strategy_of(asset, RECIPES))]
     return f"Recipes: {', '.join(names)}" if names else "No recipe has been made yet; make some with gem run"

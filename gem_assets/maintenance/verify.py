@@ -17,13 +17,11 @@ from typing import Protocol, runtime_checkable
 from gem_assets.audit.recompute import audit_faults
 from gem_assets.corpus.landed import landed_path
 from gem_assets.lineage.walk import Fault, Lineage, Node, check_files
-from gem_assets.stages import LANDING
+from gem_assets.stages import AUDITS, LANDING, strategy_of
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.identity import file_digest
 from gem_assets.storage.manifest import InputRef, LanceRef, stage_name
 from gem_assets.storage.purged import PurgedError
-
-_AUDITS = "mixture_audit/"
 
 
 class TableReader(Protocol):
@@ -81,7 +79,7 @@ def verify(
         if deep:
             changed = list(check_files(node.artifact, node.key))
             faults.extend(changed)
-            if not changed and node.manifest.asset.startswith(_AUDITS):
+            if not changed and strategy_of(node.manifest.asset, AUDITS):
                 said = audit_faults(node, lineage)
                 folder = str(node.artifact.path)
                 faults.extend(Fault(kind="audit_mismatch", where=node.key, message=one, folder=folder) for one in said)

@@ -9,11 +9,9 @@ from gem_assets.mixing.confirmation import Confirmation, describe_confirmation
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.mixing.swarm.design import LEXICAL
 from gem_assets.proxy.config import CountConfig
-from gem_assets.stages import PROXY_SWARM, PROXY_TOKENS
+from gem_assets.stages import CONFIRMATIONS, PROXY_SWARM, PROXY_TOKENS, RECIPES, result_of, strategy_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import InputRef
-
-RECIPES, CONFIRMATIONS = "recipes/", "recipe_confirmation/"
 
 
 class NoRecipesError(LookupError):
@@ -56,12 +54,11 @@ def gather_recipes(store: ArtifactStore) -> Gathered:
         current = store.current(asset)
         if current is None:
             continue
-        if asset.startswith(RECIPES):
-            name = asset.removeprefix(RECIPES)
+        if name := strategy_of(asset, RECIPES):
             recipes[name] = Recipe.read(current.path / RECIPE_NAME)
             inputs[asset] = current.ref()
-        elif asset.startswith(CONFIRMATIONS):
-            folders[asset.removeprefix(CONFIRMATIONS)] = current.path
+        elif name := strategy_of(asset, CONFIRMATIONS):
+            folders[name] = current.path
             inputs[asset] = current.ref()
     if not recipes:
         raise NoRecipesError(f"no recipe has been made in {store.root}; make them with gem run, or try gem demo")
@@ -69,18 +66,13 @@ def gather_recipes(store: ArtifactStore) -> Gathered:
     shown = {name: recipe for name, recipe in recipes.items() if recipe.taxonomy_version == version}
     confirmations: dict[str, Confirmation] = {}
     for name, folder in folders.items():
-        made_from = store.current(f"{CONFIRMATIONS}{name}")
-        of = (
-            next((ref.identity for ref in made_from.manifest.inputs if ref.asset == RECIPES + name), "")
-            if made_from
-            else ""
-        )
-        if name in shown and of == inputs[RECIPES + name].identity:
+        recipe, made = result_of(RECIPES, name), store.current(result_of(CONFIRMATIONS, name))
+        if name in shown and made is not None and _pinned(made, recipe) == inputs[recipe].identity:
             confirmations[name] = describe_confirmation(folder)
     ordered = tuple(
         shown[name] for name in sorted(shown, key=lambda n: (n != PROPORTIONAL, shown[n].evidence is not None, n))
     )
-    used = {RECIPES + name for name in shown} | {CONFIRMATIONS + name for name in confirmations}
+    used = {result_of(RECIPES, name) for name in shown} | {result_of(CONFIRMATIONS, name) for name in confirmations}
     zero = stage_zero(store) if LEXICAL in shown else None
     swarm = store.current(PROXY_SWARM) if zero is not None else None
     if swarm is not None:
@@ -100,7 +92,7 @@ def stage_zero(store: ArtifactStore) -> StageZero | None:
 
     None without a swarm, and where it is of other tokens or of an n-gram model with other settings.
     """
-    recipe, swarm = store.current(RECIPES + LEXICAL), store.current(PROXY_SWARM)
+    recipe, swarm = store.current(result_of(RECIPES, LEXICAL)), store.current(PROXY_SWARM)
     if recipe is None or swarm is None or _pinned(recipe, PROXY_TOKENS) != _pinned(swarm, PROXY_TOKENS):
         return None
     of_swarm: dict[str, Any] = dict(swarm.manifest.config)["proxy"]  # type: ignore[assignment]

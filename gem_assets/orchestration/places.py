@@ -12,7 +12,7 @@ import dagster as dg
 from gem_assets.mixing.methods.base import FAMILIES as REGISTERED
 from gem_assets.mixing.methods.registry import strategies
 from gem_assets.orchestration.reconcile import Place
-from gem_assets.stages import AUDITS, CONFIRMATIONS, ORDERS, RECIPES
+from gem_assets.stages import AUDITS, CONFIRMATIONS, ORDERS, RECIPES, result_of
 
 BY_STRATEGY = frozenset({ORDERS, AUDITS, CONFIRMATIONS})
 """Nodes with a partition for each strategy that carry the name of their folder in the store."""
@@ -36,7 +36,7 @@ def place_of(key: dg.AssetKey, partition: str | None) -> Place:
     """Return the place in the store of a partition of a node."""
     name = key.to_user_string()
     if partition is not None and name in FAMILIES:
-        return f"{RECIPES}/{partition}", None
+        return result_of(RECIPES, partition), None
     if partition is not None and name in BY_STRATEGY:
-        return f"{name}/{partition}", None
+        return result_of(name, partition), None
     return name, partition

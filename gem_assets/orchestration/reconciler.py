@@ -31,7 +31,7 @@ from gem_assets.orchestration.reconcile import (
 )
 from gem_assets.orchestration.stamps import Stamps, stamp_of
 from gem_assets.settings import SETTINGS_FILE, Settings, load_settings
-from gem_assets.stages import CARRIED_EVIDENCE, GROWING, PROXY_SWARM, PROXY_TOKENS
+from gem_assets.stages import AUDITS, CARRIED_EVIDENCE, GROWING, ORDERS, PROXY_SWARM, PROXY_TOKENS, RECIPES, strategy_of
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.identity import digest
 from gem_assets.storage.manifest import stage_name
@@ -39,8 +39,6 @@ from gem_assets.storage.store import RAW_SHARDS, Store, shard_files
 
 logger = logging.getLogger(__name__)
 
-OUTSIDE = (PROXY_TOKENS, "training_order/")
-"""Assets that read files which are not results: they are asked on every look that is not a repetition."""
 KEPT_FOR_S = 30.0
 """How long the answer of a look is repeated while nothing on the disk has moved."""
 
@@ -337,8 +335,7 @@ class Reconciler:
     def _shows_taken_down(self, asset: str) -> bool:
         from gem_assets.takedown.certificate import shows_blocked
 
-        listed = asset.startswith(("training_order/", "mixture_audit/"))
-        return self._local and listed and shows_blocked(self.root, asset)
+        return self._local and strategy_of(asset, ORDERS, AUDITS) is not None and shows_blocked(self.root, asset)
 
     def _tables_stand(self, stage: Any, current: Artifact) -> bool:
         """Look once per result: its rows went in with its manifest, and only a torn disk takes them away."""
@@ -352,7 +349,8 @@ class Reconciler:
     def _stamp(self, place: Place) -> Any:
         """Return what an answer was read from; None when that is not known."""
         asset, partition = place
-        if not self._local or asset.startswith(OUTSIDE):
+        # prepared tokens and orders read files that are not results
+        if not self._local or asset == PROXY_TOKENS or strategy_of(asset, ORDERS):
             return None
         read: list[Any] = [self._asked.assets, self._stamps.common, self._stamps.pointer(place)]
         if asset == RAW_SHARDS:
@@ -364,7 +362,7 @@ class Reconciler:
             of_snapshot = partition is not None and parent in self._policies and self._policies[parent].partitioned
             read.append(self._stamps.pointer((parent, partition)) if of_snapshot else self._stamps.pointers_of(parent))
         if asset == CARRIED_EVIDENCE:  # it looks through recipes and swarms of the past
-            read.extend([self._stamps.pointers_of("recipes/"), self._stamps.pointers_of(PROXY_SWARM)])
+            read.extend([self._stamps.pointers_of(f"{RECIPES}/"), self._stamps.pointers_of(PROXY_SWARM)])
         return tuple(read)
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from gem_assets.lineage.walk import walk
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
 from gem_assets.proxy.contents import held_documents
-from gem_assets.stages import RAW_SHARDS, STUDENT_LABELS, TEACHER_CLUSTERS
+from gem_assets.stages import ORDERS, RAW_SHARDS, RECIPES, STUDENT_LABELS, TEACHER_CLUSTERS, strategy_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.purged import PurgedError
 from gem_assets.takedown.request import FoundDocument
@@ -123,11 +123,11 @@ def holdings(store: ArtifactStore, tables: TableScan, found: Sequence[FoundDocum
     clusters: dict[tuple[str, int, str], list[tuple[str, int, int]]] = {}
     result: list[Holding] = []
     for asset in store.assets():
-        if asset.startswith("recipes/"):
+        if strategy_of(asset, RECIPES):
             for artifact, current in _history(store, asset):
                 holding = _recipe_holding(store, tables, artifact, by_version, clusters, current)
                 result.extend([holding] if holding is not None else [])
-        elif asset.startswith("training_order/"):
+        elif strategy_of(asset, ORDERS):
             ids = pa.array(sorted({one.doc_id for one in found}), pa.string())
             for artifact, current in _history(store, asset):
                 shown, exposures = _shown(artifact, ids)

@@ -19,13 +19,16 @@ from gem_assets.corpus.recrawls import PAGES_NAME
 from gem_assets.corpus.shards import DUPLICATES_FILE, shard_paths
 from gem_assets.lineage.audit import DOCUMENTS_NAME
 from gem_assets.stages import (
+    AUDITS,
     CLUSTER_COUNTS,
     EMBEDDINGS,
     GIS_TAXONOMY,
+    ORDERS,
     PAGE_HISTORY,
     PROXY_TOKENS,
     RAW_SHARDS,
     STUDENT_LABELS,
+    strategy_of,
 )
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.manifest import stage_name
@@ -93,7 +96,7 @@ def live_rows(store: ArtifactStore, tables: Tables, request: BlockRequest) -> It
     for snapshot in store.partitions(CLUSTER_COUNTS):
         yield Checked(where=stage_name(CLUSTER_COUNTS, snapshot), rows=_counted_rows(store, snapshot, matcher))
     for asset in store.assets():
-        if asset == PROXY_TOKENS or asset.startswith(("training_order/", "mixture_audit/")):
+        if asset == PROXY_TOKENS or strategy_of(asset, ORDERS, AUDITS):
             artifact = store.current(asset)
             if artifact is not None:
                 yield Checked(where=asset, rows=_order_rows(artifact, matcher))
@@ -137,7 +140,7 @@ def rows_shown(artifact: Artifact, documents: Iterable[str]) -> int:
 
 def _old_results(store: ArtifactStore) -> Iterator[tuple[str, Artifact]]:
     for asset in store.assets():
-        if asset in (RAW_SHARDS, GIS_TAXONOMY, PROXY_TOKENS) or asset.startswith(("training_order/", "mixture_audit/")):
+        if asset in (RAW_SHARDS, GIS_TAXONOMY, PROXY_TOKENS) or strategy_of(asset, ORDERS, AUDITS):
             for partition in store.places(asset):
                 current = store.current(asset, partition)
                 for artifact in store.history(asset, partition):

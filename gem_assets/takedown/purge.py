@@ -26,7 +26,7 @@ from pathlib import Path
 
 from gem_assets.export.records import ExportHolding, find_in_exports, purge_export, sweep
 from gem_assets.lineage.walk import walk
-from gem_assets.stages import GIS_TAXONOMY, PROXY_TOKENS
+from gem_assets.stages import AUDITS, GIS_TAXONOMY, ORDERS, PROXY_TOKENS, RECIPES, strategy_of
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.durable import fsync_dir
 from gem_assets.storage.lance import LanceTables
@@ -37,7 +37,7 @@ from gem_assets.takedown.blocklist import BlockRequest
 from gem_assets.takedown.certificate import issue
 from gem_assets.takedown.in_force import OldVersion, old_versions
 
-PUBLISHED = ("recipes/", "training_order/", "mixture_audit/")
+PUBLISHED = (RECIPES, ORDERS, AUDITS)
 # orders and audits hold ids and addresses and are the evidence of what was shown; they stay
 TEXTS = ("raw_shards[", GIS_TAXONOMY, PROXY_TOKENS)
 GRAVE_PREFIX = ".purged-"
@@ -225,7 +225,7 @@ def _refuse(
 def _used_by_published(artifacts: ArtifactStore) -> set[str]:
     used: set[str] = set()
     for asset in artifacts.assets():
-        if asset.startswith(PUBLISHED):
+        if strategy_of(asset, *PUBLISHED):
             for artifact in artifacts.history(asset):
                 nodes = walk(artifacts, asset, identity=artifact.identity).nodes.values()
                 used.update(node.manifest.identity for node in nodes)

@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 
 from gem_assets.corpus.addresses import add_sql_functions, canonical_host
 from gem_assets.corpus.shards import DUPLICATES_FILE, FILTERED_FILE, QUARANTINE_FILE
-from gem_assets.lineage.mixtures import ORDERS, LabelScan, part_files
-from gem_assets.stages import RAW_SHARDS, STUDENT_LABELS
+from gem_assets.lineage.mixtures import LabelScan, part_files
+from gem_assets.stages import ORDERS, RAW_SHARDS, STUDENT_LABELS, strategy_of
 from gem_assets.storage.artifacts import UNPARTITIONED, Artifact, ArtifactStore
 from gem_assets.storage.durable import locked_folder, make_dirs
 from gem_assets.storage.identity import file_digest
@@ -147,7 +147,7 @@ class TraceIndex:
         for asset in store.assets():
             writers = {RAW_SHARDS: _write_places, STUDENT_LABELS: self._write_labels}
             write = writers.get(asset, _write_positions)
-            if asset not in (RAW_SHARDS, STUDENT_LABELS) and not asset.startswith(ORDERS):
+            if asset not in (RAW_SHARDS, STUDENT_LABELS) and not strategy_of(asset, ORDERS):
                 continue
             for partition in store.places(asset):
                 for artifact in store.history(asset, partition):

@@ -25,9 +25,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gem_assets.corpus.addresses import canonical_host, canonical_page, canonical_url, host_of
-from gem_assets.lineage.mixtures import ORDERS, Mixture, every_mixture, orders_of
+from gem_assets.lineage.mixtures import Mixture, every_mixture, orders_of
 from gem_assets.ordering.config import OrderingConfig
-from gem_assets.stages import RAW_SHARDS, STUDENT_LABELS
+from gem_assets.stages import ORDERS, RAW_SHARDS, STUDENT_LABELS, result_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.purged import Purges
 from gem_assets.takedown.blocklist import Blocklist
@@ -145,7 +145,7 @@ class Tracer:
     def _mixtures(self) -> list[tuple[Mixture, list[tuple[Artifact, bool]]]]:
         found: list[tuple[Mixture, list[tuple[Artifact, bool]]]] = []
         for mixture in every_mixture(self.store):
-            entry = self.store.pointer(ORDERS + mixture.name)
+            entry = self.store.pointer(result_of(ORDERS, mixture.name))
             now = entry.identity if entry is not None else None
             found.append((mixture, [(order, order.identity == now) for order in orders_of(self.store, mixture)]))
         return found
