@@ -51,12 +51,8 @@ class RunSummary:
 
     Attributes
     ----------
-    steps
-        What ran, in order.
     seconds
         From the look at the landing folder to the end of the last step.
-    snapshots
-        All that are registered.
     standing
         What was up to date and did not run, with the checks that its last run failed; fitted things that stay although
         there are new snapshots are not among them.
@@ -103,8 +99,6 @@ def materialize_everything(
         Settings of the data root; its DAGSTER_HOME receives the run history.
     progress
         Called with (steps done, steps in all, what runs now); at the end with ``done``, or with how many steps failed.
-    only
-        Names of the assets to materialize; all of them by default.
     also
         Names of assets that run by hand and are to run now.
     keep_fitted
@@ -148,10 +142,6 @@ def run_until(
 
     Parameters
     ----------
-    settings, progress
-        See :func:`materialize_everything`.
-    until
-        The asset.
     snapshot
         Of what is made per snapshot, only this one.
     strategy
@@ -211,14 +201,8 @@ def bring_up_to_date(
 
     Parameters
     ----------
-    settings, progress
-        See :func:`materialize_everything`.
     asked
         What a person wants beyond what runs by itself.
-    only
-        Assets to look at; all by default.
-    snapshots
-        Snapshots to look at; all by default.
 
     Raises
     ------

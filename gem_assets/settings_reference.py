@@ -48,8 +48,6 @@ def effective_settings(settings: Settings, *, root_given: bool = False) -> list[
 
     Parameters
     ----------
-    settings
-        As :func:`gem_assets.settings.load_settings` returned them.
     root_given
         Whether the data root was named by an argument.
     """

@@ -87,13 +87,6 @@ def _launched(root: str, view: Any) -> dict[dg.AssetKey, set[str | None]]:
 def with_policy(spec: dg.AssetSpec, root: str) -> dg.AssetSpec:
     """Give an asset spec that has a policy the automation condition.
 
-    Parameters
-    ----------
-    spec
-        Specification of an asset of the graph.
-    root
-        Data root that the reconciler looks at.
-
     Raises
     ------
     ValueError

@@ -49,8 +49,6 @@ class Work:
     ----------
     partition
         Snapshot or strategy; empty for an asset without partitions.
-    inputs
-        The pinned results of the parameters, in their order.
     """
 
     asset: str

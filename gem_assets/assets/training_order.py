@@ -138,15 +138,7 @@ def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef])
 
 
 def share_bias(record: "ExportRecord", names: Mapping[int, str]) -> dict[str, Any]:
-    """Return what the page of an order shows of an export that counted it with another tokenizer.
-
-    Parameters
-    ----------
-    record
-        Of the export.
-    names
-        Of the clusters.
-    """
+    """Return what the page of an order shows of an export that counted it with another tokenizer."""
     bias = sorted(record.share_bias.items(), key=lambda one: -abs(one[1]))
     rows = [
         {"cluster": names.get(number, f"Cluster {number}"), "share is off by": f"{part:+.1%}"} for number, part in bias

@@ -55,8 +55,6 @@ def croissant(account: Account, files: list[str]) -> dict[str, Any]:
 
     Parameters
     ----------
-    account
-        The mixture.
     files
         Names of the files of the pack to describe, all in ``account.folder``.
     """

@@ -85,8 +85,6 @@ class AuditFacts(BaseModel):
     ----------
     order_identity, recipe_identity
         The training order that was accounted for, and the recipe's own identity.
-    report
-        Totals, Merkle root and composition by language, source and licence.
     takedown_requests
         Entries of the takedown list that met a record of the snapshots.
     not_stated
@@ -140,14 +138,6 @@ class Account:
 
     Attributes
     ----------
-    facts
-        See :class:`AuditFacts`.
-    lineage
-        The walk from the training order to the landed files.
-    recipe
-        The mixture.
-    config
-        What a person has stated.
     domains
         All registrable domains, ``DOMAIN_SCHEMA``.
     folder
@@ -181,12 +171,6 @@ def gather(
     ----------
     folder
         Holds ``documents.parquet`` and ``audit.json`` of :func:`gem_assets.lineage.audit.publish_audit`.
-    lineage
-        The walk from the training order, whole.
-    recipe
-        What the order was drawn from.
-    config
-        Statements of the provider.
     shards
         Parquet shards by snapshot, for the dates and for what is used of each.
 

@@ -44,8 +44,6 @@ def documents_by_snapshot(documents: Path, shards: Mapping[str, Sequence[Path]])
 
     Parameters
     ----------
-    documents
-        Of an audit.
     shards
         Parquet shards by snapshot; the column ``doc_id`` is read.
     """

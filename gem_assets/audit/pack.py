@@ -50,14 +50,6 @@ def write_pack(
 
     Parameters
     ----------
-    folder
-        What :func:`gem_assets.lineage.audit.publish_audit` wrote into.
-    lineage
-        The walk from the training order to the landed files.
-    recipe
-        What the order was drawn from.
-    config
-        Statements of the provider.
     shards
         Parquet shards by snapshot, for the dates of the documents and for what is used of each.
     progress

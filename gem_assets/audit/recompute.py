@@ -28,8 +28,6 @@ def audit_faults(node: Node, lineage: Lineage) -> Iterator[str]:
     ----------
     node
         A ``mixture_audit``; its files are those of its manifest.
-    lineage
-        What it was made from.
     """
     below = [lineage.nodes[key] for key in node.inputs if key in lineage.nodes]
     order = next((one for one in below if one.manifest.asset.startswith(ORDERS)), None)

@@ -39,8 +39,6 @@ class Statement(BaseModel):
 
     Attributes
     ----------
-    merkle_root
-        Of the mixture.
     files
         Path in the pack to SHA-256, of every file but the signature.
     """
@@ -90,8 +88,6 @@ def sign_pack(folder: Path, key: Path) -> str:
 
     Parameters
     ----------
-    folder
-        An audit pack.
     key
         Ed25519 private key, PEM; made with mode 0600 where there is none.
 
@@ -150,8 +146,6 @@ def verify_pack(folder: Path, trusted: str | None = None) -> Verdict:
 
     Parameters
     ----------
-    folder
-        What ``gem audit`` wrote.
     trusted
         Public key (hex) that has to have signed it; None takes any signature, and a pack without one.
     """

@@ -231,8 +231,6 @@ def run_steps(log: Path, *, quiet: bool = False, every_s: float = 1.0) -> Genera
         Of the run; what it says of its progress (``swarm: 3 of 48 proxies, about 90 s left``) is shown.
     quiet
         For commands that print JSON: show the steps on standard error.
-    every_s
-        How often to look.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch()

@@ -34,13 +34,7 @@ class Size:
 
 
 class Survey:
-    """What the reconciler says of a data root, with sizes and times.
-
-    Parameters
-    ----------
-    settings, instance
-        Of the data root.
-    """
+    """What the reconciler says of a data root, with sizes and times."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance | None) -> None:
         self.settings, self.instance = settings, instance
@@ -135,8 +129,6 @@ def make_plan(
 
     Parameters
     ----------
-    settings
-        Of the data root.
     snapshot, sources
         A snapshot that has not landed, and its files or folders of files.
 

@@ -45,8 +45,6 @@ class SnapshotStatus(_Frozen):
     landed
         ``complete`` has its ``_SUCCESS``; ``waiting`` lacks it; ``refused`` has a name or content that cannot be
         taken; ``absent`` was ingested before and is no longer in the landing folder.
-    problem
-        Why it is refused.
     counts
         Counts of its ``raw_shards``; empty when not ingested.
     skipped

@@ -16,13 +16,7 @@ _MEANING = {
 
 
 def collect_timing(settings: Settings) -> Timing | None:
-    """Return where the time went; None when nothing has landed or nothing has run since.
-
-    Parameters
-    ----------
-    settings
-        Of the data root.
-    """
+    """Return where the time went; None when nothing has landed or nothing has run since."""
     if not (settings.dagster_home / CONFIG_NAME).is_file():
         return None
     from gem_assets.definitions import code_location

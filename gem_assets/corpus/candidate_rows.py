@@ -53,13 +53,7 @@ class CandidateBatch:
 
 
 class CandidateReader:
-    """Turns documents into candidate rows; one thread has one.
-
-    Parameters
-    ----------
-    config
-        Settings of the ingest.
-    """
+    """Turns documents into candidate rows; one thread has one."""
 
     def __init__(self, config: CorpusConfig) -> None:
         self._config = config

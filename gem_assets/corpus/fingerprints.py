@@ -34,8 +34,6 @@ def landed_digests(snapshot_dir: Path, cache_file: Path | None = None) -> list[t
 
     Parameters
     ----------
-    snapshot_dir
-        Folder of the snapshot.
     cache_file
         Where digests of single files are remembered under path, size and times, so that a second call reads only what
         changed. A cache that cannot be read or written is done without.
@@ -147,11 +145,6 @@ def record_landing(snapshot_dir: Path, files: Mapping[str, Recorded]) -> None:
 
 def check_landing(snapshot_dir: Path, digests: Sequence[tuple[str, int, str]]) -> None:
     """Compare what lies in a snapshot's folder with what ``gem land`` put there, where it did.
-
-    Parameters
-    ----------
-    digests
-        As :func:`landed_digests` gives them.
 
     Raises
     ------

@@ -121,15 +121,6 @@ def read_fragment(path: Path, *, without: str | None = None) -> Iterator[pa.Reco
 def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     """Read one file into fragments; running it again gives the same bytes, and it does so while the storage fails.
 
-    Parameters
-    ----------
-    job
-        The file.
-    scratch
-        Folder for the fragments.
-    config
-        Settings of the ingest.
-
     Raises
     ------
     StorageError
@@ -218,14 +209,8 @@ def give_up_file(job: FileJob, reason: str, *, scratch: str, config: CorpusConfi
 
     Parameters
     ----------
-    job
-        The file.
     reason
         ``HUNG`` or ``DIED``.
-    scratch
-        Folder for the fragments.
-    config
-        Settings of the ingest.
     """
     for kind in ("source", "incoming"):
         fragment_path(Path(scratch), job.index, kind).unlink(missing_ok=True)

@@ -86,10 +86,6 @@ def ingest_snapshot(
     out
         Empty folder, filled with ``part-*.parquet``, ``duplicates.parquet``, ``filtered.parquet`` and
         ``quarantine.parquet``. A snapshot without a single kept document has no ``part-*.parquet``.
-    known
-        What other snapshots keep.
-    map_shards
-        How file work is spread.
     blocked
         Which documents must not be kept: they are filtered as ``blocked``, before duplicates are looked for.
     pinned

@@ -63,8 +63,6 @@ class LandedSnapshot:
 
     Attributes
     ----------
-    complete
-        It holds ``_SUCCESS``.
     problem
         Why the folder cannot be used as a snapshot, or None.
     """

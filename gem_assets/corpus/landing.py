@@ -66,10 +66,6 @@ def land(
     ----------
     sources
         Files, or folders whose files keep their relative layout. Hidden files and ``_SUCCESS`` are left behind.
-    landing_root
-        The landing area.
-    snapshot
-        Name of the snapshot.
     mode
         ``copy``; ``hardlink`` (same file system, and the sources must not change); ``link`` (symbolic links, written
         down beside the landing folder so that they are followed).

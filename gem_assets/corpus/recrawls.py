@@ -74,10 +74,6 @@ def publish_history(
     ----------
     documents, duplicates
         Document shards and ``duplicates.parquet`` of each snapshot.
-    config
-        Policy and memory.
-    out
-        Empty folder for the artifact.
     scratch
         Folder for what does not fit into memory.
 

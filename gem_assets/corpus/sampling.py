@@ -31,8 +31,6 @@ def document_ranks(doc_ids: pa.Array | pa.ChunkedArray, seed: int) -> NDArray[np
     ----------
     doc_ids
         32-digit hexadecimal strings, no nulls.
-    seed
-        Changes every rank.
 
     Raises
     ------
@@ -80,8 +78,6 @@ def sample_rows(scan: Scan, n: int, *, seed: int, columns: Sequence[str]) -> pa.
         Called with column names, yields record batches; once for the ids, once for the wanted columns.
     n
         Sample size in documents; fewer are returned when there are fewer.
-    seed
-        Chooses the sample.
     columns
         Columns to return; ``doc_id`` is always among them.
 

@@ -78,8 +78,6 @@ class ShardWriter:
 
     Parameters
     ----------
-    folder
-        Where the shards go.
     rows, text_bytes
         Most rows, and most bytes of text up to one document, of a shard.
     """

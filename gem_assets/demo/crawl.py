@@ -43,8 +43,6 @@ class Crawl:
 
     Attributes
     ----------
-    snapshot
-        Its name.
     pages
         In the order in which they are written.
     gone

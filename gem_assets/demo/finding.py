@@ -83,10 +83,6 @@ class TextFile:
 
     Attributes
     ----------
-    path
-        Where it is.
-    kind
-        Name of its :class:`Kind`.
     package
         What it came with: an import name, a standard library module, a system package.
     name

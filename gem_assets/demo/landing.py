@@ -48,10 +48,6 @@ class DemoSnapshot:
 
     Attributes
     ----------
-    name
-        Name of the snapshot and of its folder.
-    path
-        The landed folder.
     file_format
         ``WARC``, ``parquet`` or ``JSONL``.
     documents
@@ -79,8 +75,6 @@ class DemoSources:
 
     Attributes
     ----------
-    snapshots
-        The three snapshots, oldest first.
     kinds
         Distinct pages per kind of text.
     text_bytes
@@ -109,8 +103,6 @@ def build_demo_landing(
         Chooses passages and which crawl sees them.
     small
         Land about 900 distinct documents instead of 11,000, for a first look or a test.
-    progress
-        Told how far each step is.
 
     Raises
     ------

@@ -43,13 +43,7 @@ _PARAGRAPH = frozenset({"P", "PP", "LP", "sp", "HP", "RS", "RE", "br"})
 
 
 def manual_text(source: str) -> str:
-    """Return the readable text of a manual page, or an empty string where there is none.
-
-    Parameters
-    ----------
-    source
-        The page's roff source.
-    """
+    """Return the readable text of a manual page, or an empty string where there is none."""
     lines = source.splitlines()
     if any(line.startswith((".Dd", ".Sh")) for line in lines):
         return ""

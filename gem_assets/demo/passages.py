@@ -41,10 +41,6 @@ class Passage:
         The text, exactly as it stands in the file (manual pages: as it reads).
     kind
         Kind of text: the name of a ``finding.Kind``.
-    licence
-        What the distribution's metadata states, else None.
-    language
-        ISO 639-1 code where the folder tells, else None.
     """
 
     url: str

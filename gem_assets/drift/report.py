@@ -164,8 +164,6 @@ def publish_drift(
         Snapshots of the teacher's fit; all of them count as reference when none is left.
     k
         Number of clusters.
-    teacher
-        Identity of the teacher.
     """
     sums = {name: read_sums(folder, k) for name, folder in sorted(statistics.items())}
     reference = [name for name in fitted_on if name in sums] or list(sums)

@@ -64,10 +64,6 @@ def publish_statistics(
     ----------
     labels
         Batches with ``doc_id``, ``lang``, ``cluster`` and ``margin``.
-    vectors
-        Scan of the snapshot's vector table.
-    teacher
-        The teacher that the labels go back to.
     seen
         What was fitted on which documents.
     """

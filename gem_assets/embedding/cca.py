@@ -50,8 +50,6 @@ class CcaEmbedder:
 
     Attributes
     ----------
-    config : EmbeddingConfig
-        What it was fitted with.
     projection_ : TfidfProjection
         LSA of rank r.
     base_centre_ : float32 array, shape (r,)

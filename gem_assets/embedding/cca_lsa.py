@@ -27,8 +27,6 @@ class CombinedEmbedder:
 
     Attributes
     ----------
-    config : EmbeddingConfig
-        What it was fitted with.
     cca_ : CcaEmbedder
         The first ``config.dimension`` columns.
     lsa_ : LsaEmbedder

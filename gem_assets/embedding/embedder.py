@@ -30,8 +30,6 @@ def fit_embedder(texts: Texts, config: EmbeddingConfig, progress: Progress | Non
     texts : Array, ChunkedArray or sequence of str
         The fit sample; at most ``config.fit_documents`` of them are read, evenly spaced. Not read at all by an
         encoder that is already trained.
-    config : EmbeddingConfig
-        Which embedder.
     progress : callable or None
         Receives (documents read, documents to read) while the fit sample is read.
 

@@ -88,8 +88,6 @@ def left_out_documents(files: Sequence[Path], documents: int, most: float) -> pa
     ----------
     files
         What :func:`encode_shards` returned.
-    documents
-        Documents that were encoded.
     most
         Largest share of them whose vectors may be not finite.
 

@@ -27,8 +27,6 @@ class LsaEmbedder:
 
     Attributes
     ----------
-    config : EmbeddingConfig
-        What it was fitted with.
     projection_ : TfidfProjection
         Features, weights and table.
     centre_ : float32 array, shape (d,)

@@ -26,10 +26,6 @@ class SpaceReport(BaseModel):
 
     Attributes
     ----------
-    documents
-        Size of the sample.
-    dimension
-        Length of a vector.
     mean_cosine
         Mean cosine between two documents of the sample, estimated from the norm of the mean vector: 0 for an
         isotropic space, near 1 for a collapsed one.
@@ -55,8 +51,6 @@ def fit_space(
     ----------
     shards
         Document shards by snapshot.
-    config
-        Method, dimension, sample size and seed.
     out
         Empty directory that receives the embedder and ``report.json``.
 

@@ -50,10 +50,6 @@ class Format:
 
     Attributes
     ----------
-    write
-        Writes the files, reads them back, and reports.
-    unit
-        What a weight counts.
     phases
         Whether the mixture may change in the course of a run.
     reads_tokens
@@ -82,8 +78,6 @@ class ExportJob:
         The recipe laid out, or the one phase of it that is asked for.
     documents
         Batches with doc_id, cluster and text, and n_tokens where there is no tokenizer.
-    out
-        An existing empty folder.
     tokenizer, tokenizer_name
         The tokenizer, None where a trainer of text goes by the documents' own counts, and its name in the trainer's
         configuration.

@@ -63,10 +63,6 @@ class MixtureExport:
 
     Attributes
     ----------
-    report
-        What the files imply, read back.
-    folder
-        Where they lie.
     order
         Training order that was written, for the trainer that reads one; None where documents are drawn by the trainer.
     not_expressed
@@ -101,12 +97,8 @@ def export_mixture(
 
     Parameters
     ----------
-    scan
-        Reads label tables.
     trainer
         One of ``TRAINERS``.
-    out
-        Folder to make.
     tokenizer
         `tokenizers` JSON file, for trainers that read tokens and to count tokens for the others.
     ordering

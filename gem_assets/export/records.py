@@ -96,16 +96,12 @@ class ExportHolding(_Frozen):
     ----------
     id
         Of its record; empty for a folder that no record names.
-    documents
-        How many, by its ledger.
     found
         How many its files still hold; None where they could not be searched.
     state
         ``holds``, ``clean`` (searched, none found), ``not searched`` (a file could not be read), ``replaced`` (a later
         export lies there), ``not found`` (the folder is not there any more: moved, copied or deleted by somebody) or
         ``purged``.
-    searched
-        What was searched for them.
     """
 
     id: str
@@ -136,17 +132,7 @@ def register(
     share_bias: Mapping[int, float] | None = None,
     at: datetime | None = None,
 ) -> ExportRecord:
-    """Put an export on record before it gets its name.
-
-    Parameters
-    ----------
-    root
-        Data root.
-    folder
-        Where its files lie now.
-    path
-        Where they will lie.
-    """
+    """Put an export on record before it gets its name."""
     moment = at or datetime.now(UTC)
     place = path.resolve()
     inside = place.is_relative_to(root.resolve())
@@ -200,8 +186,6 @@ def latest_bias(root: Path, mixture: str) -> ExportRecord | None:
 
     Parameters
     ----------
-    root
-        Data root.
     mixture
         Name of the recipe's asset.
     """
@@ -222,13 +206,7 @@ def unregistered(root: Path) -> list[str]:
 
 
 def find_in_exports(root: Path, documents: Iterable[str]) -> list[ExportHolding]:
-    """Return every export that was given some documents, oldest first, and whether its files still hold them.
-
-    Parameters
-    ----------
-    documents
-        Document ids.
-    """
+    """Return every export that was given some documents, oldest first, and whether its files still hold them."""
     wanted = pa.array(sorted(set(documents)), pa.string())
     known = records(root)
     last = {record.path: record.id for record in known}

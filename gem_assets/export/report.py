@@ -33,8 +33,6 @@ class ClusterExport:
 
     Attributes
     ----------
-    cluster
-        Cluster id.
     weight
         Number written in the trainer's unit; of the first phase when there are several.
     target_share, implied_share
@@ -71,8 +69,6 @@ class ExportReport:
 
     Attributes
     ----------
-    trainer, unit
-        Trainer and what its weight counts.
     sequence_length, token_budget
         Tokens of a sequence and of the run.
     clusters
@@ -87,8 +83,6 @@ class ExportReport:
     realised_share_error
         The same for the very draws that the trainer's seed gives, where it draws at random and the run is short enough
         to follow; otherwise None.
-    usage
-        How to hand the files to the trainer.
     notes
         What the trainer will do that the recipe does not say.
     left_out

@@ -49,8 +49,6 @@ class TextTokenizer:
 
     Attributes
     ----------
-    eos_id
-        Its id.
     vocab_size
         One more than the largest id, added tokens included; ids may have gaps, so that it can be more than the number
         of tokens. The width of a binary follows from it.

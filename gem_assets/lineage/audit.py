@@ -84,8 +84,6 @@ def publish_audit(
         Stream of the candidates with the columns ``COLUMNS``.
     lineage
         Plain data of the walk from the recipe to the landed files.
-    out
-        Empty directory that receives the artifact.
     shards
         Parquet shards with the texts (doc_id, text); without them ``text_digest`` is empty.
 

@@ -43,8 +43,6 @@ class Labelled:
 
     Attributes
     ----------
-    snapshot
-        Its name.
     labels
         ``student_labels`` of that snapshot.
     shards
@@ -62,16 +60,10 @@ class Mixture:
 
     Attributes
     ----------
-    name
-        Strategy.
     artifact
         ``recipes/<name>``.
-    recipe
-        What it holds.
     labels
         Labels of every snapshot that it was computed over; None when its inventory is gone.
-    current
-        Whether the store holds it as the current one.
     """
 
     name: str

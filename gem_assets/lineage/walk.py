@@ -56,8 +56,6 @@ class Lineage:
 
     Attributes
     ----------
-    root
-        Key of the artifact asked for.
     nodes
         Key to artifact, inputs before what was made from them.
     sources

@@ -50,8 +50,6 @@ def examine(
 
     Parameters
     ----------
-    store
-        The data root.
     deep
         Also hash every file and every row, and recompute audits and caches.
     versions
@@ -80,8 +78,6 @@ def repair(store: Store, *, older_than_s: float = 600.0, deep: bool = False) -> 
 
     Parameters
     ----------
-    store
-        The data root.
     older_than_s
         Age from which table files that no version names are removed.
     deep

@@ -31,8 +31,6 @@ class Removal:
     ----------
     documents
         Documents that the snapshot kept.
-    rows
-        Rows that left each table.
     borrowers
         Snapshots that left texts to this one; they are read again from their own landing files and keep them from then.
     """

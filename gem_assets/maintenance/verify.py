@@ -59,8 +59,6 @@ def verify(
 
     Parameters
     ----------
-    store
-        Where the lineage was walked.
     landing
         Landing folder, to hash the raw files too; None leaves them out.
     tables

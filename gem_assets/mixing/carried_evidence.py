@@ -36,10 +36,6 @@ def carry_recipe(
     ----------
     recipe
         Over the old clusters, entries in the order of their indices.
-    walk
-        Old to new.
-    supply
-        Of the new clusters.
 
     Raises
     ------

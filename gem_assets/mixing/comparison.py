@@ -63,8 +63,6 @@ class Comparison:
         paired gain), ``in_domain_gain``, ``over_proportional``, ``over_uniform`` and ``wins`` (both) of ``seeds``,
         ``kl_to_prior``, ``effective_clusters``, ``most_epochs``, ``verdict``. What is not known is None.
         ``cv_spearman`` of the lexical recipe is that of :class:`StageZero`.
-    decision
-        What to use.
     """
 
     rows: tuple[dict[str, Any], ...]

@@ -43,8 +43,6 @@ class Standing:
         The same mean of the clusters' held-out text; None when no cluster has a window.
     over_proportional, over_uniform, over_both
         Seeds in which the arm's loss is below theirs; 0 against itself, and of a baseline both is the other one.
-    seeds
-        Seeds in all.
     """
 
     gain: float
@@ -65,8 +63,6 @@ class Confirmation:
     ----------
     arms
         Names; ``proportional`` and ``uniform`` are among them.
-    seeds
-        Paired over the arms.
     target, in_domain : float64 arrays, shape (arms, seeds)
         Weighted mean loss of the targets, and mean loss of the clusters' held-out text, nats per token. NaN in
         ``in_domain`` when no cluster has a window.
@@ -159,10 +155,6 @@ def confirm(
         Of initialisation and stream; at least one.
     spec
         Of the models to train: the next size, not the proxies'.
-    folder
-        Where rows are kept.
-    importance
-        Weight of the targets.
 
     Raises
     ------
@@ -212,8 +204,6 @@ def publish_confirmation(
         What is to hold, and what the baselines are made of.
     spec
         Of the models, at the next size.
-    folder, out
-        Where rows are kept; where the artifact goes.
     """
     from gem_assets.mixing.swarm.growth import wanted_targets
     from gem_assets.proxy.pool import TokenPool

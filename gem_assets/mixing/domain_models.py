@@ -45,8 +45,6 @@ class MergedProxies:
     ----------
     units_ : float32 array, shape (K, P)
         Averaged weights of each domain's model; those of the seed model for a domain without text.
-    tokens_
-        Tokens trained on in all.
     """
 
     units_: np.ndarray
@@ -135,10 +133,6 @@ class MergedLaw:
 
     Parameters
     ----------
-    models
-        Fitted.
-    evaluation
-        Windows of the targets.
     weights
         Of the targets ``(J,)``, sum 1.
     """

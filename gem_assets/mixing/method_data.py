@@ -86,10 +86,6 @@ class MethodResult:
     ----------
     shares
         Of the active clusters ``(A,)``, sum 1; caps may still have to be applied.
-    tables
-        To be shown with the recipe.
-    notes, verdict
-        For its evidence.
     predicted
         Loss of the answer, of proportional and of uniform, for those that predict.
     """

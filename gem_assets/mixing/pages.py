@@ -34,8 +34,6 @@ def swarm_page(folder: Path, names: Mapping[int, str]) -> str:
     ----------
     folder
         With ``report.json``, ``shares.png`` and ``swarm.parquet``.
-    names
-        Of the clusters, by id.
     """
     from gem_assets.mixing.swarm.table import SwarmTable
 

@@ -76,8 +76,6 @@ class Rehydration:
     ----------
     repetitions
         From cluster size to how often such a document counts, up to the next size listed.
-    documents
-        Documents after repetition.
     """
 
     repetitions: dict[int, int]

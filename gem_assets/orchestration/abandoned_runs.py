@@ -99,8 +99,6 @@ def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
 
     Parameters
     ----------
-    home
-        Folder with the instance's configuration.
     server
         Also runs of the daemon, where the database is this home's own: nothing of it runs, because the caller holds the
         home's lock or nobody does.
@@ -133,8 +131,6 @@ def work_under_way(instance: dg.DagsterInstance, home: Path, snapshot: str) -> s
     ----------
     instance
         Instance on that home, after :func:`cancel_abandoned_runs`.
-    home
-        Folder with the instance's configuration.
     snapshot
         Runs of another snapshot alone do not count.
     """

@@ -29,10 +29,6 @@ def tidy(instance: dg.DagsterInstance, home: Path, *, now: float | None = None) 
 
     Parameters
     ----------
-    instance
-        Whose history it is.
-    home
-        Its DAGSTER_HOME.
     now
         Seconds since the epoch.
 
@@ -96,8 +92,6 @@ class News:
 
     Parameters
     ----------
-    settings
-        Of the data root.
     clock
         Seconds, monotonic.
     """
@@ -137,15 +131,7 @@ class News:
 
 
 def only_when_due(iterate: Callable[..., Iterator[Any]], settings: Settings) -> Callable[..., Iterator[Any]]:
-    """Wrap Dagster's round over its sensors, so that it is made when :class:`News` says so; quiet time is for tidying.
-
-    Parameters
-    ----------
-    iterate
-        ``execute_sensor_iteration``.
-    settings
-        Of the data root.
-    """
+    """Wrap Dagster's round over its sensors: made when :class:`News` says so, and tidied after in quiet time."""
     news, tidied, after = News(settings), time.monotonic(), True
 
     def round_(context: Any, *values: Any, **options: Any) -> Iterator[Any]:

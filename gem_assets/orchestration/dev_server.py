@@ -62,10 +62,6 @@ class DevServer:
         Where the web interface listens. Anything but a loopback address opens it to the network, without a password.
     allow_hosts
         Further names under which it may be asked: that of a reverse proxy, say.
-    echo
-        Called with each line that a person wants to see.
-    module
-        Module of the Dagster definitions.
     ui
         Start the web interface; without it there is the daemon alone.
     """

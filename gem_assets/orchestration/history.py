@@ -61,8 +61,6 @@ class History:
 
     Parameters
     ----------
-    instance, graph
-        Dagster's, of the data root.
     notes
         Write down what a failed try had read; a command that only looks writes nothing.
     """

@@ -52,8 +52,6 @@ class Pages:
 
     Parameters
     ----------
-    app
-        The application behind it.
     data_root
         Folder that holds ``artifacts``; it may not exist yet.
     explorer
@@ -142,8 +140,6 @@ def artifact_url(folder: Path, name: str) -> str:
     ----------
     folder
         ``…/artifacts/<asset>/<snapshot or all>/<identity>``.
-    name
-        File in it.
     """
     return "/".join([LINKS, "artifacts", *(quote(part) for part in (*folder.parts[-3:], name))])
 

@@ -159,8 +159,6 @@ def differences(manifest: Manifest, wanted: Wanted, snapshot_assets: Sequence[st
 
     Parameters
     ----------
-    manifest
-        Of the result that is current.
     wanted
         Of the stage as it would be named now.
     snapshot_assets

@@ -53,8 +53,6 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
     ----------
     asset
         An asset with one key whose function is ``staged`` and takes ``context`` and resources of this project.
-    settings
-        Of the data root.
     partition
         Snapshot, for a partitioned asset.
     """

@@ -57,8 +57,6 @@ class Look:
 
     Attributes
     ----------
-    made
-        There is a current result.
     reasons
         Why it is not what would be made now.
     missing
@@ -321,12 +319,6 @@ def reconcile(
     ----------
     nodes
         The graph, each asset after its parents.
-    snapshots
-        Those that are registered.
-    look
-        Tells what is known of a result.
-    past
-        Runs that are under way or ended badly, and checks that failed.
     asked
         What a person asked for; by default nobody asked, and what runs by itself is ready.
     now

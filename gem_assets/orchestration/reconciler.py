@@ -45,13 +45,7 @@ KEPT_FOR_S = 30.0
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What one look found.
-
-    Attributes
-    ----------
-    items
-        What is not current, in the order in which it would run.
-    """
+    """What one look found."""
 
     nodes: Sequence[Node]
     snapshots: Sequence[str]
@@ -111,10 +105,6 @@ class Reconciler:
 
     Parameters
     ----------
-    root
-        Data root.
-    graph
-        Dagster's asset graph of the real definitions.
     instance
         Holds the history of runs; None where it cannot be read.
     notes
@@ -180,8 +170,6 @@ class Reconciler:
         ----------
         snapshots
             Those to look at; by default the registered ones.
-        asked
-            What a person asked for.
         only
             Look at these assets alone, as if nothing upstream of them were stale.
         imagined

@@ -64,8 +64,6 @@ def run_times(instance: dg.DagsterInstance, since: float, owners: Mapping[str, d
 
     Parameters
     ----------
-    instance
-        Whose runs.
     since
         Seconds since the epoch.
     owners

@@ -43,20 +43,12 @@ class Stage:
 
     Parameters
     ----------
-    store
-        Where the result goes.
-    asset, partition
-        What it is called.
     config
         Every setting that counts; fields with ``exclude=True`` do not.
-    code_version
-        Of the stage's code.
     inputs
         Pinned with ``store.input`` / ``store.inputs`` before anything was read.
     libraries
         Distributions whose version can change the result.
-    seed
-        Of its random choices.
     version_prefix
         Goes before the identity in the data version (``<prefix>:<identity>``), for a stage whose freshness is judged
         by the version of its parent.

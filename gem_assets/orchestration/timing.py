@@ -31,8 +31,6 @@ class RunTime(_Frozen):
     ----------
     created, launched, end
         When it was asked for, when its process was started, when it ended; seconds since the epoch.
-    stages
-        In the order in which they began.
     """
 
     run_id: str

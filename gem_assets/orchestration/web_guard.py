@@ -50,8 +50,6 @@ def allowed_hosts(host: str, more: Iterable[str] = ()) -> frozenset[str]:
 
     Parameters
     ----------
-    host
-        Address to listen on.
     more
         Further names, for example that of a reverse proxy.
     """
@@ -74,8 +72,6 @@ def check_host(headers: Sequence[str], allowed: frozenset[str]) -> str:
     ----------
     headers
         Every ``Host`` header of the request.
-    allowed
-        As :func:`allowed_hosts` gives them.
 
     Raises
     ------
@@ -120,15 +116,7 @@ def check_origin(origins: Sequence[str], host: str, allowed: frozenset[str]) -> 
 
 
 class WebGuard:
-    """ASGI middleware in front of Dagster's web server.
-
-    Parameters
-    ----------
-    app
-        The application behind it.
-    allowed
-        As :func:`allowed_hosts` gives them.
-    """
+    """ASGI middleware in front of Dagster's web server."""
 
     def __init__(self, app: App, allowed: frozenset[str]) -> None:
         self.app = app

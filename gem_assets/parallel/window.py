@@ -19,13 +19,6 @@ class Window(Generic[R]):
 
     Of several failures the first in order is raised, so that an error does not depend on timing: after a failure only
     what comes before it is still started.
-
-    Parameters
-    ----------
-    total
-        Number of shards.
-    held_bytes
-        See :data:`HELD_BYTES`.
     """
 
     def __init__(self, total: int, held_bytes: int = HELD_BYTES) -> None:

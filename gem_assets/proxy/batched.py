@@ -39,14 +39,6 @@ class BatchedDecoders:
     ----------
     config
         Shape, head and precision.
-    vocab
-        Number of ids.
-    seeds
-        Seed of the initialisation of each model.
-    device
-        Where they live.
-    dtype
-        Of weights and sums.
     """
 
     def __init__(
@@ -176,14 +168,8 @@ def train_batch(
 
     Parameters
     ----------
-    pool, evaluation, config
-        As for :func:`gem_assets.proxy.train.train_proxy`.
     mixtures
         Shares, (M, K).
-    seeds
-        Seed of each proxy, M of them.
-    device, dtype
-        Where, and in which numbers.
 
     Returns
     -------

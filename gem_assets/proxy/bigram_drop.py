@@ -34,8 +34,6 @@ class BigramDrop:
     ----------
     documents
         All documents, in the order of the labels.
-    vocab
-        Number of token ids.
     held_out
         Documents on which the loss is read; the others are counted.
     """

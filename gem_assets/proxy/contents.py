@@ -40,20 +40,12 @@ class PreparedReport:
 
     Attributes
     ----------
-    vocab, tokenizer
-        Size and digest of the tokenizer.
-    pool, evaluation
-        Digests.
     counting
         Digest of what n-gram counts take from here, tokenizer and held-out documents; the same after documents left.
     domain_tokens
         Training tokens of each domain.
-    targets
-        Names of all targets.
     without_target
         Domains too small to hold out a window; they are trained on and not judged by.
-    bytes_per_token
-        Of the evaluation windows.
     """
 
     vocab: int
@@ -126,8 +118,6 @@ def without_documents(prepared: Path, gone: Iterable[str], out: Path) -> Prepare
         Folder of :func:`~gem_assets.proxy.prepare.prepare_data`, or of this function.
     gone
         Ids of the documents that leave; those that are not there do not matter.
-    out
-        Empty folder.
 
     Returns
     -------

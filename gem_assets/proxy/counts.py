@@ -185,8 +185,6 @@ def count_documents(
         Domain of each document, shape (n,); negative: not counted.
     vocab, domains, order
         Number of token ids, of domains, and the longest n-gram (1 to 3).
-    tokenizer
-        Digest of the tokenizer, kept with the counts.
 
     Raises
     ------

@@ -71,8 +71,6 @@ def cross_entropy(
         Rows at a time; changes time and memory, and the result only by the order of sums.
     weights : Tensor, shape (n,)
         Weight of each row in the training loss, in the embedding's dtype; 1 / n each when None.
-    gradient
-        Whether gradients are wanted.
     into : Tensor, shape (vocab, d)
         Where the gradient in the embedding is written; a new tensor when None.
     """

@@ -45,12 +45,6 @@ class TinyDecoder:
 
     Parameters
     ----------
-    config
-        Shape.
-    vocab
-        Number of ids.
-    precision
-        Format of matrix products.
     seed
         Seed of the initialisation; equal seeds give equal weights.
     dtype

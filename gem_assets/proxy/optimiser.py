@@ -62,8 +62,6 @@ class FlatAdamW:
 
         Parameters
         ----------
-        rate
-            Learning rate.
         clip
             The gradient is scaled to this norm where it is longer.
         average_rate

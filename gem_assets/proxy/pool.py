@@ -35,10 +35,6 @@ class TokenPool:
         Streams of the domains one after the other; documents are closed by the end mark.
     bounds : int64 array, shape (domains + 1,)
         Domain k is ``tokens[bounds[k]:bounds[k + 1]]``.
-    vocab
-        Number of token ids.
-    tokenizer
-        Digest of the tokenizer.
     digest
         First 32 hex of the sha256 of all of it.
     """
@@ -254,8 +250,6 @@ class Split:
 
     Attributes
     ----------
-    pool, evaluation
-        Streams; windows, None when no domain fills one.
     held_out : int64 array
         Rows that were held out, ascending.
     trained, lengths : int64 arrays, shape (n,)
@@ -289,8 +283,6 @@ def build_pool(
     documents, domain_of, ranks
         Encoded documents, the domain of each (negative: unused) and its pseudo-random rank
         (``sampling.document_ranks``).
-    tokenizer
-        What they were encoded with.
     names
         Name of each domain; its held-out target is called the same.
     config, context

@@ -59,8 +59,6 @@ def prepare_data(
         Parquet shards with ``doc_id`` and ``text``, by snapshot.
     names
         Name of each domain; cluster k is ``names[k]``.
-    config
-        Tokenizer, pool, context and seed count.
     out, scratch
         Empty folders, for the result and for files that may go afterwards.
     targets
@@ -119,14 +117,8 @@ def count_snapshot(
     ----------
     labels
         Yields batches of ``doc_id`` and ``cluster`` of the snapshot's documents.
-    shards
-        Its parquet shards.
     domains, order
         Number of domains; longest n-gram.
-    prepared
-        Folder that :func:`prepare_data` filled.
-    out, scratch
-        Empty folders, for the result and for files that may go afterwards.
     """
     held = pq.read_table(prepared / HELD_OUT).column("doc_id").combine_chunks()
     batches = (pa.Table.from_batches([batch]).select(_LABELS.names) for batch in labels(_LABELS.names))

@@ -20,8 +20,6 @@ def visits(shares: NDArray[np.float64], n: int, seed: int) -> tuple[NDArray[np.i
     ----------
     shares
         Non-negative, shape (K,); scaled to sum 1.
-    n
-        Windows.
     seed
         Of the times of visits; equal seeds couple all mixtures.
     """
@@ -45,12 +43,8 @@ class DomainWindows:
 
     Parameters
     ----------
-    pool
-        Token streams of the domains.
     context
         Tokens predicted in a window.
-    seed
-        Of the order of windows.
     """
 
     def __init__(self, pool: TokenPool, context: int, seed: int) -> None:
@@ -83,14 +77,8 @@ class MixtureStream:
 
     Parameters
     ----------
-    pool
-        Token streams of the domains.
     shares
         Token share of each domain, shape (K,).
-    n
-        Windows in all.
-    context
-        Tokens predicted in a window.
     seed
         Of visits and of the order of windows; the same for every mixture that is to be compared.
 
@@ -127,11 +115,6 @@ class AdaptiveStream:
 
     Each window goes to the domain that is furthest behind its share so far, so that after n windows the visits to a
     domain are within about one of the sum of its shares, whatever the shares were in between.
-
-    Parameters
-    ----------
-    pool, context, seed
-        As of :class:`DomainWindows`.
     """
 
     def __init__(self, pool: TokenPool, context: int, seed: int) -> None:

@@ -79,8 +79,6 @@ class SwarmSpec:
 
     Attributes
     ----------
-    config
-        Of model and training.
     data
         Folder with token pool and evaluation set (``pool``).
     taxonomy
@@ -242,14 +240,10 @@ def run_swarm(
     ----------
     jobs
         Mixtures and seeds; equal ones are trained once.
-    spec
-        What they have in common.
     folder
         Where the rows are kept; may hold rows of other swarms.
     map_shards
         How proxies are spread over processes; each takes one core.
-    progress
-        See :data:`SwarmProgress`.
 
     Raises
     ------

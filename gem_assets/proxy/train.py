@@ -70,12 +70,6 @@ class ProxyTrainer:
 
     Parameters
     ----------
-    config
-        Model, optimiser and head.
-    vocab
-        Number of token ids.
-    seed
-        Of the initialisation.
     steps
         Length of the run, which the schedule needs; that of ``config`` when None.
     dtype
@@ -113,8 +107,6 @@ class ProxyTrainer:
 
         Parameters
         ----------
-        windows
-            Token ids.
         weights
             Weight of each predicted token in the loss, (B, T); equal when None.
 
@@ -249,14 +241,8 @@ def train_proxy(
 
     Parameters
     ----------
-    pool, evaluation
-        Training streams and windows, encoded with the same tokenizer.
     shares
         Token share of each domain, shape (K,).
-    config
-        See :class:`ProxyConfig`.
-    seed
-        Of initialisation and stream; ``config.seed`` when None.
     progress
         Called with (steps done, steps in all), at most a hundred times.
 

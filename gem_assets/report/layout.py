@@ -120,8 +120,6 @@ class LandmarkMap:
 
         Parameters
         ----------
-        before
-            The earlier map.
         pairs
             Cluster here and the cluster there that it continues; with fewer than two nothing is turned.
         """

@@ -29,18 +29,12 @@ class Cell:
 
     Attributes
     ----------
-    text
-        What it says.
     note
         Stands behind it, muted.
     more
         Stands below it, small; one line each.
     bar
         Length of a bar before it, in pixels.
-    strong
-        Show it in bold.
-    link
-        Make it a link where it is a web address.
     """
 
     text: str

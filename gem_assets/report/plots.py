@@ -235,8 +235,6 @@ def cluster_map(
     ----------
     vectors
         Unit rows ``(n, d)``; more than ``MAP_POINTS`` are sampled.
-    labels
-        Cluster of each row.
     method
         ``landmarks`` lays out the cluster centres by their angles and puts each document between the centres that it
         resembles; ``pca`` projects on the two widest directions. Distances across the map are a picture, not a measure.

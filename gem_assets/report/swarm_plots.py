@@ -23,8 +23,6 @@ def shares_against_loss(
     ----------
     mixtures, loss
         ``(n, K)`` and ``(n,)``.
-    names
-        Of the clusters.
     fixed
         Row of each fixed mixture by name; drawn in the second colour.
     """

@@ -153,8 +153,6 @@ class ArtifactStore:
         Data root. Artifacts lie in ``<root>/artifacts``.
     cache
         Local folder for what is read from an object store; by default one in the system's temporary folder.
-    storage_options
-        Passed to fsspec for a URL.
     """
 
     def __init__(

@@ -44,8 +44,6 @@ def retried(action: Callable[[], T], path: Path | str, *, pauses: Sequence[float
     ----------
     action
         Reads from storage; every try starts from the beginning.
-    path
-        The file or folder, for the error.
     pauses
         Seconds before each further try, :data:`PAUSES_S` by default.
 

@@ -81,8 +81,6 @@ def identity(
         Name of each input to its data version.
     libraries
         Distribution names whose version can change the result.
-    seed
-        Seed of every random choice, or None where nothing is random.
     """
     return identity_of(
         stage=stage,

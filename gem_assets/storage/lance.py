@@ -83,8 +83,6 @@ class LanceTables:
         Seconds to wait for another writer of the same table.
     commit
         ``swap`` or ``merge``, see the module; by default what fits the storage.
-    storage_options
-        Passed to Lance for object stores.
     read_only
         Change nothing: writes are refused, and a torn version is passed over where it lies.
     """
@@ -126,8 +124,6 @@ class LanceTables:
             Created at the first call.
         data
             All rows of the snapshot; a column ``snapshot`` is added when it is missing.
-        snapshot
-            Partition name.
         key
             Column that names a row inside its snapshot.
         metadata

@@ -64,8 +64,6 @@ def exchange(dataset: lance.LanceDataset, source: Source, condition: str, old: S
     ----------
     condition
         Filter that the old rows pass.
-    old
-        Those rows.
 
     Returns
     -------

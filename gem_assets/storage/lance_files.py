@@ -161,8 +161,6 @@ def fragments_of(dataset: Any, condition: str, rows: int) -> list[Any] | None:
         Of the version that the commit wrote.
     condition
         Filter that the rows of the snapshot pass.
-    rows
-        How many do.
     """
     found: list[Any] = []
     have = 0

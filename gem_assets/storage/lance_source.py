@@ -67,8 +67,6 @@ class Keys:
     ----------
     batches
         Batches that hold the column ``key``.
-    rows
-        How many rows they have.
     spill
         Where the digests lie.
 

@@ -59,8 +59,6 @@ class BlockRequest(BaseModel):
         12 hex digits.
     at
         When it was asked for; UTC, seconds.
-    entries
-        What was asked for.
     copies
         Content digests of the texts found there, and of their duplicates.
     documents

@@ -319,14 +319,10 @@ def request_takedown(
     ----------
     store, tables
         The data root; it has to be a local one.
-    entries
-        What is to go.
     reason
         Kept with the request and in its certificate.
     at
         When it was asked for; now by default.
-    dry_run
-        Find, and write nothing.
     """
     blocklist = Blocklist(store.root)
     found = find_documents(store, entries)

@@ -61,8 +61,6 @@ class Holding:
         The same in tokens; None for an order, which does not hold them.
     current
         It is the mixture in force.
-    ids
-        The documents.
     """
 
     asset: str
@@ -113,8 +111,6 @@ def holdings(store: ArtifactStore, tables: TableScan, found: Sequence[FoundDocum
         Where recipes and orders lie; every version that is still on the disk is looked at.
     tables
         The label tables, which say in which cluster a document was.
-    found
-        What :func:`find_documents` returned.
     """
     by_version: dict[tuple[str, str], set[str]] = {}
     for one in found:

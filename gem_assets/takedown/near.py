@@ -29,8 +29,6 @@ class Near(BaseModel):
     ----------
     what
         An entry that would name it, as ``gem takedown`` takes it.
-    differs
-        In what it differs.
     documents
         Places that it would name.
     """
@@ -49,8 +47,6 @@ class NearMisses:
 
     Parameters
     ----------
-    entries
-        Entries of a request.
     found
         Ids of those that named something: of these only other spellings of the same page are collected.
     """

@@ -72,8 +72,6 @@ def purge(
     ----------
     store
         A data root; on object storage a purge is refused.
-    requests
-        Lines of its blocklist.
     force
         Delete tagged versions and what published mixtures were made from, too.
     dry_run

@@ -57,8 +57,6 @@ class FoundDocument:
         Ids of the entries that name it; none for a duplicate of one that is named.
     group
         Number that it shares with its duplicates.
-    identity
-        Of the ``raw_shards`` that held it.
     current
         That result is the current one.
     """

@@ -20,8 +20,6 @@ def plain_names(keywords: Mapping[int, Sequence[str]], words: int, *, taken: Col
     ----------
     keywords
         Keywords per cluster, best first; an empty list gives ``Cluster <id>``.
-    words
-        Keywords in a name.
     taken
         Names that are spoken for, for instance those carried over from an earlier taxonomy.
 

@@ -31,14 +31,10 @@ def give_names(
 
     Parameters
     ----------
-    briefs
-        What is known of each thing to be named.
     known
         Names that stay, by the number of the brief.
     namer
         Asked for the others; where it has no name the keywords give one.
-    words
-        Keywords in a plain name.
     taken
         Names that are spoken for outside this round.
     """

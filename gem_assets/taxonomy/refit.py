@@ -31,8 +31,6 @@ class RefitRecord(BaseModel):
         Version of the taxonomy before; None when the last teacher was never named.
     kept
         Share of the seed documents whose new cluster continues their old one.
-    continued, births, deaths
-        Domain ids.
     died_names
         Names of the clusters that died, by domain id, where they had one.
     """
@@ -56,10 +54,6 @@ def refit_record(
 
     Parameters
     ----------
-    walk
-        Old to new.
-    old_ids
-        Domain ids of the old components.
     previous, names
         Version of the taxonomy before, and its names by domain id.
     """

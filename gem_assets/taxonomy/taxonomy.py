@@ -79,16 +79,12 @@ class Cluster(BaseModel):
         Number of the teacher's component, an ASCII identifier, and the name; each unique in its taxonomy.
     domain
         Id that outlives refits: never given to another cluster. Equal to ``id`` until a cluster dies.
-    named_by
-        Where the name comes from.
     share
         Part of the sample's documents.
     keywords
         Best first; see ``keywords.cluster_keywords``.
     coherence
         Mean cosine of the documents to the mean direction.
-    kappa
-        Concentration of the component.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -230,8 +226,6 @@ def build_taxonomy(
         Unit rows in the order of ``sample``, float32 ``(n, d)``.
     mu, kappa
         Mean directions ``(K, d)`` and concentrations ``(K,)`` of the teacher.
-    version
-        Identity under which the result will be stored.
     namer
         Asked for the clusters that ``previous`` does not name; a cluster it has no name for keeps the plain
         one.
@@ -239,8 +233,6 @@ def build_taxonomy(
         Earlier taxonomy; names and descriptions of clusters with the same domain id are kept.
     domains
         Domain id of each component; its index when absent.
-    refit
-        What the refit did, to be written down.
 
     Raises
     ------

@@ -15,8 +15,6 @@ def taxonomy_tree(hierarchy: Hierarchy, names: Sequence[str], shares: Sequence[f
 
     Parameters
     ----------
-    hierarchy
-        Parents and joins.
     names, shares
         Name and share of the documents of each cluster. Of more than ``MOST_LEAVES`` clusters only the parents are
         written.

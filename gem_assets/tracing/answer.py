@@ -86,8 +86,6 @@ class OrderedExposure(_Frozen):
         Exposures that the order's targets imply.
     times, positions
         Exposures drawn, and where: positions of the run from 0, the first thousand.
-    rows
-        Length of the order.
     with_metadata
         Exposures that carry the metadata prefix.
     """
@@ -163,8 +161,6 @@ class Trace(_Frozen):
     ----------
     documents
         The first of them in full.
-    found
-        How many there are.
     domain
         Sums over a domain or source, when the query is one.
     near

@@ -108,12 +108,8 @@ class TraceIndex:
 
     Attributes
     ----------
-    folder
-        Cache folder.
     scan
         Reads label tables; only asked when labels have no index yet.
-    progress
-        Told what is being built.
     """
 
     folder: Path

@@ -62,8 +62,6 @@ class Tracer:
 
     Parameters
     ----------
-    store
-        Artifacts.
     index
         Sorted files; what is missing is built on first use.
     """
@@ -80,8 +78,6 @@ class Tracer:
         ----------
         query
             URL, document id, content digest, domain or source.
-        most
-            Documents to describe in full.
         """
         query = query.strip()
         for name in dict.fromkeys([query, _KIND.sub("", query)]):

@@ -35,10 +35,6 @@ class Candidates:
         Folder of the fragments; the joined signatures go there too.
     tallies
         What each file gave, in canonical order.
-    blocked
-        The takedown list, if there is one.
-    spill
-        Where the figures of the documents lie.
     """
 
     def __init__(self, scratch: Path, tallies: Sequence[FileTally], blocked: Blocked | None, spill: Spill) -> None:

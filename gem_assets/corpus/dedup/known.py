@@ -73,8 +73,6 @@ class RememberedKnown:
 
     Parameters
     ----------
-    shards
-        Document shards of each snapshot.
     identities
         Identity of each snapshot's result: the name of its file. A result never changes, so neither does the file.
     folder

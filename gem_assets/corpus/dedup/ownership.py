@@ -32,8 +32,6 @@ def borrowed_texts(duplicates: Path, spill: Spill) -> dict[str, NDArray[np.bytes
     ----------
     duplicates
         A snapshot's ``duplicates.parquet``.
-    spill
-        Where they lie, 16 bytes each.
     """
     places: Counter[str] = Counter()
     for batch in _across(duplicates, "kept_snapshot"):
@@ -70,8 +68,6 @@ def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]], spill
         The snapshot's ``duplicates.parquet``.
     shards
         Document shards of the other snapshots that are current, by snapshot.
-    spill
-        Where the digests lie.
     """
     missing = 0
     for keeper, digests in borrowed_texts(duplicates, spill).items():

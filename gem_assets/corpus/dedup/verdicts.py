@@ -125,10 +125,6 @@ def decide(
         bool (n,): another snapshot keeps this text.
     signatures
         uint32 (n, num_perm), may be a memory map; None to look for exact duplicates only.
-    near
-        Threshold and the like.
-    spill
-        Where the figures of the documents lie.
     left_out
         bool (n,): documents that are neither kept nor looked at; their verdict means nothing.
     """
@@ -190,8 +186,6 @@ def near_duplicates(
         The first so many are kept without being compared.
     near
         Threshold, and how much of a large bucket is looked at.
-    spill
-        Where the figures of the documents lie.
     """
     buckets, used = _buckets(signatures, at, near, spill)
     suspects = _suspects(buckets, spill)

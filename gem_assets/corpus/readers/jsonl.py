@@ -25,13 +25,6 @@ def read_jsonl(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterato
     Objects may stand on lines, in an array, one after the other, in an array under a key of one object, or as columns
     of a table; empty lines are not rows. The file may be UTF-8, UTF-16 or UTF-32. A file that is none of these is one
     row that says so.
-
-    Parameters
-    ----------
-    source
-        The open file, at its start.
-    relative
-        Name of the file in the rows.
     """
     start = source.tell()
     stream: Source = open_stream(source, config, relative)

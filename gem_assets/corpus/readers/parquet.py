@@ -40,15 +40,7 @@ _LARGEST_BATCH: Final = 512 << 20
 
 
 def read_parquet(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
-    """Yield the rows of a parquet file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    relative
-        Name of the file in the rows.
-    """
+    """Yield the rows of a parquet file."""
     size = path.stat().st_size
     try:
         schema = pq.read_schema(path)

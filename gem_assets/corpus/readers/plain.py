@@ -16,15 +16,7 @@ HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
 
 
 def read_plain(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
-    """Yield the one document of a file; its ``url`` is empty and its place is the file.
-
-    Parameters
-    ----------
-    source
-        The open file, at its start.
-    relative
-        Name of the file in the rows.
-    """
+    """Yield the one document of a file; its ``url`` is empty and its place is the file."""
     stream = open_stream(source, config, relative)
     data = read_up_to(stream, config.max_record_bytes + 1)
     damage = stream.damage

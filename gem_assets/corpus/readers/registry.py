@@ -62,12 +62,8 @@ def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]
 
     Parameters
     ----------
-    path
-        The file to read.
     relative
         Its name in the rows: the path below the landing folder, with forward slashes.
-    config
-        Limits and column names.
 
     Raises
     ------

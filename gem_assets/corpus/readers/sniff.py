@@ -78,8 +78,6 @@ def judge(declared: str, identified: str, body: bytes) -> str:
         Media type of the server, lower case, '' where it gave none.
     identified
         What the crawler found (WARC-Identified-Payload-Type), '' where it did not look.
-    body
-        The decoded body.
     """
     kind = "html" if declared in HTML_TYPES else "text" if declared in TEXT_TYPES else ""
     if not kind and declared in _VAGUE:

@@ -62,8 +62,6 @@ class Tape:
 
     Parameters
     ----------
-    stream
-        The file.
     limit
         Most bytes of a block that are held.
     form

@@ -56,15 +56,7 @@ class _Header:
 
 
 def read_warc(source: BinaryIO, relative: str, config: CorpusConfig) -> Iterator[Item]:
-    """Yield what a WARC file holds.
-
-    Parameters
-    ----------
-    source
-        The open file, at its start.
-    relative
-        Name of the file in the rows.
-    """
+    """Yield what a WARC file holds."""
     tape = Tape(open_stream(source, config, relative), config.max_record_bytes, WARC)
     if tape.peek(len(BOM_UTF8)) == BOM_UTF8:
         tape.skip(len(BOM_UTF8))

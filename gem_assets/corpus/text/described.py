@@ -66,8 +66,6 @@ class Described:
 
     Attributes
     ----------
-    texts
-        The texts themselves.
     columns
         As :class:`gem_assets.corpus.text.kernel.Columns` says.
     """

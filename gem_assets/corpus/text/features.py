@@ -344,8 +344,6 @@ def token_blocks(texts: Texts, rules: TokenRules) -> Iterator[TokenBlock]:
     ----------
     texts : Array, ChunkedArray or sequence of str
         Documents; nulls read as empty.
-    rules : TokenRules
-        What is a feature.
 
     Yields
     ------

@@ -61,8 +61,6 @@ def detect_language(text: str, facts: TextFacts) -> tuple[str, float]:
     ----------
     text
         Clean text, of which the first ``LANG_CHARS`` characters count.
-    facts
-        What the kernel found in it.
     """
     text = text[:LANG_CHARS]
     # a list of clauses looks like code, but for its function words

@@ -56,15 +56,7 @@ class Signals(NamedTuple):
 
 
 def signals(described: Described, languages: Sequence[str], confidences: Sequence[float]) -> Signals:
-    """Return the signals of some texts.
-
-    Parameters
-    ----------
-    described
-        What the kernel found in them.
-    languages, confidences
-        Their languages.
-    """
+    """Return the signals of some texts."""
     count = described.count
     visible = np.maximum(count(kernel.CHARS) - count(kernel.BLANKS), 1)
     words, in_words = np.maximum(count(kernel.WORDS), 1), count(kernel.WORD_CHARS)

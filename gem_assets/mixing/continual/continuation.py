@@ -36,8 +36,6 @@ class Continuation:
         Tokens of a further run, in runs of the proxy before it.
     checks
         Times in a further run at which losses are taken.
-    report
-        Told now and then how far the proxy is.
 
     Attributes
     ----------

@@ -106,13 +106,6 @@ class DataMixingAgent:
         ``α`` and ``β``.
     discount
         ``γ``.
-    seed
-        Of networks and draws.
-
-    Attributes
-    ----------
-    policy_, value_
-        The networks.
     """
 
     policy_: nn.Module

@@ -32,8 +32,6 @@ class _GridLaw(ABC):
     ----------
     shape_
         The chosen shape parameters.
-    coefficients_
-        Non-negative coefficients.
     cv_error_
         Mean squared error over the held-out folds at the chosen shape, in squared nats.
     """

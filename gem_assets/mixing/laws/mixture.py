@@ -101,8 +101,6 @@ def learn_recipe(
 
     Parameters
     ----------
-    strategy
-        Name that the recipe will carry.
     swarm
         Runs whose domains are the cluster ids as text (``"0"``, ``"1"`` …), all of the supply's clusters.
     targets

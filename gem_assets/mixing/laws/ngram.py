@@ -54,8 +54,6 @@ class LexicalLaw:
 
     Parameters
     ----------
-    losses
-        The lexical proxy.
     targets
         Weight of each of its targets, ``(J,)``; scaled to sum 1.
 

@@ -32,11 +32,6 @@ class TreesLaw:
         the rounds by five folds.
     rounds
         Number of rounds, if it is known; no folds are needed then.
-
-    Attributes
-    ----------
-    rounds_
-        Boosting rounds used.
     """
 
     rounds_: int

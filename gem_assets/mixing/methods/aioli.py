@@ -61,8 +61,6 @@ class Aioli:
 
     Parameters
     ----------
-    count
-        Number of domains.
     eta
         Step size; 1 for seven domains, 0.1 to 0.2 for two or three in the published runs.
     mass
@@ -101,8 +99,6 @@ class AioliHook(OnlineHook):
         Steps of a round, its probes included.
     sweeps, play_steps
         How often each smoothed one-hot mixture is played in a round, and for how long.
-    eta, mass, ema
-        See :class:`Aioli`.
     """
 
     def __init__(

@@ -53,12 +53,8 @@ class MethodWork:
 
     Attributes
     ----------
-    settings
-        Of the data root.
     frame
         Inventory, taxonomy and caps.
-    out
-        Folder that the recipe is written into.
     inputs
         Pinned artifacts by asset name.
     recipes
@@ -69,8 +65,6 @@ class MethodWork:
         From a name to a local folder that outlives artifacts.
     map_shards
         Where proxies are trained.
-    report
-        Logs a line of progress.
     """
 
     settings: "Settings"
@@ -158,8 +152,6 @@ class Method:
         What the UI, the command line and the documentation say of it.
     make
         Writes the recipe into ``work.out`` and returns it; imports what it needs when it runs.
-    config
-        The settings that name the result.
     cost, use
         What it costs, and when to use it; both for the documentation.
     source
@@ -178,10 +170,6 @@ class Method:
         Dagster's labels of the asset.
     libraries, seed, code_version
         What else names the result: distributions whose version can change it, the seed, and the version of the code.
-    policy
-        When it is made again by itself.
-    module
-        Name of the module that defines it, set by the registry.
     """
 
     name: str

@@ -45,8 +45,6 @@ class PoolSearch:
     ----------
     tried
         Row numbers of the pool.
-    losses
-        Loss of each.
     """
 
     tried: tuple[int, ...]

@@ -53,14 +53,7 @@ _BOOTSTRAPS = 20
 
 @dataclass(frozen=True)
 class ClimbRound:
-    """What one round added.
-
-    Attributes
-    ----------
-    mixtures : float64 array, shape (m, K)
-    objective : float64 array, shape (m,)
-        As evaluated.
-    """
+    """What one round added."""
 
     mixtures: Floats
     objective: Floats
@@ -72,12 +65,8 @@ class ClimbResult:
 
     Attributes
     ----------
-    shares : float64 array, shape (K,)
-        The answer.
     rounds
         All rounds, the first included.
-    predictor
-        Fitted to all runs.
     held_out : float64 array, shape (n,)
         Five-fold held-out predictions of all runs, in their order.
     """

@@ -31,15 +31,7 @@ Report = Callable[[str], None]
 
 
 class ContinuedRun:
-    """Further runs of a proxy as the environment that the agent is trained in and steers.
-
-    Parameters
-    ----------
-    model
-        The proxy.
-    report
-        Told which run begins.
-    """
+    """Further runs of a proxy as the environment that the agent is trained in and steers."""
 
     def __init__(self, model: "Continuation", report: Report | None = None) -> None:
         self._model, self._report = model, report
@@ -67,13 +59,6 @@ def data_mixing_agent_recipe(
     report: Report | None = None,
 ) -> Recipe:
     """Learn a policy from further runs of a proxy, let it steer one, and write its course into ``out``.
-
-    Parameters
-    ----------
-    folder
-        Prepared tokens and windows.
-    importance
-        Weight of the targets by name.
 
     Raises
     ------

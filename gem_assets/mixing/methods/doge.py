@@ -128,8 +128,6 @@ class DoGEHook(_AlignedHook):
         Sequences of each domain that a gradient is taken on.
     targets
         Importance of the evaluation set's targets, ``(J,)``.
-    mu, clip
-        See :class:`DoGE`.
     """
 
     def __init__(
@@ -166,13 +164,6 @@ class DGAHook(_AlignedHook):
     """DGA (Fan et al. 2024): alignments divided by the squared mean norm of the domains' gradients.
 
     The paper leaves the scale of the alignments to the step size; dividing makes ``eta`` mean the same at every size.
-
-    Parameters
-    ----------
-    every, windows, targets
-        As of :class:`DoGEHook`.
-    eta, beta
-        See :class:`DGA`.
     """
 
     def __init__(

@@ -47,10 +47,6 @@ class DoReMi:
     ----------
     weights
         Current weights ``(K,)``, with which the proxy loss is weighted.
-    excess
-        Last ``λ`` of every domain.
-    steps
-        Updates so far.
     """
 
     def __init__(self, initial: Floats, *, eta: float = 1.0, smoothing: float = 1e-3) -> None:
@@ -125,8 +121,6 @@ class DoReMiHook(OnlineHook):
         Model trained on the reference weights, of the same vocabulary; see ``online.trainer``.
     initial
         Starting weights ``(K,)``.
-    eta, smoothing
-        See :class:`DoReMi`.
     """
 
     def __init__(

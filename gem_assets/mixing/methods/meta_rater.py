@@ -38,8 +38,6 @@ class ScoreWeights:
     ----------
     weights
         ``(S,)``, sum 1.
-    search
-        Every run, and how well the trees rank runs that they did not see.
     """
 
     weights: Floats
@@ -71,8 +69,6 @@ def learn_weights(
     ----------
     scores
         ``(n, S)``, higher is better.
-    tokens
-        ``(n,)``.
     budget
         Tokens that a selection holds.
     evaluate

@@ -53,8 +53,6 @@ class QualityCorpus:
         Quality scores, higher is better.
     domains : int64 array, shape (n,)
         Numbered from 0.
-    tokens : int64 array, shape (n,)
-        Tokens of each document.
     """
 
     scores: Floats

@@ -86,8 +86,6 @@ class SkillItHook(OnlineHook):
         Steps on each domain alone from which the graph is read.
     every
         Steps between evaluations.
-    eta, window
-        See :class:`SkillIt`.
     graph
         A known graph ``(K, J)``; then none is learned.
     """

@@ -34,8 +34,6 @@ class LawStrategy:
 
     Attributes
     ----------
-    candidates
-        Laws to choose from, target by target.
     proposer
         See :func:`~gem_assets.mixing.laws.mixture.learn_recipe`.
     splits

@@ -267,8 +267,6 @@ class TiKMiXHook(OnlineHook):
 
     Parameters
     ----------
-    count
-        Domains.
     stage_steps
         Steps between re-estimates.
     windows

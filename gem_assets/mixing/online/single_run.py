@@ -41,8 +41,6 @@ class SingleRun:
 
     Attributes
     ----------
-    strategy
-        Name of the recipe.
     hook, run
         The online method, or the function that trains; one of both.
     targets

@@ -73,8 +73,6 @@ class OnlineResult:
         Tokens trained on, probes included, branches not.
     visits : int64 array, shape (K,)
         Windows read of each domain.
-    seconds
-        CPU seconds.
     """
 
     mixture: Floats
@@ -88,19 +86,7 @@ class OnlineResult:
 
 @dataclass
 class OnlineRun:
-    """The live run that a method sees.
-
-    Attributes
-    ----------
-    pool, evaluation, config, seed
-        As given to :func:`train_online`.
-    trainer
-        The proxy.
-    stream
-        Where batches come from.
-    costs
-        Counted by the methods of this class.
-    """
+    """The live run that a method sees."""
 
     pool: TokenPool
     evaluation: EvaluationSet
@@ -193,12 +179,8 @@ def train_online(
 
     Parameters
     ----------
-    pool, evaluation
-        Training streams and windows.
     method
         A hook; it is used up: its state is that of this run.
-    config
-        Model, optimiser and tokens in all.
     seed
         Of initialisation and stream; ``config.seed`` when None.
     progress

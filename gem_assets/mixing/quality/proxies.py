@@ -52,8 +52,6 @@ class SelectionJob:
         How often each prepared document is taken, in the order of ``documents.parquet``; None takes each once.
     shares
         Token share of each cluster.
-    seed
-        Of initialisation, of the order of documents and of the stream.
     """
 
     label: str
@@ -119,8 +117,6 @@ def run_selections(
     ----------
     spec
         Tokens, configuration and device; on a GPU one proxy is trained at a time, as each has its own text.
-    folder
-        Where rows are kept.
 
     Raises
     ------

@@ -60,13 +60,6 @@ def publish_searched(
 ) -> Recipe:
     """Search a rule by proxies, train its answer, and write the shares that it gives the clusters.
 
-    Parameters
-    ----------
-    strategy
-        Name of the method.
-    search_rule
-        Its search.
-
     Raises
     ------
     SelectionError

@@ -31,14 +31,10 @@ class DocumentScores:
 
     Attributes
     ----------
-    raters
-        Names of the columns.
     rows : int64 array, shape (n,)
         Positions of the scored documents among those asked for, ascending.
     scores : float64 array, shape (n, S)
         Higher is better.
-    faults
-        What was left out, with counts.
     """
 
     raters: tuple[str, ...]
@@ -72,8 +68,6 @@ def read_scores(path: Path, doc_ids: Sequence[str], on_fault: OnFault = "refuse"
 
     Parameters
     ----------
-    doc_ids
-        Documents that are to be scored.
     on_fault
         ``leave_out`` takes documents without a finite score in every column out of the choice, and columns that are the
         same everywhere; ``refuse`` names them.
@@ -109,8 +103,6 @@ def check_scores(
     ----------
     values
         ``(n, S)``, nan where a score is missing.
-    where
-        What the scores are from, for messages.
 
     Raises
     ------

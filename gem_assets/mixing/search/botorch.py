@@ -21,11 +21,6 @@ class MissingExtraError(ImportError):
 class BotorchSurrogate:
     """See :class:`~gem_assets.mixing.search.fidelity.Surrogate`.
 
-    Parameters
-    ----------
-    seed
-        Of the restarts of the fit.
-
     Raises
     ------
     MissingExtraError

@@ -124,8 +124,6 @@ class FidelitySearch:
     ----------
     tried
         Pairs (row of the pool, number of the fidelity); those that were known come first.
-    losses
-        Loss of each.
     cost
         What was spent on those that were not known.
     recommended
@@ -144,8 +142,6 @@ class FittedRuns:
 
     Attributes
     ----------
-    surrogate
-        Of scaled losses.
     centre, spread
         A loss at the target is ``centre + spread · value``; NaN and 1 while nothing was run there.
     """

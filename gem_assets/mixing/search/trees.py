@@ -29,8 +29,6 @@ class SearchResult:
     ----------
     parameters
         ``(d,)``: the average of the best by prediction, or the best that was tried where that is predicted better.
-    predicted
-        Loss that the trees predict for it.
     tried : float64 array, shape (n, d)
         Parameters that were evaluated.
     losses : float64 array, shape (n,)

@@ -90,14 +90,6 @@ def design_swarm(
     ----------
     supply
         What there is of each cluster; its token shares are the prior.
-    config
-        Budget, caps, and UniMax's epochs.
-    count
-        Mixtures in all, the fixed ones included.
-    sampler
-        Draws the others.
-    groups
-        Group of each cluster, ``(K,)``, for the sampler ``hierarchical``.
     lexical_optimum
         Shares of the optimum of stage 0, ``(K,)``; left out when None.
 

@@ -65,11 +65,6 @@ def drawn_mixtures(
 ) -> tuple[Floats, str]:
     """Return the drawn mixtures of a taxonomy, kept since they were first drawn, and their digest.
 
-    Parameters
-    ----------
-    groups
-        Group of each cluster, ``(K,)``, for the sampler ``hierarchical``.
-
     Raises
     ------
     SwarmFolderError

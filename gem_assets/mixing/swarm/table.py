@@ -36,10 +36,6 @@ class SwarmTable:
 
     Attributes
     ----------
-    runs
-        Name of each run, ``n`` of them, distinct.
-    domains, targets
-        Names of the columns.
     mixtures
         ``(n, K)``, shares as given (a published table's rounding is kept).
     losses

@@ -37,8 +37,6 @@ class MixtureEstimate:
         ``(K,)``, sum 1.
     violation
         Sum of the slacks per step, in pair counts per byte; 0 when every merge is explained.
-    steps
-        Merges used.
     """
 
     shares: Floats

@@ -120,8 +120,6 @@ def infer_tokenizer_mixture(
 
     Parameters
     ----------
-    prepared
-        Folder of prepared tokens: the text of the clusters.
     tokenizer
         ``tokenizer.json`` of a byte-level BPE.
     merges
