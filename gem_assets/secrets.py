@@ -42,10 +42,7 @@ def is_secret(variable: str) -> bool:
 def clean_environment(environment: MutableMapping[str, str] | None = None) -> None:
     """Strip blanks and line ends off the secrets that are used, and check what is left.
 
-    Raises
-    ------
-    SecretError
-        When one holds a character that no header and no address can carry.
+    Raises SecretError when one holds a character that no header and no address can carry.
     """
     variables = os.environ if environment is None else environment
     for name in USED:
@@ -56,10 +53,7 @@ def clean_environment(environment: MutableMapping[str, str] | None = None) -> No
 def check_secret(name: str, value: str) -> str:
     """Return a secret without blanks around it.
 
-    Raises
-    ------
-    SecretError
-        When it holds a control character, a blank or a letter that is not ASCII.
+    Raises SecretError when it holds a control character, a blank or a letter that is not ASCII.
     """
     stripped = value.strip()
     wrong = next((at for at, letter in enumerate(stripped) if not "!" <= letter <= "~"), None)

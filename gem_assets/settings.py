@@ -147,10 +147,7 @@ class Settings(BaseSettings):
 def resolve_data_root(data_root: str | Path | None = None) -> Path:
     """Return the absolute data root: the argument, else ``GEM_DATA_ROOT``, else ``./gem-data``.
 
-    Raises
-    ------
-    SettingsError
-        When it is a URL, not a folder, or a path that the databases below it cannot open.
+    Raises SettingsError when it is a URL, not a folder, or a path that the databases below it cannot open.
     """
     chosen = data_root or os.environ.get(DATA_ROOT_VARIABLE) or DEFAULT_DATA_ROOT
     if _URL.match(str(chosen)):
@@ -185,10 +182,7 @@ def _named_by(data_root: str | Path | None) -> str:
 def load_existing(data_root: str | Path | None = None) -> Settings:
     """Read the settings of a data root that has to be there: a command that only looks, or takes away, makes none.
 
-    Raises
-    ------
-    SettingsError
-        When the folder is missing or is not a data root, and as :func:`load_settings` does.
+    Raises SettingsError when the folder is missing or is not a data root, and as :func:`load_settings` does.
     """
     root = resolve_data_root(data_root)
     if not any((root / mark).exists() for mark in MARKS):

@@ -87,10 +87,7 @@ def _launched(root: str, view: Any) -> dict[dg.AssetKey, set[str | None]]:
 def with_policy(spec: dg.AssetSpec, root: str) -> dg.AssetSpec:
     """Give an asset spec that has a policy the automation condition.
 
-    Raises
-    ------
-    ValueError
-        When the tag names no known policy.
+    Raises ValueError when the tag names no known policy.
     """
     policies = {name: value for name, value in spec.tags.items() if name.partition(".")[0] == POLICY_TAG}
     if not policies:

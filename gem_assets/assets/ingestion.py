@@ -130,10 +130,8 @@ def ingesting(
 def blocked_entries(store: StoreResource) -> list[BlockEntry]:
     """Return what must not be kept, once the list is known to be whole.
 
-    Raises
-    ------
-    BlocklistError
-        When the list lacks something that was on it; see :func:`gem_assets.takedown.certificate.checked_requests`.
+    Raises BlocklistError when the list lacks something that was on it; see
+    :func:`gem_assets.takedown.certificate.checked_requests`.
     """
     blocklist = blocklist_of(store.root)
     if blocklist is None:

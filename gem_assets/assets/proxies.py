@@ -279,10 +279,8 @@ def proxy_swarm(
 def check_same_labels(store: StoreResource, tokens: InputRef, inventory: InputRef) -> None:
     """Refuse tokens and an inventory that were made from the labels of different models.
 
-    Raises
-    ------
-    MissingInputError
-        When they were; a cluster's number would mean one thing in the evidence and another in the recipe.
+    Raises MissingInputError when they were; a cluster's number would mean one thing in the evidence and another in the
+    recipe.
     """
     from gem_assets.storage.store import MissingInputError
 

@@ -111,12 +111,9 @@ def training_order(work: Work, recipes: InputRef, page_history: InputRef, studen
 def known_labels(store: StoreResource, recipe: InputRef, labels: list[InputRef]) -> list[InputRef]:
     """Return the labels if the recipe was made knowing them.
 
-    Raises
-    ------
-    MissingInputError
-        When a snapshot, its documents, or the model that labelled them, came after the recipe: its shares say nothing
-        of those. An order that shows what was taken down is made again from what is left of the snapshots that its
-        recipe knows.
+    Raises MissingInputError when a snapshot, its documents, or the model that labelled them, came after the recipe: its
+    shares say nothing of those. An order that shows what was taken down is made again from what is left of the
+    snapshots that its recipe knows.
     """
     from gem_assets.storage.store import MissingInputError
     from gem_assets.takedown.certificate import shows_blocked

@@ -76,10 +76,7 @@ def write_pack(
 def read_facts(folder: Path) -> AuditFacts:
     """Read the figures of a pack.
 
-    Raises
-    ------
-    ValueError
-        When the folder is none, or of another version; the message names it.
+    Raises ValueError when the folder is none, or of another version; the message names it.
     """
     path = folder / FACTS_NAME
     try:

@@ -120,10 +120,7 @@ def sign_pack(folder: Path, key: Path) -> str:
 def read_public_key(text: str) -> str:
     """Return a public key in hex, from hex or from the path of a PEM file (public, or private).
 
-    Raises
-    ------
-    SignatureError
-        When it is neither.
+    Raises SignatureError when it is neither.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key

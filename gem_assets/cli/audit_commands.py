@@ -184,10 +184,7 @@ def current_audit(
 
     Where there is none of the current mixture, or one with other statements, the order and the audit are made first.
 
-    Raises
-    ------
-    AuditError
-        When an older mixture has no audit, or the order or the audit could not be made.
+    Raises AuditError when an older mixture has no audit, or the order or the audit could not be made.
     """
     from gem_assets.audit.folder import AuditError, audit_of, is_fresh
     from gem_assets.lineage.mixtures import orders_of

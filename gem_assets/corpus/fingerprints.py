@@ -122,10 +122,7 @@ def _state(handle: BufferedReader) -> list[int]:
 def copy_hashed(source: Path, target: Path) -> str:
     """Copy a regular file and return the SHA-256 of what was copied.
 
-    Raises
-    ------
-    OSError
-        When the source cannot be read or is not a regular file, or the target cannot be written.
+    Raises OSError when the source cannot be read or is not a regular file, or the target cannot be written.
     """
     digest = hashlib.sha256()
     with open_regular(source) as handle, target.open("wb") as out:

@@ -121,10 +121,7 @@ def read_fragment(path: Path, *, without: str | None = None) -> Iterator[pa.Reco
 def extract_file(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
     """Read one file into fragments; running it again gives the same bytes, and it does so while the storage fails.
 
-    Raises
-    ------
-    StorageError
-        When the storage failed at every try; what is damaged in the file is a row.
+    Raises StorageError when the storage failed at every try; what is damaged in the file is a row.
     """
     return retried(partial(_extract_copy, job, scratch=scratch, config=config), job.path)
 

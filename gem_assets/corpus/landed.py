@@ -119,10 +119,7 @@ def describe_landed(path: Path) -> LandedSnapshot:
 def is_complete(folder: Path) -> bool:
     """Tell whether a snapshot's folder holds its mark.
 
-    Raises
-    ------
-    LandingError
-        When something else than a plain file has the mark's name.
+    Raises LandingError when something else than a plain file has the mark's name.
     """
     try:
         mode = (folder / SUCCESS).lstat().st_mode
@@ -139,10 +136,7 @@ def is_complete(folder: Path) -> bool:
 def complete_folder(landing_root: Path, snapshot: str) -> Path:
     """Return the folder of a snapshot that has landed.
 
-    Raises
-    ------
-    LandingError
-        When there is no such snapshot, or it is not complete: with the way to land it.
+    Raises LandingError when there is no such snapshot, or it is not complete: with the way to land it.
     """
     folder = landing_root / validate_snapshot_name(snapshot)
     if not is_complete(folder):
@@ -177,10 +171,7 @@ def walk_files(folder: Path) -> Iterator[tuple[str, str | None]]:
 
     A folder whose path is too long to list is yielded itself, with the reason.
 
-    Raises
-    ------
-    OSError
-        When the folder itself cannot be listed, or the storage fails.
+    Raises OSError when the folder itself cannot be listed, or the storage fails.
     """
     waiting = [""]
     while waiting:
@@ -252,10 +243,7 @@ def landed_path(folder: Path, relative: str) -> Path:
 def open_regular(path: Path) -> BufferedReader:
     """Open a file that may have been exchanged for a pipe or a device since it was listed, without ever waiting.
 
-    Raises
-    ------
-    OSError
-        When it cannot be opened, or is not a regular file.
+    Raises OSError when it cannot be opened, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

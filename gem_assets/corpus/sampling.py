@@ -113,10 +113,7 @@ def select_documents(
 def scan_shards(shards: Mapping[str, Sequence[Path]], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Stream columns of parquet shards, file after file in the order given.
 
-    Raises
-    ------
-    ValueError
-        When there is no shard at all.
+    Raises ValueError when there is no shard at all.
     """
     files = [path for paths in shards.values() for path in paths]
     if not files:

@@ -131,10 +131,7 @@ def build_demo_landing(
 def collect_passages(documents: int, *, seed: int = 0, progress: Progress = _silent) -> list[Passage]:
     """Cut up to ``documents`` passages from the machine's text files, each kind up to its share.
 
-    Raises
-    ------
-    DemoError
-        When less than a tenth of them can be found.
+    Raises DemoError when less than a tenth of them can be found.
     """
     progress("Looking for text on this machine", 0, 1)
     files = find_text_files()

@@ -83,10 +83,7 @@ def describe(directory: Path, config: EmbeddingConfig) -> None:
 def load_fitted(directory: Path, file: str) -> tuple[EmbeddingConfig, dict[str, NDArray[Any]]]:
     """Read what :func:`save_fitted` wrote.
 
-    Raises
-    ------
-    ValueError
-        If it was fitted with another tokeniser than this library's.
+    Raises ValueError if it was fitted with another tokeniser than this library's.
     """
     description = json.loads((directory / DESCRIPTION_FILE).read_text())
     if description["tokeniser"] != TOKENISER_DIGEST:

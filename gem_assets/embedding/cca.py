@@ -87,10 +87,7 @@ class CcaEmbedder:
     def fit(cls, texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Self:
         """Fit on at most ``config.fit_documents`` evenly spaced documents.
 
-        Raises
-        ------
-        ValueError
-            If the sample has too few documents or features for ``config.dimension``.
+        Raises ValueError if the sample has too few documents or features for ``config.dimension``.
         """
         sample = evenly_spaced(as_large_strings(texts), config.fit_documents)
         halves = count_texts(_halves(sample, config.max_chars), rules_of(config), config.hash_bits, progress)
@@ -139,10 +136,7 @@ class CcaEmbedder:
     def load(cls, directory: Path) -> Self:
         """Open what :meth:`save` wrote.
 
-        Raises
-        ------
-        ValueError
-            If it was fitted with another tokeniser than this library's.
+        Raises ValueError if it was fitted with another tokeniser than this library's.
         """
         config, arrays = load_fitted(directory, _WEIGHTS_FILE)
         projection = TfidfProjection(arrays["column_of"], arrays["weight_of"], arrays["table"])

@@ -47,10 +47,7 @@ class CombinedEmbedder:
     def fit(cls, texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Self:
         """Fit both parts on the same documents, at most ``config.fit_documents`` and evenly spaced.
 
-        Raises
-        ------
-        ValueError
-            If the sample has too few documents or features for one of the dimensions.
+        Raises ValueError if the sample has too few documents or features for one of the dimensions.
         """
         cca = CcaEmbedder.fit(texts, config.model_copy(update={"method": "cca"}), progress)
         changes = {"method": "lsa", "dimension": config.lsa_dimension, "idf_power": 1.0}
@@ -78,10 +75,7 @@ class CombinedEmbedder:
     def load(cls, directory: Path) -> Self:
         """Open what :meth:`save` wrote.
 
-        Raises
-        ------
-        ValueError
-            If it was fitted with another tokeniser than this library's.
+        Raises ValueError if it was fitted with another tokeniser than this library's.
         """
         config = EmbeddingConfig.model_validate(json.loads((directory / DESCRIPTION_FILE).read_text())["config"])
         return cls(config, CcaEmbedder.load(directory / "cca"), LsaEmbedder.load(directory / "lsa"))

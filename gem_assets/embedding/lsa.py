@@ -47,10 +47,7 @@ class LsaEmbedder:
     def fit(cls, texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Self:
         """Fit on at most ``config.fit_documents`` evenly spaced documents.
 
-        Raises
-        ------
-        ValueError
-            If the sample has too few documents or features for ``config.dimension``.
+        Raises ValueError if the sample has too few documents or features for ``config.dimension``.
         """
         sample = evenly_spaced(as_large_strings(texts), config.fit_documents)
         counts = count_texts(sample, rules_of(config), config.hash_bits, progress)
@@ -79,10 +76,7 @@ class LsaEmbedder:
     def load(cls, directory: Path) -> Self:
         """Open what :meth:`save` wrote.
 
-        Raises
-        ------
-        ValueError
-            If it was fitted with another tokeniser than this library's.
+        Raises ValueError if it was fitted with another tokeniser than this library's.
         """
         config, arrays = load_fitted(directory, _WEIGHTS_FILE)
         projection = TfidfProjection(arrays["column_of"], arrays["weight_of"], arrays["table"])

@@ -45,10 +45,7 @@ class SentenceEmbedder:
     def fit(cls, texts: Texts, config: EmbeddingConfig, progress: Progress | None = None) -> Self:  # noqa: ARG003
         """Open the encoder that ``config.model`` names, which is trained and reads no texts; a folder needs no network.
 
-        Raises
-        ------
-        ImportError
-            If sentence-transformers is not installed.
+        Raises ImportError if sentence-transformers is not installed.
         """
         try:
             from sentence_transformers import SentenceTransformer

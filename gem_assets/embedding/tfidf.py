@@ -78,10 +78,7 @@ class TfidfProjection:
     def fit(cls, counts: BucketCounts, rank: int, config: EmbeddingConfig) -> Self:
         """Choose features and factorise.
 
-        Raises
-        ------
-        ValueError
-            If there are fewer documents or features than ``rank``.
+        Raises ValueError if there are fewer documents or features than ``rank``.
         """
         documents = int((np.diff(counts.indptr) > 0).sum())
         found = np.bincount(counts.buckets, minlength=1 << config.hash_bits)

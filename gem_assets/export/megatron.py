@@ -141,10 +141,7 @@ def _chunks(path: Path) -> Iterator[Ints]:
 def read_index(path: Path) -> tuple[np.dtype[Any], npt.NDArray[np.int32]]:
     """Read the token type and the (n,) sequence lengths of an index file.
 
-    Raises
-    ------
-    ExportError
-        If the header is not Megatron's.
+    Raises ExportError if the header is not Megatron's.
     """
     with path.open("rb") as idx:
         magic = idx.read(len(_MAGIC))

@@ -167,10 +167,7 @@ def register(
 def records(root: Path) -> list[ExportRecord]:
     """Return the exports of a data root, oldest first.
 
-    Raises
-    ------
-    ValueError
-        When a record cannot be read: without it nobody knows what the export holds.
+    Raises ValueError when a record cannot be read: without it nobody knows what the export holds.
     """
     found: list[ExportRecord] = []
     for path in sorted((root / RECORDS).glob(f"[!.]*/{RECORD_NAME}")):

@@ -17,10 +17,7 @@ from gem_assets.ordering.plan import RecipeLike
 def format_of(trainer: str) -> Format:
     """Return what a trainer reads.
 
-    Raises
-    ------
-    ExportError
-        If there is none of that name.
+    Raises ExportError if there is none of that name.
     """
     if trainer not in TRAINERS:
         raise ExportError(f"no export for {trainer!r}; there is {', '.join(TRAINERS)}")

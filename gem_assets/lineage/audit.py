@@ -134,10 +134,7 @@ def leaves(documents: Path) -> Iterator[Leaf]:
 def account(documents: Path) -> AuditReport:
     """Return what the documents of a mixture, ``documents.parquet``, add up to.
 
-    Raises
-    ------
-    ValueError
-        When a document has no digest, or there is none at all.
+    Raises ValueError when a document has no digest, or there is none at all.
     """
     import duckdb
 

@@ -93,10 +93,7 @@ class AbsenceProof(BaseModel):
 def leaf_hash(leaf: Leaf) -> bytes:
     """Return the 32-byte hash of a leaf.
 
-    Raises
-    ------
-    ValueError
-        When the multiplicity is below one (a document that is not there has no leaf) or above 2^32 - 1.
+    Raises ValueError when the multiplicity is below one (a document that is not there has no leaf) or above 2^32 - 1.
     """
     return proof_check.leaf_hash(leaf.doc_id, leaf.content_digest, leaf.text_digest, leaf.multiplicity)
 
@@ -113,10 +110,7 @@ class MerkleRoot:
     def extend(self, leaves: pa.RecordBatch) -> "MerkleRoot":
         """Add the next leaves, the columns ``LEAF_COLUMNS``; a null text digest is an empty one. Returns itself.
 
-        Raises
-        ------
-        ValueError
-            When a doc_id does not come after the one before, or a multiplicity is out of bounds.
+        Raises ValueError when a doc_id does not come after the one before, or a multiplicity is out of bounds.
         """
         if not leaves.num_rows:
             return self
@@ -226,10 +220,7 @@ class MerkleTree:
     def prove_absent(self, doc_id: str) -> AbsenceProof:
         """Return the proof that a document is not part of the root.
 
-        Raises
-        ------
-        ValueError
-            When it is.
+        Raises ValueError when it is.
         """
         at = bisect_left(self._ids, doc_id)
         if self.find(doc_id) is not None:

@@ -86,10 +86,7 @@ class Mixture:
 def find_mixture(store: ArtifactStore, spec: str) -> Mixture:
     """Return the mixture that a text names; see the module for how it is written.
 
-    Raises
-    ------
-    MixtureError
-        When the text is not such a name, nothing of that name was made, or more than one version fits.
+    Raises MixtureError when the text is not such a name, nothing of that name was made, or more than one version fits.
     """
     found = _SPEC.fullmatch(spec)
     if found is None:
@@ -127,10 +124,7 @@ def every_mixture(store: ArtifactStore) -> Iterator[Mixture]:
 def labelled_snapshots(store: ArtifactStore, mixture: Mixture) -> list[Labelled]:
     """Open the labels and documents that a mixture was computed over, by snapshot.
 
-    Raises
-    ------
-    MixtureError
-        When one of them is gone or torn.
+    Raises MixtureError when one of them is gone or torn.
     """
     if mixture.labels is None:
         raise MixtureError(f"the inventory that {mixture.key} was computed from is gone; materialize the recipe again")
@@ -161,10 +155,7 @@ def orders_of(store: ArtifactStore, mixture: Mixture) -> list[Artifact]:
 def lineage_of(store: ArtifactStore, name: str) -> Lineage:
     """Return the lineage of a mixture, or of the current artifact of any asset that is named in full.
 
-    Raises
-    ------
-    MixtureError
-        When there is no such mixture or asset.
+    Raises MixtureError when there is no such mixture or asset.
     """
     if name in store.assets() and not strategy_of(name, RECIPES):
         if store.pointer(name) is None:

@@ -153,10 +153,7 @@ class _Walk:
 def walk(store: ArtifactStore, asset: str, partition: str | None = None, *, identity: str | None = None) -> Lineage:
     """Return the lineage of an artifact: the current one, or the one of ``identity``.
 
-    Raises
-    ------
-    LookupError
-        When the asset has nothing committed.
+    Raises LookupError when the asset has nothing committed.
     """
     if identity is None:
         entry = store.pointer(asset, partition)

@@ -78,10 +78,8 @@ def carry_swarm(table: SwarmTable, walk: Crosswalk, domains: Iterable[str]) -> S
 
     Targets that are named after an old cluster keep that name: they were measured on its held-out text.
 
-    Raises
-    ------
-    ValueError
-        When the table's domains are not the crosswalk's old clusters, or names are not one for each new one.
+    Raises ValueError when the table's domains are not the crosswalk's old clusters, or names are not one for each new
+    one.
     """
     k_old, k_new = walk.mass.shape
     now = tuple(domains)

@@ -42,10 +42,7 @@ class Gathered:
 def gather_recipes(store: ArtifactStore) -> Gathered:
     """Read the current recipes, and the confirmations made of exactly those.
 
-    Raises
-    ------
-    NoRecipesError
-        When no recipe has been made.
+    Raises NoRecipesError when no recipe has been made.
     """
     recipes: dict[str, Recipe] = {}
     inputs: dict[str, InputRef] = {}

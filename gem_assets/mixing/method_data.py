@@ -42,10 +42,7 @@ class MethodData:
     def load(cls, folder: Path, importance: Mapping[str, float] | None, context: int) -> "MethodData":
         """Read a prepared folder; a cluster with less text than one window is left out, and None weighs targets alike.
 
-        Raises
-        ------
-        PoolError
-            When fewer than two clusters are left.
+        Raises PoolError when fewer than two clusters are left.
         """
         whole, evaluation = TokenPool.load(folder), EvaluationSet.load(folder)
         active = np.flatnonzero(whole.sizes > context)
@@ -63,10 +60,7 @@ class MethodData:
     def natural_shares(self, supply: ClusterSupply) -> Floats:
         """Shares of the inventory's tokens among the active clusters, ``(A,)``.
 
-        Raises
-        ------
-        PoolError
-            When tokens and inventory do not fit each other.
+        Raises PoolError when tokens and inventory do not fit each other.
         """
         if len(supply.clusters) <= int(self.active.max()):
             raise PoolError(f"the tokens are of {int(self.active.max()) + 1} clusters, the inventory of fewer")

@@ -35,10 +35,7 @@ def exact_shares(shares: Sequence[float]) -> tuple[float, ...]:
 
     Idempotent, so that a recipe read back has the same bytes.
 
-    Raises
-    ------
-    ValueError
-        If a share is negative or not finite, or the sum is off by more than the tolerance.
+    Raises ValueError if a share is negative or not finite, or the sum is off by more than the tolerance.
     """
     check_shares(np.asarray(shares, np.float64), "token shares")
     total = math.fsum(shares)

@@ -90,10 +90,7 @@ class Rehydration:
 def rehydrate(rates: RemovalRates, most: int) -> Rehydration:
     """Compute the repetitions, at most ``most`` of them.
 
-    Raises
-    ------
-    ValueError
-        If ``most`` is below 1.
+    Raises ValueError if ``most`` is below 1.
     """
     if most < 1:
         raise ValueError(f"documents count at least once, not {most} times")

@@ -161,10 +161,7 @@ def running_server(home: Path) -> RunningServer | None:
 def port_is_free(host: str, port: int) -> bool:
     """Tell whether a server can listen there.
 
-    Raises
-    ------
-    LaunchError
-        When the host name cannot be resolved on this machine, or the port may not be used by this user.
+    Raises LaunchError when the host name cannot be resolved on this machine, or the port may not be used by this user.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

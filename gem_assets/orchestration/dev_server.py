@@ -111,10 +111,7 @@ class DevServer:
     def start(self) -> None:
         """Take the home and the port, then start the processes.
 
-        Raises
-        ------
-        LaunchError
-            When another server lives on the home, or the port is taken. Nothing has been started then.
+        Raises LaunchError when another server lives on the home, or the port is taken. Nothing has been started then.
         """
         prepare_home(self.settings)
         self._take_lock()
@@ -136,10 +133,7 @@ class DevServer:
     def wait_ready(self, timeout: float = 180.0, stop: threading.Event | None = None) -> bool:
         """Wait until the web interface answers; False when ``stop`` was set before.
 
-        Raises
-        ------
-        LaunchError
-            When the server dies or is not ready in time; the message ends with its last lines.
+        Raises LaunchError when the server dies or is not ready in time; the message ends with its last lines.
         """
         deadline = time.monotonic() + timeout
         while not (stop and stop.is_set()):
@@ -157,10 +151,7 @@ class DevServer:
     def wait(self, stop: threading.Event) -> None:
         """Return when ``stop`` is set.
 
-        Raises
-        ------
-        LaunchError
-            When the server dies before that.
+        Raises LaunchError when the server dies before that.
         """
         while not stop.wait(0.5):
             self._raise_if_dead()
@@ -363,10 +354,7 @@ def serve(server: DevServer, echo: Echo = print) -> None:
 
     Must be called from the main thread.
 
-    Raises
-    ------
-    LaunchError
-        When the server cannot start or dies; its processes are gone then too.
+    Raises LaunchError when the server cannot start or dies; its processes are gone then too.
     """
     stop = threading.Event()
 

@@ -105,10 +105,7 @@ def is_verdict(shown: str) -> bool:
 def named(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a result under their names on the page, ids last; those without a value are left out.
 
-    Raises
-    ------
-    ValueError
-        When two figures would have one name.
+    Raises ValueError when two figures would have one name.
     """
     given = [name for name, value in figures.items() if value is not None]
     told = {name_of(name): figures[name] for name in sorted(given, key=MACHINE.__contains__)}

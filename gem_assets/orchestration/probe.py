@@ -76,10 +76,7 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
 def declaration(function: Callable[..., Any]) -> Callable[..., Making]:
     """Return the function that declares the stage of an asset, from below what was put around it.
 
-    Raises
-    ------
-    TypeError
-        When it declares none.
+    Raises TypeError when it declares none.
     """
     found = inspect.unwrap(function)
     if not inspect.isgeneratorfunction(found):

@@ -52,10 +52,7 @@ def pool_map(
 ) -> Iterator[R]:
     """Yield ``fn(item)`` for every item, in order, computed in ``workers`` processes.
 
-    Raises
-    ------
-    ShardError
-        When ``fn`` raises; :class:`ShardTimeoutError` and :class:`WorkerKilledError` are its kinds.
+    Raises ShardError when ``fn`` raises; :class:`ShardTimeoutError` and :class:`WorkerKilledError` are its kinds.
     """
     pool = _take_pool(workers, memory)
     try:

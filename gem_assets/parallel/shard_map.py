@@ -37,10 +37,8 @@ class ShardMap(Protocol):
     def __call__(self, fn: Callable[[T], R], items: Sequence[T], label: str, /) -> Iterator[R]:
         """Map; ``label`` says in logs and errors what the work is.
 
-        Raises
-        ------
-        ShardLostError
-            When an item takes longer than the map allows, or ends its process twice; it names the item.
+        Raises ShardLostError when an item takes longer than the map allows, or ends its process twice; it names the
+        item.
         """
         ...
 

@@ -61,10 +61,7 @@ class BigramDrop:
     def loss(self, labels: NDArray[np.integer], k: int) -> float:
         """Nats per token of the held-out documents when clusters 0..K-1 are known.
 
-        Raises
-        ------
-        ValueError
-            If there is not one label per document, or no document on one of the two sides.
+        Raises ValueError if there is not one label per document, or no document on one of the two sides.
         """
         if len(labels) != len(self.documents):
             raise ValueError(f"{len(labels)} labels for {len(self.documents)} documents")

@@ -19,10 +19,7 @@ def counting_of(tokens: Artifact) -> str:
 def counts_of(store: Store, tokens: InputRef) -> list[InputRef]:
     """Pin the counts of every snapshot that was counted with the given tokenizer and windows.
 
-    Raises
-    ------
-    MissingInputError
-        When there is none.
+    Raises MissingInputError when there is none.
     """
     counting = counting_of(store.artifact(tokens))
     current = [

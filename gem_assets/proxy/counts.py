@@ -81,10 +81,7 @@ class DomainCounts:
     def merge(self, other: "DomainCounts") -> "DomainCounts":
         """Return the counts of both sets of documents together.
 
-        Raises
-        ------
-        CountsError
-            When vocabulary, tokenizer, order or number of domains differ.
+        Raises CountsError when vocabulary, tokenizer, order or number of domains differ.
         """
         mine, theirs = self._kind(), other._kind()
         if mine != theirs:
@@ -115,10 +112,7 @@ class DomainCounts:
     def load(cls, folder: Path) -> "DomainCounts":
         """Read ``counts.parquet`` of a folder.
 
-        Raises
-        ------
-        CountsError
-            When the file cannot be read or is not a count table; names it.
+        Raises CountsError when the file cannot be read or is not a count table; names it.
         """
         path = folder / FILE
         try:

@@ -80,10 +80,7 @@ class LexicalProxy:
         A window's first predicted token has one token of history; longer histories reach to the window's start, as a
         transformer's do.
 
-        Raises
-        ------
-        CountsError
-            When the counts stop below ``config.order``, or a window has an id beyond their vocabulary.
+        Raises CountsError when the counts stop below ``config.order``, or a window has an id beyond their vocabulary.
         """
         if config.order > counts.order:
             raise CountsError(f"counts reach order {counts.order}, {config.order} is asked for; count again")

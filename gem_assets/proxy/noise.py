@@ -37,10 +37,8 @@ class SeedNoise:
 def seed_noise(rows: SwarmRows) -> SeedNoise:
     """Compare the spread over seeds with the spread between mixtures.
 
-    Raises
-    ------
-    SwarmFolderError
-        When no mixture was trained with more than one seed, or fewer than two mixtures with the commonest seed.
+    Raises SwarmFolderError when no mixture was trained with more than one seed, or fewer than two mixtures with the
+    commonest seed.
     """
     losses, seeds = rows.losses, rows.seeds
     groups: dict[tuple[float, ...], list[int]] = {}

@@ -49,10 +49,7 @@ class TokenPool:
     def of(cls, streams: Sequence[NDArray[np.uint16]], vocab: int, tokenizer: str = "") -> Self:
         """Join the streams of the domains.
 
-        Raises
-        ------
-        PoolError
-            When an id is not below ``vocab``.
+        Raises PoolError when an id is not below ``vocab``.
         """
         tokens = np.concatenate([np.zeros(0, np.uint16), *(np.asarray(s, np.uint16) for s in streams)])
         bounds = np.concatenate([[0], np.cumsum([len(s) for s in streams], dtype=np.int64)])
@@ -85,10 +82,7 @@ class TokenPool:
     def load(cls, folder: Path) -> Self:
         """Open the streams of a folder; the tokens are mapped, not read.
 
-        Raises
-        ------
-        PoolError
-            When a file is missing or damaged; names the folder.
+        Raises PoolError when a file is missing or damaged; names the folder.
         """
         try:
             meta = json.loads((folder / "pool.json").read_text(encoding="utf-8"))
@@ -182,10 +176,7 @@ class EvaluationSet:
     def load(cls, folder: Path) -> Self:
         """Read the windows of a folder.
 
-        Raises
-        ------
-        PoolError
-            When a file is missing or damaged; names the folder.
+        Raises PoolError when a file is missing or damaged; names the folder.
         """
         try:
             meta = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
@@ -228,10 +219,7 @@ def target_windows(
 ) -> EvaluationSet:
     """Cut the windows of one target: evenly spaced over its documents joined in their order.
 
-    Raises
-    ------
-    PoolError
-        When the documents do not fill a single window.
+    Raises PoolError when the documents do not fill a single window.
     """
     stream, length = documents.tokens, context + 1
     n = min(windows, len(stream) // length)

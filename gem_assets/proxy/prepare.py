@@ -162,10 +162,7 @@ def load_texts(path: Path) -> dict[str, list[str]]:
 
     Without the second column all texts are one target, named after the file.
 
-    Raises
-    ------
-    PoolError
-        When the file cannot be read or has no text; names it.
+    Raises PoolError when the file cannot be read or has no text; names it.
     """
     try:
         if path.suffix == ".parquet":

@@ -171,10 +171,8 @@ def _refuse_empty(pool: TokenPool, shares: NDArray[np.float64]) -> None:
 def check_shares(shares: NDArray[np.float64], domains: int) -> NDArray[np.float64]:
     """Return shares scaled to sum 1.
 
-    Raises
-    ------
-    PoolError
-        When there are not ``domains`` of them, one is negative or not finite, or the sum is off 1 by more than 1e-6.
+    Raises PoolError when there are not ``domains`` of them, one is negative or not finite, or the sum is off 1 by more
+    than 1e-6.
     """
     p = np.asarray(shares, np.float64)
     if p.shape != (domains,):

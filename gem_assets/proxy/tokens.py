@@ -81,10 +81,7 @@ class ProxyTokenizer:
     def train(cls, texts: Iterable[str], config: TokenizerConfig) -> "ProxyTokenizer":
         """Learn the merges from texts, each cut at ``config.document_bytes``.
 
-        Raises
-        ------
-        ValueError
-            When there is no text.
+        Raises ValueError when there is no text.
         """
         bpe = Tokenizer(models.BPE())
         bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -105,10 +102,7 @@ class ProxyTokenizer:
     def load(cls, folder: Path) -> "ProxyTokenizer":
         """Read ``tokenizer.json`` of a folder.
 
-        Raises
-        ------
-        ValueError
-            When the file is not a tokenizer of this package; names it.
+        Raises ValueError when the file is not a tokenizer of this package; names it.
         """
         path = folder / FILE
         try:

@@ -141,10 +141,7 @@ class ProxyTrainer:
     def evaluate(self, evaluation: EvaluationSet) -> Floats:
         """Return the loss of every target under the averaged weights, (J,), in nats per token.
 
-        Raises
-        ------
-        DivergedError
-            When one is not finite.
+        Raises DivergedError when one is not finite.
         """
         per_window = self.losses(evaluation.windows).mean(1)
         losses = np.bincount(evaluation.target, weights=per_window) / np.bincount(evaluation.target)

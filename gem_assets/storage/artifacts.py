@@ -407,10 +407,7 @@ class ArtifactStore:
 def hash_files(folder: Path) -> tuple[FileRef, ...]:
     """Return path, size and sha256 of every file below ``folder`` but the manifest, sorted by path.
 
-    Raises
-    ------
-    ValueError
-        On a symbolic link: what it points to is not part of the artifact.
+    Raises ValueError on a symbolic link: what it points to is not part of the artifact.
     """
     refs: list[FileRef] = []
     for path in sorted(folder.rglob("*"), key=lambda p: p.relative_to(folder).as_posix()):

@@ -96,10 +96,7 @@ class ChainedFile:
     def read(self) -> Chain:
         """Return what the file holds, once every line is where it was written.
 
-        Raises
-        ------
-        ChainError
-            When lines are missing, edited, in another order or not chained.
+        Raises ChainError when lines are missing, edited, in another order or not chained.
         """
         while True:
             head = self._head()

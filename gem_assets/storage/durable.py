@@ -155,10 +155,7 @@ def local_folder(data_root: Path, *parts: str) -> Path:
 def file_lock(path: Path, *, timeout: float = 60.0, purpose: str = "write") -> Generator[None]:
     """Hold an exclusive lock between processes of one machine; freed by the kernel when the holder dies.
 
-    Raises
-    ------
-    LockTimeoutError
-        When ``timeout`` seconds pass; names the lock file and, where it is known, the holder.
+    Raises LockTimeoutError when ``timeout`` seconds pass; names the lock file and, where it is known, the holder.
     """
     make_dirs(path.parent)
     with path.open("a+") as handle:

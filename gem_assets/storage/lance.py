@@ -263,10 +263,7 @@ class LanceTables:
     def tag(self, table: str, name: str, version: int) -> None:
         """Name a version, so that no clean-up takes it away; saying it again is fine, moving it is refused.
 
-        Raises
-        ------
-        ValueError
-            When the version does not exist, or the tag stands on another version.
+        Raises ValueError when the version does not exist, or the tag stands on another version.
         """
         check_partition(name)
         dataset = self._require(table, version)
@@ -452,10 +449,7 @@ class LanceTables:
     def _standing(self, table: str, version: int | None, snapshot: str | None) -> int | None:
         """Return the version at which the rows that a manifest names at ``version`` are read now.
 
-        Raises
-        ------
-        PurgedError
-            When it was deleted by a purge and no version holds those rows.
+        Raises PurgedError when it was deleted by a purge and no version holds those rows.
         """
         if version is None or self._there(table, version):
             return version

@@ -113,11 +113,8 @@ def checked_source(
 ) -> Generator[Source]:
     """Check and digest ``data``; spool it when it is a reader, and drop the spool at the end.
 
-    Raises
-    ------
-    ValueError
-        When the key column is missing, null or repeated, when a row belongs to another snapshot, or when a
-        vector is not finite. The message names the first offending key.
+    Raises ValueError when the key column is missing, null or repeated, when a row belongs to another snapshot, or when
+    a vector is not finite. The message names the first offending key.
     """
     schema = target_schema(data.schema, key, metadata)
     running = RowDigest(schema.names)

@@ -117,10 +117,8 @@ class Manifest(_Frozen):
     def from_bytes(cls, data: bytes, *, source: str) -> "Manifest":
         """Parse; ``source`` names the file in errors.
 
-        Raises
-        ------
-        ManifestError
-            When the bytes are empty, truncated, not JSON, not a manifest, or of a newer schema version.
+        Raises ManifestError when the bytes are empty, truncated, not JSON, not a manifest, or of a newer schema
+        version.
         """
         if not data.strip(b"\0 \n"):
             raise ManifestError(f"{source} is empty ({len(data)} bytes): a write was cut off")
@@ -153,10 +151,7 @@ def read_manifest(path: Path) -> Manifest:
 def input_versions(inputs: Iterable[InputRef]) -> dict[str, str]:
     """Return name to data version, as an identity takes it.
 
-    Raises
-    ------
-    ValueError
-        When the same asset and partition is given twice.
+    Raises ValueError when the same asset and partition is given twice.
     """
     versions: dict[str, str] = {}
     for ref in inputs:

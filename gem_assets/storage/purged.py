@@ -79,10 +79,7 @@ class Purges:
     def lines(self) -> tuple[Purge, ...]:
         """Every purge, oldest first.
 
-        Raises
-        ------
-        PurgedError
-            When a line before the last is damaged.
+        Raises PurgedError when a line before the last is damaged.
         """
         try:
             if "://" not in self.root:

@@ -54,10 +54,7 @@ class Spill:
     def zeros(self, shape: int | tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return an array of zeros; its disk space is taken now.
 
-        Raises
-        ------
-        OSError
-            When the disk is full: a mapped file that cannot grow would kill the process later.
+        Raises OSError when the disk is full: a mapped file that cannot grow would kill the process later.
         """
         dims = (shape,) if isinstance(shape, int) else shape
         size = int(np.prod(dims, dtype=np.int64)) * np.dtype(dtype).itemsize

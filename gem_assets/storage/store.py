@@ -85,10 +85,7 @@ class Store:
     def input(self, asset: str, partition: str | None = None) -> InputRef:
         """Pin the current artifact of an asset as an input; call it before reading anything.
 
-        Raises
-        ------
-        MissingInputError
-            When there is none.
+        Raises MissingInputError when there is none.
         """
         found = self.artifacts.current(asset, partition)
         if found is None:
@@ -99,10 +96,7 @@ class Store:
     def inputs(self, asset: str, *, lance_table: str | None = None) -> list[InputRef]:
         """Pin every snapshot of an asset that exists, sorted by name; those of another table are left out.
 
-        Raises
-        ------
-        MissingInputError
-            When there is none at all.
+        Raises MissingInputError when there is none at all.
         """
         refs = [found.ref() for found in self.artifacts.snapshots(asset).values()]
         wanted = [ref for ref in refs if lance_table is None or ref.lance_table == lance_table]
@@ -114,10 +108,7 @@ class Store:
     def artifact(self, ref: InputRef) -> Artifact:
         """Return the artifact that was pinned, even if another one is current by now.
 
-        Raises
-        ------
-        MissingInputError
-            When its files are gone or torn.
+        Raises MissingInputError when its files are gone or torn.
         """
         found = self.artifacts.get(ref.asset, ref.identity or "", ref.partition)
         if found is None or (ref.manifest_sha256 is not None and found.manifest_sha256 != ref.manifest_sha256):
@@ -171,10 +162,7 @@ class Store:
     def ancestor(self, ref: InputRef, asset: str) -> InputRef:
         """Return the input of that asset which an artifact was made from, though another may be current by now.
 
-        Raises
-        ------
-        ValueError
-            When the artifact names none.
+        Raises ValueError when the artifact names none.
         """
         found = next((i for i in self.artifact(ref).manifest.inputs if i.asset == asset), None)
         if found is None:
@@ -184,10 +172,7 @@ class Store:
     def tokenizer(self) -> str:
         """Return the tokenizer that counted the tokens of every current snapshot.
 
-        Raises
-        ------
-        ValueError
-            When two snapshots were counted with different ones: their token counts cannot be added.
+        Raises ValueError when two snapshots were counted with different ones: their token counts cannot be added.
         """
         by_name: dict[str, list[str]] = {}
         for ref in self.inputs(RAW_SHARDS):

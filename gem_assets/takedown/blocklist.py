@@ -218,10 +218,8 @@ class Blocklist:
     def requests(self) -> list[BlockRequest]:
         """Return the requests, oldest first.
 
-        Raises
-        ------
-        BlocklistError
-            When the list is not what was written: leaving out what it lacks would let documents back in.
+        Raises BlocklistError when the list is not what was written: leaving out what it lacks would let documents back
+        in.
         """
         found: list[BlockRequest] = []
         for number, line in enumerate(self.chain().lines, 1):

@@ -267,10 +267,7 @@ def checked_requests(store: ArtifactStore) -> list[BlockRequest]:
     The list is compared with its head record, with the heads that certificates name, and with the entries by which
     committed snapshots say that rows were refused.
 
-    Raises
-    ------
-    BlocklistError
-        When the list lacks something; nothing may be ingested then.
+    Raises BlocklistError when the list lacks something; nothing may be ingested then.
     """
     blocklist = Blocklist(store.root)
     chain, requests = blocklist.chain(), blocklist.requests()
@@ -294,10 +291,7 @@ def checked_requests(store: ArtifactStore) -> list[BlockRequest]:
 def taken_down(store: ArtifactStore) -> set[str]:
     """Return the ids of every document that was held and is to be gone; none on object storage, which keeps no list.
 
-    Raises
-    ------
-    BlocklistError
-        When the list lacks something: what was made without it could show a document again.
+    Raises BlocklistError when the list lacks something: what was made without it could show a document again.
     """
     if "://" in store.root:
         return set()
@@ -338,10 +332,7 @@ def request_takedown(
 def certify(store: ArtifactStore, tables: Tables, request: str | None = None) -> list[Certificate]:
     """Bring the certificate of one request, or of all, up to date, and return them, oldest first.
 
-    Raises
-    ------
-    BlocklistError
-        When no request has that id.
+    Raises BlocklistError when no request has that id.
     """
     known = checked_requests(store)
     chosen = [one for one in known if request is None or one.id == request]

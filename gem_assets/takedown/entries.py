@@ -90,10 +90,8 @@ def read_entries(path: Path) -> list[BlockEntry]:
 
     The text is UTF-8, or UTF-16 with its byte order mark, with line ends of any system.
 
-    Raises
-    ------
-    BlocklistError
-        When a line is none of what :func:`parse_entry` takes, with its number, or when the file is not text.
+    Raises BlocklistError when a line is none of what :func:`parse_entry` takes, with its number, or when the file is
+    not text.
     """
     data = path.read_bytes()
     try:

@@ -148,10 +148,7 @@ def agglomerate(resultants: NDArray[np.float64]) -> tuple[Merge, ...]:
 def cut(merges: Sequence[Merge], n_groups: int) -> list[tuple[int, ...]]:
     """Groups of cluster numbers when all but the last ``n_groups - 1`` joins are made, by their lowest number.
 
-    Raises
-    ------
-    ValueError
-        If the tree has fewer leaves than groups are asked for.
+    Raises ValueError if the tree has fewer leaves than groups are asked for.
     """
     k = len(merges) + 1
     if not 1 <= n_groups <= k:

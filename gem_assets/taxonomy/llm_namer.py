@@ -214,10 +214,7 @@ def parse_answer(body: Any) -> ClusterName:
     Takes the outermost JSON object of the message, so a model that wraps it in prose or a code fence still
     counts.
 
-    Raises
-    ------
-    ValueError
-        If there is no message, no JSON object in it, or no usable name.
+    Raises ValueError if there is no message, no JSON object in it, or no usable name.
     """
     try:
         content = body["choices"][0]["message"]["content"]

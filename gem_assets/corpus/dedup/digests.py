@@ -15,10 +15,7 @@ _VALUES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.u
 def pack_hex(column: pa.Array) -> NDArray[np.bytes_]:
     """Return a column of 32 hex digits as (n,) raw bytes.
 
-    Raises
-    ------
-    ValueError
-        When a value is null or anything else than 32 lower-case hex digits.
+    Raises ValueError when a value is null or anything else than 32 lower-case hex digits.
     """
     if not len(column):
         return np.empty(0, DIGEST)

@@ -305,10 +305,7 @@ class TokenRules:
 def as_large_strings(texts: Texts) -> pa.ChunkedArray:
     """Texts as a chunked ``large_string`` array; nulls become empty documents.
 
-    Raises
-    ------
-    TypeError
-        If the array does not hold strings.
+    Raises TypeError if the array does not hold strings.
     """
     chunked: pa.ChunkedArray
     if isinstance(texts, pa.ChunkedArray):

@@ -134,10 +134,7 @@ class DataMixingAgent:
     def fit(self, trajectories: Sequence[Trajectory]) -> Self:
         """Imitate the better trajectories, then improve conservatively on all.
 
-        Raises
-        ------
-        AgentError
-            If there are fewer than 8 trajectories, or their shapes differ.
+        Raises AgentError if there are fewer than 8 trajectories, or their shapes differ.
         """
         if len(trajectories) < 8:
             raise AgentError(f"{len(trajectories)} trajectories are too few; 8 at least")

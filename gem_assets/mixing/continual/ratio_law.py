@@ -68,10 +68,7 @@ def fit_general_loss(ratios: Floats, losses: Floats) -> GeneralLossLaw:
     For a given exponent the law is linear in the rest, so a grid over exponents and non-negative least squares find
     the basin and one descent finishes.
 
-    Raises
-    ------
-    RatioError
-        If there are fewer than three different ratios, or one is outside [0, 1].
+    Raises RatioError if there are fewer than three different ratios, or one is outside [0, 1].
     """
     r, values = np.asarray(ratios, np.float64), np.asarray(losses, np.float64)
     if r.shape != values.shape or not np.isfinite(values).all() or np.any(r < 0) or np.any(r > 1):

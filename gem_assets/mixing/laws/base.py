@@ -61,11 +61,8 @@ class LawEntry:
 def checked_runs(mixtures: Floats, losses: Floats, least: int) -> tuple[Floats, Floats]:
     """Return mixtures with exact row sums and the losses, both float64.
 
-    Raises
-    ------
-    ValueError
-        If shapes differ, there are fewer than ``least`` runs, a value is not finite, a share is negative, or a row's
-        sum is further from 1 than rounding explains; the message names the row.
+    Raises ValueError if shapes differ, there are fewer than ``least`` runs, a value is not finite, a share is negative,
+    or a row's sum is further from 1 than rounding explains; the message names the row.
     """
     shares, values = np.asarray(mixtures, np.float64), np.asarray(losses, np.float64)
     if shares.ndim != 2 or values.shape != (len(shares),):

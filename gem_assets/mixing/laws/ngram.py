@@ -101,10 +101,7 @@ class LexicalLaw:
 def ngram_laws(proxy: "LexicalProxy", targets: Sequence[str]) -> dict[str, LawEntry]:
     """Return the n-gram law of each named target, as ``choose_laws`` takes laws that know their target.
 
-    Raises
-    ------
-    ValueError
-        When a name is not among the proxy's targets.
+    Raises ValueError when a name is not among the proxy's targets.
     """
     source = LexicalLosses(proxy)
 

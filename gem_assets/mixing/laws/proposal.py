@@ -200,10 +200,7 @@ def simulate(
     The draws come from NumPy's legacy generator, as in the published notebook, so its optimum can be reproduced. Draws
     above a cap are left out before ranking.
 
-    Raises
-    ------
-    InfeasibleMixtureError
-        If fewer than ``averaged`` draws keep the caps.
+    Raises InfeasibleMixtureError if fewer than ``averaged`` draws keep the caps.
     """
     start = _checked_prior(prior)
     active = start > 0

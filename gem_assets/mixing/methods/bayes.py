@@ -140,10 +140,7 @@ def publish_bayes_recipe(swarm: "TrainedSwarm", train: "Train", frame: "MixtureF
 
     Best is the lowest mean of the process, which one lucky run does not move far.
 
-    Raises
-    ------
-    ValueError
-        When the swarm has fewer than 8 runs, or a run's loss is not finite.
+    Raises ValueError when the swarm has fewer than 8 runs, or a run's loss is not finite.
     """
     from gem_assets.mixing.evidence import SearchEvidence, publish_searched, rival_points, swarm_objective
     from gem_assets.mixing.laws.base import folds

@@ -92,10 +92,7 @@ def critical_ratio_recipe(
 def domain_mask(clusters: NDArray[np.int64], named: tuple[int, ...]) -> NDArray[np.bool_]:
     """Tell which clusters are the domain, ``(K,)``.
 
-    Raises
-    ------
-    ContinualError
-        When none is named, one that there is not, or all of them.
+    Raises ContinualError when none is named, one that there is not, or all of them.
     """
     setting = "mixing.continual.clusters"
     if not named:

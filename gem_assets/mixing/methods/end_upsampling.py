@@ -35,10 +35,8 @@ class UpsamplingError(ValueError):
 def raised(base: Floats, positions: Sequence[int], share: float) -> Floats:
     """Give the clusters at ``positions`` so large a share together; ratios inside both parts stay.
 
-    Raises
-    ------
-    UpsamplingError
-        If no position is given, one is out of range or has no share to raise, or all clusters are named.
+    Raises UpsamplingError if no position is given, one is out of range or has no share to raise, or all clusters are
+    named.
     """
     start = np.asarray(base, np.float64) / np.sum(base)
     chosen = np.zeros(len(start), bool)
@@ -123,10 +121,7 @@ def upsampled_recipe(
 def publish_end_upsampling(base: Recipe, final: Recipe, frame: "MixtureFrame", out: "Path") -> Recipe:
     """Write the recipe that spends the last part of the tokens on another one's shares.
 
-    Raises
-    ------
-    ValueError
-        When the recipes are of other clusters than the inventory.
+    Raises ValueError when the recipes are of other clusters than the inventory.
     """
     clusters = tuple(int(c) for c in frame.supply.clusters)
     for recipe in (base, final):

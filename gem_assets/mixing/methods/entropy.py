@@ -31,10 +31,7 @@ ENTROPY = "entropy"
 def conditional_entropy(counts: "DomainCounts") -> Floats:
     """Return ``H(next | current)`` of each domain in nats, ``(K,)``; 0 for a domain without tokens.
 
-    Raises
-    ------
-    ValueError
-        When the counts hold no bigrams.
+    Raises ValueError when the counts hold no bigrams.
     """
     if counts.order < 2:
         raise ValueError(f"conditional entropy needs bigrams, the counts reach order {counts.order}; count order 2")

@@ -34,10 +34,7 @@ PSEUDO_BUDGETS = (1e3, 2e3, 3e3, 5e3, 1e4, 2e4)
 def target_weights(targets: tuple[str, ...], importance: Mapping[str, float]) -> Floats:
     """Return the weight of each target, ``(J,)``, 0 for those not named.
 
-    Raises
-    ------
-    ValueError
-        When a named target does not exist.
+    Raises ValueError when a named target does not exist.
     """
     unknown = [name for name in importance if name not in targets]
     if unknown:

@@ -68,10 +68,7 @@ def inclusion_probabilities(
     The order of the keys is that of exponential clocks with rates ``exp(score / τ)``: what has rung by time ``t`` has
     been drawn. So ``π_i = 1 - exp(-t · exp(s_i / τ))``, with the ``t`` at which the expected tokens meet the budget.
 
-    Raises
-    ------
-    SelectionError
-        If the budget is not between 0 and all tokens, or ``tau`` is not above 0.
+    Raises SelectionError if the budget is not between 0 and all tokens, or ``tau`` is not above 0.
     """
     weight = np.asarray(tokens, np.float64)
     _check(scores, weight, np.zeros(len(scores), np.int64), np.array([budget]), tau)

@@ -57,10 +57,7 @@ def reference() -> str:
 def written_into(page: str) -> str:
     """Return a page with the table between its marks replaced.
 
-    Raises
-    ------
-    MethodPageError
-        When the page does not have both marks once, in order.
+    Raises MethodPageError when the page does not have both marks once, in order.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)

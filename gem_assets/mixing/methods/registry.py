@@ -23,10 +23,7 @@ class MethodError(ValueError):
 def methods() -> Mapping[str, Method]:
     """Return the methods by name: in the order of the families, then of their modules' names.
 
-    Raises
-    ------
-    MethodError
-        When two modules claim one name.
+    Raises MethodError when two modules claim one name.
     """
     found: dict[str, Method] = {}
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
@@ -43,10 +40,7 @@ def methods() -> Mapping[str, Method]:
 def method(name: str) -> Method:
     """Return a method by name.
 
-    Raises
-    ------
-    MethodError
-        When there is none; lists those that there are.
+    Raises MethodError when there is none; lists those that there are.
     """
     if name not in methods():
         raise MethodError(f"there is no mixture method {name!r}; there are {', '.join(methods())}")

@@ -50,10 +50,7 @@ class SavedMixture(BaseModel):
     def read(cls, data_root: Path) -> "SavedMixture":
         """Read the mixture that was saved last.
 
-        Raises
-        ------
-        MissingSettingError
-            When none was saved, or the file does not hold one; names it.
+        Raises MissingSettingError when none was saved, or the file does not hold one; names it.
         """
         path = data_root / FILE
         if not path.is_file():

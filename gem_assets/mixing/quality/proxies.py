@@ -82,10 +82,7 @@ class SelectionJob:
 def selected_pool(prepared: Path, copies: NDArray[np.int64] | None, seed: int) -> TokenPool:
     """Return the streams of a prepared folder with each document so often, in random order within its cluster.
 
-    Raises
-    ------
-    PoolError
-        When the copies are not of the prepared documents.
+    Raises PoolError when the copies are not of the prepared documents.
     """
     pool = TokenPool.load(prepared)
     if copies is None:

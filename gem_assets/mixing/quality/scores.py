@@ -46,10 +46,7 @@ class DocumentScores:
 def file_of_scores(file: str | None) -> str | None:
     """Digest of a file of scores, which stands for its name in identities; None without one.
 
-    Raises
-    ------
-    ScoreFileError
-        When there is no such file.
+    Raises ScoreFileError when there is no such file.
     """
     if file is None:
         return None

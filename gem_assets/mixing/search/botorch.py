@@ -21,10 +21,7 @@ class MissingExtraError(ImportError):
 class BotorchSurrogate:
     """See :class:`~gem_assets.mixing.search.fidelity.Surrogate`.
 
-    Raises
-    ------
-    MissingExtraError
-        If botorch is not installed.
+    Raises MissingExtraError if botorch is not installed.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -52,10 +52,7 @@ def within_caps(shares: Floats, frame: MixtureFrame) -> Floats:
 def known_runs(swarm: TrainedSwarm, objective: Callable[[Floats], Floats]) -> tuple[Floats, Floats]:
     """Mixtures ``(n, K)`` of the swarm and their objective ``(n,)``.
 
-    Raises
-    ------
-    ValueError
-        When the swarm has fewer than 8 runs.
+    Raises ValueError when the swarm has fewer than 8 runs.
     """
     if len(swarm.labels) < 8:
         raise ValueError(f"the swarm has {len(swarm.labels)} runs, a search needs 8 to start from; train more proxies")

@@ -72,11 +72,8 @@ class SwarmCsv:
 def read_swarm_csv(path: Path) -> SwarmCsv:
     """Read one file.
 
-    Raises
-    ------
-    SwarmError
-        When it cannot be read or is not text, its quotes do not close, or its header is missing, names a column twice
-        or leaves one without a name.
+    Raises SwarmError when it cannot be read or is not text, its quotes do not close, or its header is missing, names a
+    column twice or leaves one without a name.
     """
     text = _text(path)
     above = 0

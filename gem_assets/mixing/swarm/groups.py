@@ -18,10 +18,7 @@ class GroupError(ValueError):
 def cluster_groups(taxonomy: Taxonomy, by: Grouping) -> NDArray[np.int64]:
     """Number of the group of each cluster, ``(K,)``: groups are numbered from 0 as they first occur.
 
-    Raises
-    ------
-    GroupError
-        When there is a single group, or the taxonomy has no parents.
+    Raises GroupError when there is a single group, or the taxonomy has no parents.
     """
     if by == "parent":
         if taxonomy.hierarchy is None:

@@ -65,10 +65,7 @@ def drawn_mixtures(
 ) -> tuple[Floats, str]:
     """Return the drawn mixtures of a taxonomy, kept since they were first drawn, and their digest.
 
-    Raises
-    ------
-    SwarmFolderError
-        When the kept file cannot be read; names it.
+    Raises SwarmFolderError when the kept file cannot be read; names it.
     """
     make_dirs(folder)
     kind: dict[str, Any] = {
@@ -230,10 +227,7 @@ def lexical_proxy(counts: DomainCounts, data: Path, config: ProxyConfig) -> Lexi
 def merge_counts(folders: list[Path]) -> DomainCounts:
     """Add up the counts of several snapshots.
 
-    Raises
-    ------
-    ValueError
-        When there is none.
+    Raises ValueError when there is none.
     """
     if not folders:
         raise ValueError("no snapshot has counts for these clusters yet; materialize cluster_counts first")

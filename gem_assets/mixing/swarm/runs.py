@@ -42,10 +42,7 @@ class TrainedSwarm:
 def trained_swarm(rows: "SwarmRows") -> TrainedSwarm:
     """Turn finished proxies into a swarm table; the seed that most of them share is the table's.
 
-    Raises
-    ------
-    SwarmError
-        When there is no finished proxy.
+    Raises SwarmError when there is no finished proxy.
     """
     if len(rows) == 0:
         raise SwarmError("no proxy of this swarm has finished; materialize proxy_swarm first")

@@ -68,10 +68,7 @@ class TokenizerMixture:
 def read_merges(path: Path, most: int = MERGES) -> tuple[list[Pair], Split]:
     """Return the first merges of a byte-level BPE, and how that tokenizer counts the words of a text.
 
-    Raises
-    ------
-    TokenizerFileError
-        When the file is no ``tokenizer.json``, or of another kind of model.
+    Raises TokenizerFileError when the file is no ``tokenizer.json``, or of another kind of model.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
