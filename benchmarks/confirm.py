@@ -45,6 +45,7 @@ from gem_assets.mixing.laws.ngram import ngram_laws
 from gem_assets.mixing.laws.registry import LAWS
 from gem_assets.mixing.laws.selection import predict_held_out, spearman
 from gem_assets.mixing.methods.lexical import lexical_optimum
+from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.design import baseline_mixtures, design_swarm
 from gem_assets.mixing.swarm.runs import TrainedSwarm, trained_swarm
@@ -203,11 +204,7 @@ def run_partition(
     learned = learn_recipe(
         "learned",
         swarm.table,
-        supply,
-        names={},
-        taxonomy_version=name,
-        tokenizer=counts.tokenizer,
-        config=mixing,
+        MixtureFrame(supply, {}, name, counts.tokenizer, mixing),
         targets=importance,
         candidates=LEARNED,
         extra=extra,

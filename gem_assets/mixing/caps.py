@@ -5,8 +5,14 @@ tokens. The shares nearest to the wished ones in Kullback-Leibler divergence und
 ones, scaled by one common factor and cut at their caps: water-filling. Cost ``O(K log K)``.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gem_assets.mixing.config import MixingConfig
+    from gem_assets.mixing.supply import ClusterSupply
 
 
 class InfeasibleMixtureError(ValueError):
@@ -18,6 +24,16 @@ def share_caps(
 ) -> NDArray[np.float64]:
     """Largest token share of each cluster, ``R·N_i/D``; float64 ``(K,)``, may exceed 1."""
     return repetition_cap * np.asarray(tokens, np.float64) / budget
+
+
+def budget_of(supply: "ClusterSupply", config: "MixingConfig") -> int:
+    """Tokens to train on: those of the settings, or every token of the inventory once."""
+    return supply.total_tokens if config.token_budget is None else config.token_budget
+
+
+def caps_of(supply: "ClusterSupply", config: "MixingConfig") -> NDArray[np.float64]:
+    """Largest token share of each cluster under the settings, ``(K,)``."""
+    return share_caps(supply.tokens, budget_of(supply, config), config.repetition_cap)
 
 
 def check_shares(shares: NDArray[np.float64], what: str = "shares") -> None:

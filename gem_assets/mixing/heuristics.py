@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from gem_assets.mixing.caps import budget_of
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.supply import ClusterSupply
 
@@ -45,7 +46,7 @@ def unimax(supply: ClusterSupply, config: MixingConfig) -> NDArray[np.float64]:
     N_i)``. Where even the caps together stay below the budget the shares are those of the caps, hence
     proportional.
     """
-    budget = float(config.token_budget if config.token_budget is not None else supply.total_tokens)
+    budget = budget_of(supply, config)
     return unimax_shares(supply.tokens.astype(np.float64), budget, config.unimax_epochs)
 
 

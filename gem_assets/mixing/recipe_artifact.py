@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from gem_assets.mixing.caps import share_caps
+from gem_assets.mixing.caps import budget_of, caps_of
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.inventory import read_supply
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe, RecipeEvidence
@@ -66,7 +66,7 @@ class MixtureFrame:
     @property
     def budget(self) -> int:
         """Tokens to train on."""
-        return self.config.token_budget if self.config.token_budget is not None else self.supply.total_tokens
+        return budget_of(self.supply, self.config)
 
     def for_budget(self, tokens: int | None) -> "MixtureFrame":
         """Return the frame of another token budget, which caps shares otherwise; None leaves it as it is."""
@@ -77,13 +77,13 @@ class MixtureFrame:
     @property
     def caps(self) -> Floats:
         """Largest share of each cluster, ``(K,)``."""
-        return share_caps(self.supply.tokens, self.budget, self.config.repetition_cap)
+        return caps_of(self.supply, self.config)
 
     def recipe(
         self,
         strategy: str,
         shares: Floats,
-        evidence: RecipeEvidence,
+        evidence: RecipeEvidence | None = None,
         phases: Sequence[tuple[float, Sequence[float]]] | None = None,
     ) -> Recipe:
         """Freeze shares ``(K,)`` with their evidence; ``phases`` are parts of the tokens and their shares."""

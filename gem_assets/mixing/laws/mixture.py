@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gem_assets.mixing.caps import apply_caps, share_caps
-from gem_assets.mixing.config import MixingConfig
+from gem_assets.mixing.caps import apply_caps
 from gem_assets.mixing.laws.base import Law, SmoothLaw
 from gem_assets.mixing.laws.proposal import (
     AVERAGED,
@@ -37,7 +36,7 @@ from gem_assets.mixing.laws.proposal import (
 from gem_assets.mixing.laws.registry import LawEntry
 from gem_assets.mixing.laws.selection import FittedTarget, choose_laws
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.mixing.supply import ClusterSupply
+from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.swarm.table import SwarmTable
 from gem_assets.types import Floats
 
@@ -83,18 +82,13 @@ class LearnedMixture:
 def learn_recipe(
     strategy: str,
     swarm: SwarmTable,
-    supply: ClusterSupply,
+    frame: MixtureFrame,
     *,
-    names: Mapping[int, str],
-    taxonomy_version: str,
-    tokenizer: str,
-    config: MixingConfig,
     targets: Mapping[str, float] | None = None,
     candidates: Sequence[str] | None = None,
     extra: Mapping[str, Mapping[str, LawEntry]] | None = None,
     fewer_runs: bool = False,
     proposer: Proposer = "divergence",
-    kl_weight: float = KL_WEIGHT,
     splits: int = SPLITS,
 ) -> LearnedMixture:
     """Learn a mixture from a swarm.
@@ -108,7 +102,7 @@ def learn_recipe(
     candidates, extra, fewer_runs
         Laws to choose from; see :func:`~gem_assets.mixing.laws.selection.choose_laws`.
     proposer
-        ``divergence``: convex where the laws have gradients, else a search, under ``kl_weight`` and caps.
+        ``divergence``: convex where the laws have gradients, else a search, under :data:`KL_WEIGHT` and caps.
         ``simulation``: RegMix's average of the best simulated mixtures, brought within the caps afterwards.
 
     Raises
@@ -118,25 +112,24 @@ def learn_recipe(
     InfeasibleMixtureError
         If the caps do not let the budget be met.
     """
+    supply, seed = frame.supply, frame.config.seed
     wanted = {str(int(c)) for c in supply.clusters}
     if set(swarm.domains) != wanted:
         strange = sorted(set(swarm.domains) ^ wanted)
         raise ValueError(
             f"the swarm and the inventory do not speak of the same clusters: {', '.join(strange[:5])} stand in one "
-            "only; "
-            "train the swarm on the current taxonomy or carry it over"
+            "only; train the swarm on the current taxonomy or carry it over"
         )
     columns = [swarm.domains.index(str(int(c))) for c in supply.clusters]
     mixtures = swarm.mixtures[:, columns]
     importance = dict(targets) if targets is not None else dict.fromkeys(swarm.targets, 1.0)
     losses = {name: swarm.loss_of(name) for name in importance}
     weights = np.array(list(importance.values()))
-    fitted = choose_laws(mixtures, losses, candidates=candidates, extra=extra, fewer_runs=fewer_runs, seed=config.seed)
+    fitted = choose_laws(mixtures, losses, candidates=candidates, extra=extra, fewer_runs=fewer_runs, seed=seed)
 
-    budget = config.token_budget if config.token_budget is not None else supply.total_tokens
-    caps = share_caps(supply.tokens, budget, config.repetition_cap)
+    caps = frame.caps
     laws: list[Law] = [f.law for f in fitted]
-    problem = _Problem(supply.token_shares, caps, weights, kl_weight, config.seed, proposer)
+    problem = _Problem(supply.token_shares, caps, weights, seed, proposer)
     proposal = problem.propose(laws, SIMULATED if proposer == "simulation" else _SEARCH_DRAWS)
     smooth = proposer == "divergence" and all(isinstance(law, SmoothLaw) for law in laws)
     path = lambda_path(laws, problem.prior, caps, kl_weights=LAMBDA_PATH, weights=weights) if smooth else []
@@ -172,18 +165,7 @@ def learn_recipe(
             for name, bounds in gains.items()
         ),
     )
-    recipe = Recipe.create(
-        strategy,
-        shares,
-        supply,
-        names=names,
-        taxonomy_version=taxonomy_version,
-        tokenizer=tokenizer,
-        repetition_cap=config.repetition_cap,
-        token_budget=budget,
-        evidence=evidence,
-        seed=config.seed,
-    )
+    recipe = frame.recipe(strategy, shares, evidence)
     scaled = weights / weights.sum()
     observed = np.column_stack([losses[f.target] for f in fitted]) @ scaled
     return LearnedMixture(recipe, supported, tuple(fitted), tuple(path), scaled, observed)
@@ -194,7 +176,6 @@ class _Problem:
     prior: Floats
     caps: Floats
     weights: Floats
-    kl_weight: float
     seed: int
     proposer: Proposer
 
@@ -204,15 +185,15 @@ class _Problem:
             averaged = max(16, round(draws * AVERAGED / SIMULATED))
             return simulate(mean_prediction(laws, self.weights), self.prior, draws=draws, averaged=averaged)
         if all(isinstance(law, SmoothLaw) for law in laws):
-            return propose_convex(laws, self.prior, self.caps, kl_weight=self.kl_weight, weights=self.weights)
+            return propose_convex(laws, self.prior, self.caps, weights=self.weights)
         predict = mean_prediction(laws, self.weights)
 
         def penalised(mixtures: Floats) -> Floats:
             ratio = np.log(np.maximum(mixtures, 1e-300) / np.maximum(self.prior, 1e-300))
-            return predict(mixtures) + self.kl_weight * np.sum(np.where(mixtures > 0, mixtures * ratio, 0.0), axis=1)
+            return predict(mixtures) + KL_WEIGHT * np.sum(np.where(mixtures > 0, mixtures * ratio, 0.0), axis=1)
 
         found = search(penalised, self.prior, self.caps, draws=draws, seed=self.seed)
-        return replace(found, predicted=float(predict(found.shares[None])[0]), kl_weight=self.kl_weight)
+        return replace(found, predicted=float(predict(found.shares[None])[0]), kl_weight=KL_WEIGHT)
 
 
 def _cross_fitted(

@@ -25,6 +25,8 @@ LAMBDA_PATH = (0.0, 0.02, 0.05, 0.1)
 SIMULATED = 100_000
 AVERAGED = 128
 _CHUNK = 20_000
+ROUNDS = 10
+SLACK = 1e-3
 
 #: How a mixture is proposed: along gradients under a divergence, or as the average of the best simulated ones.
 Proposer = Literal["divergence", "simulation"]
@@ -192,8 +194,6 @@ def simulate(
     *,
     draws: int = SIMULATED,
     averaged: int = AVERAGED,
-    concentration: float = 1.0,
-    seed: int = 42,
 ) -> Proposal:
     """Average the best of many random mixtures (RegMix).
 
@@ -204,10 +204,10 @@ def simulate(
     """
     start = _checked_prior(prior)
     active = start > 0
-    generator = np.random.RandomState(seed)
+    generator = np.random.RandomState(42)
     mixtures = np.zeros((draws, len(start)))
     # the prior enters as given, not scaled to sum 1: the eighth digit decides which draws one gets
-    mixtures[:, active] = generator.dirichlet(np.asarray(prior, np.float64)[active] * concentration, draws)
+    mixtures[:, active] = generator.dirichlet(np.asarray(prior, np.float64)[active], draws)
     mixtures = _within(mixtures, caps, averaged)
     predicted = _in_chunks(predict, mixtures)
     best = np.argsort(predicted, kind="stable")[:averaged]
@@ -220,22 +220,20 @@ def search(
     prior: Floats,
     caps: Floats | None = None,
     *,
-    rounds: int = 10,
     draws: int = SIMULATED,
-    slack: float = 1e-3,
     seed: int = 0,
 ) -> Proposal:
     """Search around the best mixture so far with ever smaller steps (Olmix's simulation).
 
     In round ``s`` the draws are Dirichlet around the centre with concentration log-uniform in [1, 100] times
-    ``2(s+1)``; the centre moves half-way to the average of all draws within ``slack`` of the best. Shares below 1e-5
+    ``2(s+1)``; the centre moves half-way to the average of all draws within ``SLACK`` of the best. Shares below 1e-5
     become 0.
     """
     start = _checked_prior(prior)
     active = start > 0
     generator = np.random.default_rng(seed)
     centre, answer = start.copy(), start.copy()
-    for turn in range(rounds):
+    for turn in range(ROUNDS):
         strength = np.exp(generator.uniform(np.log(1.0), np.log(100.0), draws)) * 2 * (turn + 1)
         weights = generator.standard_gamma(strength[:, None] * np.maximum(centre[active], 1e-8))
         sums = weights.sum(axis=1, keepdims=True)
@@ -245,10 +243,10 @@ def search(
         mixtures /= mixtures.sum(axis=1, keepdims=True)
         mixtures = _within(mixtures, caps, 1)
         predicted = _in_chunks(predict, mixtures)
-        answer = mixtures[predicted <= predicted.min() + slack].mean(axis=0)
+        answer = mixtures[predicted <= predicted.min() + SLACK].mean(axis=0)
         answer /= answer.sum()
         centre = (answer + centre) / 2
-    return _searched(predict, answer, start, rounds * draws)
+    return _searched(predict, answer, start, ROUNDS * draws)
 
 
 def _searched(predict: Callable[[Floats], Floats], shares: Floats, prior: Floats, tried: int) -> Proposal:
@@ -298,8 +296,7 @@ def _within(mixtures: Floats, caps: Floats | None, least: int) -> Floats:
     if len(kept) < least:
         raise InfeasibleMixtureError(
             f"{len(kept)} of {len(mixtures)} random mixtures keep the caps, {least} are needed; raise repetition_cap, "
-            "lower "
-            "token_budget, or use the convex proposer"
+            "lower token_budget, or use the convex proposer"
         )
     return kept
 

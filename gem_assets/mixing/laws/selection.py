@@ -17,6 +17,7 @@ from gem_assets.mixing.laws.registry import LAWS, LawEntry
 from gem_assets.types import Floats
 
 MARGIN = 0.01
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ def pairwise_decisions(predicted: Floats, true: Floats) -> float:
     return float(np.mean(np.where(guess[counted] == 0, 0.5, guess[counted] == real[counted])))
 
 
-def predict_held_out(entry: LawEntry, mixtures: Floats, losses: Floats, *, n_folds: int = 5, seed: int = 0) -> Floats:
+def predict_held_out(entry: LawEntry, mixtures: Floats, losses: Floats, *, seed: int = 0) -> Floats:
     """Predict each run ``(n,)`` from the folds that it is not in."""
     held_out = np.empty(len(losses))
-    for train, test in folds(len(losses), n_folds, seed):
+    for train, test in folds(len(losses), FOLDS, seed):
         held_out[test] = entry.make(seed).fit(mixtures[train], losses[train]).predict(mixtures[test])
     return held_out
 
@@ -103,7 +104,6 @@ def choose_laws(
     candidates: Sequence[str] | None = None,
     extra: Mapping[str, Mapping[str, LawEntry]] | None = None,
     fewer_runs: bool = False,
-    n_folds: int = 5,
     seed: int = 0,
 ) -> list[FittedTarget]:
     """Choose and fit a law for every target.
@@ -139,7 +139,7 @@ def choose_laws(
         return own[name][target] if name in own else LAWS[name]
 
     n, k = mixtures.shape
-    in_training = n - -(-n // n_folds)
+    in_training = n - -(-n // FOLDS)
     least = {name: max(entry(name, target).least_runs(k) for target in losses) for name in names}
     able = [name for name in names if fewer_runs or least[name] <= in_training]
     if not able:
@@ -150,9 +150,7 @@ def choose_laws(
         )
     fitted: list[FittedTarget] = []
     for target, values in losses.items():
-        predicted = {
-            name: predict_held_out(entry(name, target), mixtures, values, n_folds=n_folds, seed=seed) for name in able
-        }
+        predicted = {name: predict_held_out(entry(name, target), mixtures, values, seed=seed) for name in able}
         scores = tuple(_score(name, held_out, values) for name, held_out in predicted.items())
         best = max((s.spearman for s in scores if np.isfinite(s.spearman)), default=float("nan"))
         chosen = next((s.law for s in scores if s.spearman >= best - MARGIN), able[0])

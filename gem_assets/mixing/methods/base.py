@@ -166,8 +166,6 @@ class Method:
         Whether proxies are trained: such recipes wait for each other.
     unconfirmed
         Why no confirmation run can put it to the test; empty when one can.
-    kinds
-        Dagster's labels of the asset.
     libraries, seed, code_version
         What else names the result: distributions whose version can change it, the seed, and the version of the code.
     """
@@ -185,7 +183,6 @@ class Method:
     counts: bool = False
     trains: bool = False
     unconfirmed: str = ""
-    kinds: frozenset[str] = frozenset({"json", "scipy"})
     libraries: tuple[str, ...] = ()
     seed: Callable[["Settings"], int | None] = _mixing_seed
     code_version: str = LEARNED_CODE_VERSION

@@ -214,7 +214,6 @@ METHOD = Method(
     source="Chen et al. 2025",
     needs=(SWARM, TOKENS, TEACHER),
     trains=True,
-    kinds=frozenset({"json", "pytorch", "scikitlearn"}),
     libraries=("scikit-learn", "torch", "numpy"),
     code_version=TRAINED_CODE_VERSION,
 )

@@ -278,7 +278,6 @@ METHOD = Method(
     source="Diao et al. 2025",
     needs=(SWARM, TOKENS, TEACHER),
     trains=True,
-    kinds=frozenset({"json", "pytorch"}),
     libraries=("lightgbm", "torch", "numpy"),
     # 2: the best run where the trees are flat
     code_version=f"{TRAINED_CODE_VERSION}.2",

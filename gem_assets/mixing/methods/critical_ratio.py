@@ -269,7 +269,6 @@ METHOD = Method(
     needs=(TOKENS,),
     trains=True,
     unconfirmed="is for a model that was trained before, and a confirmation starts from nothing",
-    kinds=frozenset({"json", "pytorch"}),
     libraries=("torch", "scipy", "numpy"),
     seed=proxy_seed,
     code_version=TRAINED_CODE_VERSION,

@@ -8,15 +8,14 @@ The answer is a recipe with two phases. Repetition counts over both of them: the
 first has left.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps, share_caps
+from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps
 from gem_assets.mixing.methods.base import Method, MethodWork, mixing_settings
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
-from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.types import Floats
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def raised(base: Floats, positions: Sequence[int], share: float) -> Floats:
 
 
 def two_phases(
-    base: Floats, final: Floats, supply: ClusterSupply, budget: int, repetition_cap: float, fraction: float = FRACTION
+    base: Floats, final: Floats, frame: "MixtureFrame", fraction: float = FRACTION
 ) -> tuple[tuple[float, Floats], tuple[float, Floats]]:
     """Return ``((1 - fraction, base), (fraction, final))`` with the second cut to what the caps have left.
 
@@ -66,14 +65,14 @@ def two_phases(
     if not 0 < fraction < 1:
         raise UpsamplingError(f"the last phase must be a part of the run inside (0, 1), not {fraction}")
     first = np.asarray(base, np.float64) / np.sum(base)
-    caps = share_caps(supply.tokens, budget, repetition_cap)
-    left = (caps - (1 - fraction) * first) / fraction
+    left = (frame.caps - (1 - fraction) * first) / fraction
     # a first phase exactly at its cap leaves 0, up to rounding
     if np.any(left < -1e-9):
         worst = int(np.argmin(left))
+        cluster, most = int(frame.supply.clusters[worst]), frame.config.repetition_cap
         raise UpsamplingError(
-            f"cluster {int(supply.clusters[worst])} is over its cap of {repetition_cap:g} epochs in the first phase; "
-            "lower its share or the token budget, or raise repetition_cap"
+            f"cluster {cluster} is over its cap of {most:g} epochs in the first phase; lower its share or the token "
+            "budget, or raise repetition_cap"
         )
     try:
         second = apply_caps(np.asarray(final, np.float64), np.maximum(left, 0.0))
@@ -82,39 +81,16 @@ def two_phases(
     return (1 - fraction, first), (fraction, second)
 
 
-def upsampled_recipe(
-    strategy: str,
-    base: Floats,
-    final: Floats,
-    supply: ClusterSupply,
-    *,
-    names: Mapping[int, str],
-    taxonomy_version: str,
-    tokenizer: str,
-    repetition_cap: float,
-    token_budget: int | None = None,
-    fraction: float = FRACTION,
-    seed: int = 0,
-) -> Recipe:
+def upsampled_recipe(base: Floats, final: Floats, frame: "MixtureFrame", fraction: float = FRACTION) -> Recipe:
     """Make the recipe of two phases; its shares are the average of both."""
-    budget = supply.total_tokens if token_budget is None else token_budget
-    (early, first), (late, second) = two_phases(base, final, supply, budget, repetition_cap, fraction)
+    (early, first), (late, second) = two_phases(base, final, frame, fraction)
     moved = 0.5 * float(np.abs(second - first).sum())
-    return Recipe.create(
-        strategy,
+    notes = (f"the last {100 * fraction:.3g} % of the tokens move {100 * moved:.3g} % of them",)
+    return frame.recipe(
+        END_UPSAMPLING,
         early * first + late * second,
-        supply,
-        names=names,
-        taxonomy_version=taxonomy_version,
-        tokenizer=tokenizer,
-        repetition_cap=repetition_cap,
-        token_budget=budget,
+        RecipeEvidence(method=END_UPSAMPLING, notes=notes),
         phases=[(early, first.tolist()), (late, second.tolist())],
-        evidence=RecipeEvidence(
-            method=strategy,
-            notes=(f"the last {100 * fraction:.3g} % of the tokens move {100 * moved:.3g} % of them",),
-        ),
-        seed=seed,
     )
 
 
@@ -127,19 +103,7 @@ def publish_end_upsampling(base: Recipe, final: Recipe, frame: "MixtureFrame", o
     for recipe in (base, final):
         if tuple(e.cluster for e in recipe.entries) != clusters or recipe.taxonomy_version != frame.taxonomy_version:
             raise ValueError(f"recipe {recipe.strategy} is of other clusters than the inventory; materialize it again")
-    recipe = upsampled_recipe(
-        END_UPSAMPLING,
-        base.shares,
-        final.shares,
-        frame.supply,
-        names=frame.names,
-        taxonomy_version=frame.taxonomy_version,
-        tokenizer=frame.tokenizer,
-        repetition_cap=frame.config.repetition_cap,
-        token_budget=frame.budget,
-        fraction=FRACTION,
-        seed=frame.config.seed,
-    )
+    recipe = upsampled_recipe(base.shares, final.shares, frame)
     phases = [
         {"phase": n, "fraction": p.fraction, "largest_share": max(p.shares)}
         for n, p in enumerate(recipe.phases, start=1)
@@ -165,5 +129,4 @@ METHOD = Method(
     source="Blakeney et al. 2024",
     recipes=("proportional", "lexical"),
     unconfirmed="is a recipe of two phases, and a confirmation trains on one mixture",
-    kinds=frozenset({"json"}),
 )

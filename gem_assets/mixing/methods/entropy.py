@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gem_assets.mixing.caps import apply_caps, share_caps
+from gem_assets.mixing.caps import apply_caps, caps_of
 from gem_assets.mixing.config import COUNTED_CODE_VERSIONS, MixingConfig
 from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
@@ -52,9 +52,8 @@ def entropy_mixture(
     """Return the entropy rule's shares within the caps, and what is known of them: not much."""
     from gem_assets.proxy.lexical import LABEL
 
-    budget = config.token_budget if config.token_budget is not None else supply.total_tokens
     wished = np.where(supply.tokens > 0, entropy_shares(counts), 0.0)
-    shares = apply_caps(wished, share_caps(supply.tokens, budget, config.repetition_cap))
+    shares = apply_caps(wished, caps_of(supply, config))
     entropy = conditional_entropy(counts)
     evidence = RecipeEvidence(
         method=f"entropy ({LABEL})",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gem_assets.mixing.caps import apply_caps, share_caps
+from gem_assets.mixing.caps import apply_caps, caps_of
 from gem_assets.mixing.config import COUNTED_CODE_VERSIONS, MixingConfig
 from gem_assets.mixing.laws.ngram import LexicalLaw, LexicalLosses
-from gem_assets.mixing.laws.proposal import KL_WEIGHT, Proposal, divergence, propose_convex
+from gem_assets.mixing.laws.proposal import Proposal, divergence, propose_convex
 from gem_assets.mixing.methods.base import TOKENS, Method, MethodWork
 from gem_assets.mixing.recipe import Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
@@ -43,24 +43,12 @@ def target_weights(targets: tuple[str, ...], importance: Mapping[str, float]) ->
 
 
 def lexical_optimum(
-    proxy: "LexicalProxy",
-    supply: ClusterSupply,
-    config: MixingConfig,
-    importance: Mapping[str, float],
-    *,
-    kl_weight: float = KL_WEIGHT,
+    proxy: "LexicalProxy", supply: ClusterSupply, config: MixingConfig, importance: Mapping[str, float]
 ) -> Proposal:
     """Minimise the weighted n-gram loss plus λ times the divergence from the natural shares, within the caps."""
-    budget = config.token_budget if config.token_budget is not None else supply.total_tokens
     law = LexicalLaw(LexicalLosses(proxy), target_weights(proxy.targets, importance))
-    return propose_convex(
-        [law],
-        supply.token_shares,
-        share_caps(supply.tokens, budget, config.repetition_cap),
-        kl_weight=kl_weight,
-        tolerance=1e-5,
-        max_iterations=_ITERATIONS,
-    )
+    caps = caps_of(supply, config)
+    return propose_convex([law], supply.token_shares, caps, tolerance=1e-5, max_iterations=_ITERATIONS)
 
 
 def lexical_evidence(

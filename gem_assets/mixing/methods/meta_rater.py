@@ -58,9 +58,7 @@ def learn_weights(
     evaluate: Callable[[Iterable[NDArray[np.bool_]]], Floats],
     *,
     runs: int = 256,
-    concentration: float = 1.0,
     candidates: int = 20_000,
-    averaged: int = 1,
     seed: int = 0,
 ) -> ScoreWeights:
     """Learn the weights of the scores.
@@ -73,10 +71,6 @@ def learn_weights(
         Tokens that a selection holds.
     evaluate
         Losses of models each trained on one of the selections ``(n,)`` that it is given, in their order.
-    concentration
-        Of the Dirichlet distribution that weights are drawn from.
-    averaged
-        Best candidates that are averaged; the paper takes the best alone.
 
     Raises
     ------
@@ -86,7 +80,7 @@ def learn_weights(
     width = np.asarray(scores).shape[1]
 
     def draw(rng: np.random.Generator, n: int) -> Floats:
-        return rng.dirichlet(np.full(width, concentration), n)
+        return rng.dirichlet(np.ones(width), n)
 
     from gem_assets.mixing.search.trees import search_parameters
 
@@ -95,7 +89,7 @@ def learn_weights(
         lambda rows: evaluate(select_best(scores, tokens, row, budget) for row in rows),
         runs=runs,
         candidates=candidates,
-        averaged=averaged,
+        averaged=1,
         seed=seed,
     )
     return ScoreWeights(found.parameters / found.parameters.sum(), found)
@@ -114,9 +108,7 @@ def search_documents(
         chosen = (mask.astype(np.float64) for mask in many)
         return trainer.losses([selection_job(f"meta_rater-{i:03d}", v, documents, seed) for i, v in enumerate(chosen)])
 
-    learned = learn_weights(
-        documents.scores, documents.tokens, budget, evaluate, runs=config.proxies, seed=seed
-    )  # fmt: skip
+    learned = learn_weights(documents.scores, documents.tokens, budget, evaluate, runs=config.proxies, seed=seed)
     chosen = select_best(documents.scores, documents.tokens, learned.weights, budget)
     return chosen.astype(np.float64), learned.search, {"raters": rater_rows(documents, learned.weights)}
 
@@ -137,7 +129,6 @@ METHOD = Method(
     source="Zhuang et al. 2025",
     needs=(TOKENS,),
     trains=True,
-    kinds=frozenset({"json", "pytorch"}),
     libraries=("torch", "lightgbm", "numpy", "resiliparse", "tokenizers"),
     code_version=TRAINED_CODE_VERSION,
 )

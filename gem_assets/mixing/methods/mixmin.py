@@ -21,14 +21,7 @@ if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig
 
 
-def mixmin(
-    log_likelihoods: Floats,
-    lengths: Floats | None = None,
-    *,
-    rate: float = 1.0,
-    tolerance: float = 1e-6,
-    max_iterations: int = 20_000,
-) -> Floats:
+def mixmin(log_likelihoods: Floats, lengths: Floats | None = None, *, tolerance: float = 1e-6) -> Floats:
     """Return the mixture of sources that explains the target best.
 
     Parameters
@@ -37,8 +30,6 @@ def mixmin(
         ``log P_i(x)`` of each target text under each source's model, ``(n, K)``, nats.
     lengths
         Tokens of each text ``(n,)``; 1 by default.
-    rate
-        First step size; halved when the objective rises.
     tolerance
         Stop when the objective is at most this far above its minimum (its convexity gives the bound).
 
@@ -64,9 +55,9 @@ def mixmin(
         gradient = -np.mean(np.exp(logs - mixed[:, None]) / scale[:, None], axis=0)
         return float(-np.mean(mixed / scale)), gradient
 
-    shares, step = uniform(logs.shape[1]), rate
+    shares, step = uniform(logs.shape[1]), 1.0
     objective, gradient = value(shares)
-    for _ in range(max_iterations):
+    for _ in range(20_000):
         if float(gradient @ shares) - float(gradient.min()) <= tolerance:
             break
         candidate = softmax(logarithm(shares) - step * gradient)

@@ -174,7 +174,6 @@ METHOD = Method(
     source="Chen et al. 2025",
     needs=(SWARM, TOKENS, TEACHER),
     trains=True,
-    kinds=frozenset({"json", "pytorch", "scikitlearn"}),
     libraries=("scikit-learn", "botorch", "torch", "numpy"),
     code_version=TRAINED_CODE_VERSION,
 )

@@ -189,7 +189,6 @@ def search_quadmix(
     tied: bool = False,
     runs: int = 256,
     candidates: int = 20_000,
-    averaged: int = 16,
     seed: int = 0,
 ) -> tuple[QuaDMixParameters, "SearchResult"]:
     """Search a sampling rule.
@@ -201,7 +200,7 @@ def search_quadmix(
         their order.
     tied
         Search rules that differ between domains in the kept part alone.
-    runs, candidates, averaged
+    runs, candidates
         See :func:`~gem_assets.mixing.search.trees.search_parameters`.
     """
     scores, count = corpus.scores.shape[1], corpus.count
@@ -213,7 +212,7 @@ def search_quadmix(
         lambda rows: evaluate(sampling_values(corpus, read(row, scores)) for row in rows),
         runs=runs,
         candidates=candidates,
-        averaged=averaged,
+        averaged=16,
         seed=seed,
     )
     return read(found.parameters, scores), found
@@ -265,7 +264,6 @@ METHOD = Method(
     source="arXiv 2504.16511",
     needs=(TOKENS,),
     trains=True,
-    kinds=frozenset({"json", "pytorch"}),
     libraries=("torch", "lightgbm", "numpy", "resiliparse", "tokenizers"),
     code_version=TRAINED_CODE_VERSION,
 )

@@ -8,7 +8,7 @@ result. These are the baselines that a learned mixture has to beat, and token-co
 from collections.abc import Mapping
 from functools import partial
 
-from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps, share_caps
+from gem_assets.mixing.caps import InfeasibleMixtureError, apply_caps
 from gem_assets.mixing.config import CODE_VERSION, MixingConfig
 from gem_assets.mixing.heuristics import HEURISTICS
 from gem_assets.mixing.methods.base import Method, MethodWork, mixing_settings
@@ -39,29 +39,17 @@ def make_recipe(
         raise ValueError(f"unknown strategy {strategy!r}; there are {', '.join(STRATEGIES)}")
     if supply.total_tokens == 0:
         raise ValueError("the inventory holds no tokens; land and label a snapshot first")
-    budget = config.token_budget if config.token_budget is not None else supply.total_tokens
+    from gem_assets.mixing.recipe_artifact import MixtureFrame
+
+    frame = MixtureFrame(supply, names, taxonomy_version, tokenizer, config)
     most = config.repetition_cap * supply.total_tokens
-    if budget > most * (1 + 1e-9):
+    if frame.budget > most * (1 + 1e-9):
         raise InfeasibleMixtureError(
-            f"a budget of {budget} tokens needs {budget / supply.total_tokens:.4g} epochs over the "
-            f"{supply.total_tokens} "
-            f"available tokens, repetition_cap is {config.repetition_cap:g}; lower token_budget to "
-            f"{int(most)} or raise "
-            "repetition_cap"
+            f"a budget of {frame.budget} tokens needs {frame.budget / supply.total_tokens:.4g} epochs over the "
+            f"{supply.total_tokens} available tokens, repetition_cap is {config.repetition_cap:g}; lower token_budget "
+            f"to {int(most)} or raise repetition_cap"
         )
-    wished = HEURISTICS[strategy](supply, config)
-    shares = apply_caps(wished, share_caps(supply.tokens, budget, config.repetition_cap))
-    return Recipe.create(
-        strategy,
-        shares,
-        supply,
-        names=names,
-        taxonomy_version=taxonomy_version,
-        tokenizer=tokenizer,
-        repetition_cap=config.repetition_cap,
-        token_budget=budget,
-        seed=config.seed,
-    )
+    return frame.recipe(strategy, apply_caps(HEURISTICS[strategy](supply, config), frame.caps))
 
 
 def make_rule(strategy: str, work: MethodWork) -> Recipe:
@@ -69,9 +57,8 @@ def make_rule(strategy: str, work: MethodWork) -> Recipe:
     from gem_assets.mixing.recipe_artifact import write_recipe
 
     frame = work.frame
-    recipe = make_recipe(
-        strategy, frame.supply, frame.names, frame.taxonomy_version, frame.config, frame.tokenizer
-    )  # fmt: skip
+    supply, version = frame.supply, frame.taxonomy_version
+    recipe = make_recipe(strategy, supply, frame.names, version, frame.config, frame.tokenizer)
     write_recipe(recipe, frame.supply, work.out)
     return recipe
 
@@ -87,7 +74,6 @@ def _rule(name: str, summary: str, use: str, source: str = "") -> Method:
         use=use,
         source=source,
         unconfirmed="is a rule: it claims no gain that a run could confirm",
-        kinds=frozenset({"json", "parquet"}),
         code_version=CODE_VERSION,
         policy="fan_in",
     )

@@ -126,6 +126,5 @@ METHOD = Method(
     _settings,
     cost="nothing",
     use="somebody knows better, and is ready to confirm it",
-    kinds=frozenset({"json", "parquet"}),
     code_version=CODE_VERSION,
 )

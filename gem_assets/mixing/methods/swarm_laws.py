@@ -82,11 +82,7 @@ def publish_law_recipe(
     found = learn_recipe(
         strategy,
         swarm.table,
-        frame.supply,
-        names=frame.names,
-        taxonomy_version=frame.taxonomy_version,
-        tokenizer=frame.tokenizer,
-        config=frame.config,
+        frame,
         targets=swarm.wanted,
         candidates=[law for law in asked.candidates if law != NGRAM or lexical is not None],
         extra=extra,

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig
 
 
+#: The best candidates of M that are averaged.
+AVERAGED = 16
+
+
 class InfluenceError(ValueError):
     """Influences that no mixture can be drawn from; the message says which number is wrong."""
 
@@ -211,7 +215,6 @@ def propose_blended(
     draws: int = 128,
     candidates: int = 20_000,
     concentration: float = 30.0,
-    averaged: int = 16,
     seed: int = 0,
 ) -> Floats:
     """TiKMiX-M: look around D's mixture with the influence of blends.
@@ -226,8 +229,6 @@ def propose_blended(
         Mixtures measured, from ``Dirichlet(concentration · p)`` around D's.
     candidates
         Mixtures that the trees rank afterwards.
-    averaged
-        The best of them that are averaged; the best that was measured wins where it is predicted to be better.
 
     Returns
     -------
@@ -253,7 +254,7 @@ def propose_blended(
     trees = TreesLaw(seed).fit(measured, -gains)
     pool = np.vstack([measured, rng.dirichlet(alpha, candidates)])
     predicted = trees.predict(pool)
-    answer = as_weights(pool[np.argsort(predicted, kind="stable")[:averaged]].mean(axis=0))
+    answer = as_weights(pool[np.argsort(predicted, kind="stable")[:AVERAGED]].mean(axis=0))
     best = measured[int(np.argmax(gains))]
     # trees are flat between their splits: what was measured to be better than the average's measurement stays
     return best if gains.max() > float(np.asarray(blend(answer)) @ weights) else answer

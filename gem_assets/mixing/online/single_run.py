@@ -156,7 +156,6 @@ def single_run(
         source=source,
         needs=(TOKENS,),
         trains=True,
-        kinds=frozenset({"json", "pytorch"}),
         libraries=("torch", "scipy", "numpy"),
         seed=proxy_seed,
         code_version=TRAINED_CODE_VERSION,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gem_assets.mixing.caps import apply_caps, share_caps
+from gem_assets.mixing.caps import apply_caps, caps_of
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.heuristics import HEURISTICS
 from gem_assets.mixing.supply import ClusterSupply
@@ -114,6 +114,5 @@ def design_swarm(
 
 def baseline_mixtures(supply: ClusterSupply, config: MixingConfig) -> dict[str, Floats]:
     """Return the fixed mixtures within the repetition caps, shares in the order of the supply's clusters."""
-    budget = config.token_budget if config.token_budget is not None else supply.total_tokens
-    caps = share_caps(supply.tokens, budget, config.repetition_cap)
+    caps = caps_of(supply, config)
     return {name: apply_caps(HEURISTICS[name](supply, config), caps) for name in BASELINES}

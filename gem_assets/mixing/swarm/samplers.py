@@ -28,8 +28,6 @@ def sample_regmix(
     prior: Floats,
     count: int,
     *,
-    temperature: float = TEMPERATURE,
-    strengths: tuple[float, float, int] = STRENGTHS,
     usage: float = USAGE,
     minimum: float = MINIMUM,
     oversample: int = OVERSAMPLE,
@@ -38,7 +36,7 @@ def sample_regmix(
     """Draw mixtures as RegMix does.
 
     For each candidate one of the log-spaced strengths ``s`` is drawn and a mixture from ``Dirichlet(s · q')`` with
-    ``q' ∝ q^temperature``. A candidate in which any share exceeds ``min(usage · q_i, 1)``, with ``q`` before the
+    ``q' ∝ q^TEMPERATURE``. A candidate in which any share exceeds ``min(usage · q_i, 1)``, with ``q`` before the
     temperature, is rejected. Shares below ``minimum`` become 0, the rest is normalised and rounded to multiples of it.
     Of the distinct candidates ``count`` are chosen at random.
 
@@ -54,19 +52,12 @@ def sample_regmix(
     """
     q = _natural(prior)
     rng = np.random.default_rng(seed)
-    kept = _within(rng, q, count * oversample, temperature, strengths, usage, minimum)
+    kept = _within(rng, q, count * oversample, usage, minimum)
     return _choose(rng, _distinct(kept), count, count * oversample)
 
 
 def sample_hierarchical(
-    prior: Floats,
-    groups: NDArray[np.int64],
-    count: int,
-    *,
-    minimum: float = MINIMUM,
-    usage: float = USAGE,
-    oversample: int = OVERSAMPLE,
-    seed: int = 42,
+    prior: Floats, groups: NDArray[np.int64], count: int, *, usage: float = USAGE, seed: int = 42
 ) -> Floats:
     """Draw shares of groups, and shares of the clusters within each group, both as :func:`sample_regmix`.
 
@@ -88,14 +79,14 @@ def sample_hierarchical(
     members = [m for m in members if q[m].sum() > 0]
     tops = np.array([q[m].sum() for m in members])
     rng = np.random.default_rng(seed)
-    wanted = count * max(4, oversample // 10)
+    wanted = count * max(4, OVERSAMPLE // 10)
 
     def level(shares: Floats) -> Floats:
         if np.count_nonzero(shares) == 1:
             return np.tile((shares > 0).astype(np.float64), (wanted, 1))
-        found = _within(rng, shares / shares.sum(), count * oversample, TEMPERATURE, STRENGTHS, usage, minimum)
+        found = _within(rng, shares / shares.sum(), count * OVERSAMPLE, usage, MINIMUM)
         if len(found) == 0:
-            raise ValueError(f"no draw of {count * oversample} keeps the bounds; raise usage or oversample")
+            raise ValueError(f"no draw of {count * OVERSAMPLE} keeps the bounds; raise usage")
         return found[rng.integers(0, len(found), wanted)]
 
     outer = level(tops)
@@ -105,28 +96,28 @@ def sample_hierarchical(
     return _choose(rng, _distinct(mixtures), count, wanted)
 
 
-def sample_low_discrepancy(prior: Floats, count: int, *, strength: float = 1.0, seed: int = 42) -> Floats:
-    """Spread mixtures evenly: scrambled Sobol points, carried to ``Dirichlet(strength · K · q)`` by gamma quantiles."""
+def sample_low_discrepancy(prior: Floats, count: int, *, seed: int = 42) -> Floats:
+    """Spread mixtures evenly: scrambled Sobol points, carried to ``Dirichlet(K · q)`` by gamma quantiles."""
     q = _natural(prior)
     active = np.flatnonzero(q > 0)
     from scipy.stats import gamma, qmc  # most of a second, which a command that reads recipes does not pay
 
     engine = qmc.Sobol(len(active), scramble=True, rng=np.random.default_rng(seed))
     points = np.clip(engine.random(1 << max(0, (count - 1).bit_length()))[:count], 1e-12, 1 - 1e-12)
-    weights = gamma.ppf(points, np.maximum(strength * len(active) * q[active], 1e-3))
+    weights = gamma.ppf(points, np.maximum(len(active) * q[active], 1e-3))
     weights = np.maximum(weights, 1e-300)
     mixtures = np.zeros((count, len(q)))
     mixtures[:, active] = weights / weights.sum(axis=1, keepdims=True)
     return mixtures
 
 
-def sample_d_optimal(prior: Floats, count: int, *, pool: int = 2000, seed: int = 42, usage: float = USAGE) -> Floats:
+def sample_d_optimal(prior: Floats, count: int, *, seed: int = 42) -> Floats:
     """Choose the most informative mixtures of a RegMix pool for a law that is linear in the shares.
 
     Greedy in ``log det(XᵀX + ridge)``: each step takes the mixture of largest leverage and updates by the
     matrix-determinant lemma; ``O(pool · K²)`` in all for each mixture taken.
     """
-    candidates = sample_regmix(prior, min(pool, 4 * count + 200), oversample=40, usage=usage, seed=seed)
+    candidates = sample_regmix(prior, min(2000, 4 * count + 200), oversample=40, seed=seed)
     inverse = np.eye(candidates.shape[1]) * 1e3
     chosen: list[int] = []
     free = np.ones(len(candidates), bool)
@@ -163,15 +154,13 @@ def _within(
     rng: np.random.Generator,
     q: Floats,
     drawn: int,
-    temperature: float,
-    strengths: tuple[float, float, int],
     usage: float,
     minimum: float,
 ) -> Floats:
-    """Draw around ``q^temperature`` with many strengths and return those on the grid that keep the bound on usage."""
-    flat = q**temperature * (q > 0)
+    """Draw around ``q^TEMPERATURE`` with many strengths and return those on the grid that keep the bound on usage."""
+    flat = q**TEMPERATURE * (q > 0)
     flat /= flat.sum()
-    levels = np.logspace(np.log10(strengths[0]), np.log10(strengths[1]), strengths[2])
+    levels = np.logspace(np.log10(STRENGTHS[0]), np.log10(STRENGTHS[1]), STRENGTHS[2])
     rows = _dirichlet_rows(rng, flat, levels[rng.integers(0, len(levels), drawn)])
     return on_grid(rows[np.all(rows <= np.minimum(usage * q, 1.0) + 1e-12, axis=1)], minimum)
 

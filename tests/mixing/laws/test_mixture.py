@@ -6,6 +6,7 @@ import pytest
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.laws.mixture import learn_recipe
 from gem_assets.mixing.recipe import Recipe
+from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.mixing.swarm.table import SwarmTable
 
@@ -24,15 +25,12 @@ def swarm_of(loss, n=48, noise=0.005, seed=0):
 
 def learn(swarm, **changes):
     arguments = {
-        "names": {},
-        "taxonomy_version": "t1",
-        "tokenizer": "bytes",
-        "config": MixingConfig(),
         "candidates": SOME,
         "targets": {"main": 1.0},
         "splits": 12,
     } | changes
-    return learn_recipe("learned", swarm, arguments.pop("supply", SUPPLY), **arguments)
+    supply, config = arguments.pop("supply", SUPPLY), arguments.pop("config", MixingConfig())
+    return learn_recipe("learned", swarm, MixtureFrame(supply, {}, "t1", "bytes", config), **arguments)
 
 
 def rewarding(p):

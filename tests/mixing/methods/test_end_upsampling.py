@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gem_assets.mixing.caps import InfeasibleMixtureError
+from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.methods.end_upsampling import (
     UpsamplingError,
     publish_end_upsampling,
@@ -12,13 +13,16 @@ from gem_assets.mixing.methods.end_upsampling import (
     upsampled_recipe,
 )
 from gem_assets.mixing.recipe import RecipeEvidence
+from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
 from tests.mixing.online.test_single_run import TOKENS, frame
 
 
-def supply(tokens=(600, 300, 100)):
-    counts = np.array(tokens)
-    return ClusterSupply(np.arange(len(counts)), np.maximum(counts // 10, 1), counts, counts * 4)
+def of_three(repetition_cap):
+    counts = np.array([600, 300, 100])
+    supply = ClusterSupply(np.arange(3), counts // 10, counts, counts * 4)
+    names = {0: "web", 1: "news", 2: "maths"}
+    return MixtureFrame(supply, names, "v", "bytes", MixingConfig(repetition_cap=repetition_cap))
 
 
 def test_raised_clusters_take_their_share_in_proportion():
@@ -29,17 +33,7 @@ def test_raised_clusters_take_their_share_in_proportion():
 
 def test_a_recipe_of_two_phases():
     base = np.array([0.6, 0.3, 0.1])
-    found = upsampled_recipe(
-        "end_upsampling",
-        base,
-        raised(base, [2], 0.5),
-        supply(),
-        names={0: "web", 1: "news", 2: "maths"},
-        taxonomy_version="v",
-        tokenizer="bytes",
-        repetition_cap=4.0,
-        fraction=0.2,
-    )
+    found = upsampled_recipe(base, raised(base, [2], 0.5), of_three(4.0), 0.2)
     assert [p.fraction for p in found.phases] == [0.8, 0.2]
     assert found.phases[1].shares == pytest.approx([1 / 3, 1 / 6, 0.5])
     assert found.shares == pytest.approx([0.8 * 0.6 + 0.2 / 3, 0.8 * 0.3 + 0.2 / 6, 0.8 * 0.1 + 0.1])
@@ -51,7 +45,7 @@ def test_a_recipe_of_two_phases():
 def test_the_last_phase_gets_what_the_caps_have_left():
     # 100 tokens of the last cluster may be read twice, 80 are read in the first phase: 120 of 200 are left
     base = np.array([0.6, 0.3, 0.1])
-    (_, _), (_, second) = two_phases(base, np.array([0.0, 0.1, 0.9]), supply(), 1000, 2.0, 0.2)
+    (_, _), (_, second) = two_phases(base, np.array([0.0, 0.1, 0.9]), of_three(2.0), 0.2)
     assert second == pytest.approx([0.0, 0.4, 0.6])
 
 
@@ -64,11 +58,11 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(UpsamplingError, match="both need a share"):
         raised(np.array([1.0, 0.0]), [1], 0.5)
     with pytest.raises(UpsamplingError, match="inside"):
-        two_phases(base, base, supply(), 1000, 4.0, 1.0)
+        two_phases(base, base, of_three(4.0), 1.0)
     with pytest.raises(UpsamplingError, match="cluster 2 is over its cap"):
-        two_phases(np.array([0.0, 0.0, 1.0]), base, supply(), 1000, 4.0)
+        two_phases(np.array([0.0, 0.0, 1.0]), base, of_three(4.0))
     with pytest.raises(InfeasibleMixtureError, match="cannot be filled"):
-        two_phases(base, np.array([0.0, 0.0, 1.0]), supply(), 1000, 1.0)
+        two_phases(base, np.array([0.0, 0.0, 1.0]), of_three(1.0))
 
 
 def test_the_last_part_is_spent_on_the_other_recipe(tmp_path):
