@@ -33,10 +33,7 @@ READABLE: Final = "gem-readable"
 def printable(text: object, *, lines: bool = False) -> str:
     """Return text in which everything that acts on a terminal or a reader stands as an escape.
 
-    Parameters
-    ----------
-    lines
-        Keep tabs and line feeds; by default the result is one line.
+    ``lines`` keeps tabs and line feeds; by default the result is one line.
     """
     shown = _ACTING.sub(_escape, str(text))
     return shown if lines else _BREAKS.sub(_escape, shown)

@@ -199,10 +199,7 @@ def bring_up_to_date(
 ) -> RunSummary:
     """Run what the reconciler calls ready until there is nothing left.
 
-    Parameters
-    ----------
-    asked
-        What a person wants beyond what runs by itself.
+    ``asked`` is what a person wants beyond what runs by itself.
 
     Raises
     ------

@@ -197,10 +197,7 @@ def load_existing(data_root: str | Path | None = None) -> Settings:
 def load_settings(data_root: str | Path | None = None) -> Settings:
     """Read the settings of one data root.
 
-    Parameters
-    ----------
-    data_root
-        Folder of the platform's data; see :func:`resolve_data_root` for the default.
+    See :func:`resolve_data_root` for the default of ``data_root``.
 
     Raises
     ------

@@ -46,10 +46,7 @@ class Setting:
 def effective_settings(settings: Settings, *, root_given: bool = False) -> list[Setting]:
     """List every setting of a data root with the value in force and its source.
 
-    Parameters
-    ----------
-    root_given
-        Whether the data root was named by an argument.
+    ``root_given`` tells whether the data root was named by an argument.
     """
     path = settings.data_root / SETTINGS_FILE
     written = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -45,10 +45,7 @@ Costly = Callable[[Callable[..., dg.MaterializeResult]], Callable[..., Any]]
 class Work:
     """What one call of a stage works with.
 
-    Attributes
-    ----------
-    partition
-        Snapshot or strategy; empty for an asset without partitions.
+    ``partition`` is the snapshot or strategy, and empty for an asset without partitions.
     """
 
     asset: str

@@ -24,10 +24,7 @@ def teacher_stage(
 ) -> tuple[Stage, InputRef | None]:
     """Return the teacher's stage that stands, or the one that would be fitted now with the teacher it continues.
 
-    Parameters
-    ----------
-    stage_with
-        Makes the stage for a previous teacher, or for none.
+    ``stage_with`` makes the stage for a previous teacher, or for none.
     """
     for found in reversed(store.artifacts.history(TEACHER_CLUSTERS)):
         previous = input_of(found, TEACHER_CLUSTERS)

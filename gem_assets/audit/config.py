@@ -31,10 +31,7 @@ STATEMENTS: Final[dict[str, str]] = {
 class AuditConfig(BaseModel):
     """Settings of the audit pack.
 
-    Attributes
-    ----------
-    statements
-        Key of ``STATEMENTS`` to the text that the provider is responsible for.
+    ``statements`` maps a key of ``STATEMENTS`` to the text that the provider is responsible for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

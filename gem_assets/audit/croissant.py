@@ -53,10 +53,7 @@ DESCRIPTIONS: Final = {
 def croissant(account: Account, files: list[str]) -> dict[str, Any]:
     """Return the JSON-LD document.
 
-    Parameters
-    ----------
-    files
-        Names of the files of the pack to describe, all in ``account.folder``.
+    ``files`` are the names of the files of the pack to describe, all in ``account.folder``.
     """
     facts, config = account.facts, account.config
     report, crawl = facts.report, facts.crawl

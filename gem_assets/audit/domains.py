@@ -61,10 +61,7 @@ def registrable_domain(host: str) -> str | None:
 def count_domains(documents: Path) -> pa.Table:
     """Return one row per registrable domain (``DOMAIN_SCHEMA``), most bytes first.
 
-    Parameters
-    ----------
-    documents
-        ``documents.parquet`` of an audit. Documents without a web address are left out.
+    ``documents`` is ``documents.parquet`` of an audit; documents without a web address are left out.
     """
     with duckdb.connect() as database:
         database.read_parquet(str(documents)).create_view("d")

@@ -42,10 +42,7 @@ FORMS: Final = {
 def index_page(account: Account, files: Sequence[str]) -> str:
     """Return the page.
 
-    Parameters
-    ----------
-    files
-        Names of the files beside it; only those are linked.
+    ``files`` are the names of the files beside it; only those are linked.
     """
     facts = account.facts
     report, crawl = facts.report, facts.crawl

@@ -42,10 +42,7 @@ def language_name(value: str) -> str:
 def documents_by_snapshot(documents: Path, shards: Mapping[str, Sequence[Path]]) -> dict[str, int]:
     """Return how many documents of ``documents.parquet`` each snapshot gave; 0 where it gave none.
 
-    Parameters
-    ----------
-    shards
-        Parquet shards by snapshot; the column ``doc_id`` is read.
+    ``shards`` are parquet shards by snapshot, of which ``doc_id`` is read.
     """
     owner = {str(path): snapshot for snapshot, paths in shards.items() for path in paths}
     found = dict.fromkeys(shards, 0)

@@ -18,10 +18,7 @@ def composition_bars(panels: Mapping[str, Sequence[tuple[str, float]]]) -> bytes
 
     What is unknown is a bar like any other, at its own length: nothing longer than it is drawn longer than it is.
 
-    Parameters
-    ----------
-    panels
-        Title to (value, share of the whole), largest first.
+    ``panels`` maps a title to (value, share of the whole), largest first.
     """
     shown = {title: _head(values) for title, values in panels.items() if values}
     rows, columns = -(-len(shown) // 2), min(2, len(shown))

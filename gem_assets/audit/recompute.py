@@ -24,10 +24,7 @@ def audit_faults(node: Node, lineage: Lineage) -> Iterator[str]:
     The multiplicities are counted in the order, every other column is read in the shards (those that were purged are
     left out), root, totals and composition follow from the documents, and the facts from all of it and the manifests.
 
-    Parameters
-    ----------
-    node
-        A ``mixture_audit``; its files are those of its manifest.
+    ``node`` is a ``mixture_audit``; its files are those of its manifest.
     """
     below = [lineage.nodes[key] for key in node.inputs if key in lineage.nodes]
     order = next((one for one in below if one.manifest.asset.startswith(ORDERS)), None)

@@ -37,10 +37,7 @@ class SignatureError(ValueError):
 class Statement(BaseModel):
     """What is signed.
 
-    Attributes
-    ----------
-    files
-        Path in the pack to SHA-256, of every file but the signature.
+    ``files`` maps the path in the pack to the SHA-256 of every file but the signature.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -86,10 +83,7 @@ class Verdict:
 def sign_pack(folder: Path, key: Path) -> str:
     """Sign every file of a pack and return the public key, hex.
 
-    Parameters
-    ----------
-    key
-        Ed25519 private key, PEM; made with mode 0600 where there is none.
+    ``key`` is an Ed25519 private key, PEM; it is made with mode 0600 where there is none.
 
     Raises
     ------
@@ -141,10 +135,7 @@ def read_public_key(text: str) -> str:
 def verify_pack(folder: Path, trusted: str | None = None) -> Verdict:
     """Check a pack against its signature, its manifest and its own documents.
 
-    Parameters
-    ----------
-    trusted
-        Public key (hex) that has to have signed it; None takes any signature, and a pack without one.
+    ``trusted`` is the public key (hex) that has to have signed it; None takes any signature, and a pack without one.
     """
     faults: list[str] = []
     signature = _read_signature(folder, faults)

@@ -104,11 +104,8 @@ def error_console() -> Terminal:
 def print_json(answer: object) -> None:
     """Write an answer for programs: ASCII, and without NaN or infinity, which are not JSON.
 
-    Parameters
-    ----------
-    answer
-        A pydantic model, or what :func:`json.dumps` takes. A number that is not finite becomes null; where the answer
-        is an object, its key ``not_finite`` then says what stood where.
+    ``answer`` is a pydantic model, or what :func:`json.dumps` takes. A number that is not finite becomes null; where
+    the answer is an object, its key ``not_finite`` then says what stood where.
     """
     content = answer.model_dump(mode="json", by_alias=True) if isinstance(answer, BaseModel) else answer
     text = json.dumps(finite(content), indent=1, allow_nan=False) + "\n"

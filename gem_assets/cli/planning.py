@@ -127,10 +127,7 @@ def make_plan(
 ) -> Plan:
     """Say what would run.
 
-    Parameters
-    ----------
-    snapshot, sources
-        A snapshot that has not landed, and its files or folders of files.
+    A ``snapshot`` that has not landed is given with its files or folders of files.
 
     Raises
     ------

@@ -93,10 +93,8 @@ class StaleStatus(_Frozen):
 class Status(_Frozen):
     """All of it.
 
-    Attributes
-    ----------
-    blocklist_problem
-        Why the list of takedowns cannot be believed; nothing that depends on it is made until then.
+    ``blocklist_problem`` says why the list of takedowns cannot be believed; nothing that depends on it is made until
+    then.
     """
 
     data_root: str

@@ -32,11 +32,8 @@ def landed_digests(snapshot_dir: Path, cache_file: Path | None = None) -> list[t
 
     A file that must not be opened has its problem in place of the digest.
 
-    Parameters
-    ----------
-    cache_file
-        Where digests of single files are remembered under path, size and times, so that a second call reads only what
-        changed. A cache that cannot be read or written is done without.
+    ``cache_file`` remembers the digests of single files under path, size and times, so that a second call reads only
+    what changed. A cache that cannot be read or written is done without.
 
     Raises
     ------

@@ -204,10 +204,7 @@ def _extract(job: FileJob, *, scratch: str, config: CorpusConfig) -> FileTally:
 def give_up_file(job: FileJob, reason: str, *, scratch: str, config: CorpusConfig) -> FileTally:
     """Put a file that takes its reader with it into quarantine as a whole, over whatever that reader left of it.
 
-    Parameters
-    ----------
-    reason
-        ``HUNG`` or ``DIED``.
+    ``reason`` is ``HUNG`` or ``DIED``.
     """
     for kind in ("source", "incoming"):
         fragment_path(Path(scratch), job.index, kind).unlink(missing_ok=True)

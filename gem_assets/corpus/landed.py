@@ -61,10 +61,7 @@ class LandedFile:
 class LandedSnapshot:
     """One folder of the landing area.
 
-    Attributes
-    ----------
-    problem
-        Why the folder cannot be used as a snapshot, or None.
+    ``problem`` says why the folder cannot be used as a snapshot.
     """
 
     name: str

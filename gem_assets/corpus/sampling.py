@@ -27,10 +27,7 @@ Scan = Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
 def document_ranks(doc_ids: pa.Array | pa.ChunkedArray, seed: int) -> NDArray[np.uint64]:
     """Return the pseudo-random 64-bit rank of each document id.
 
-    Parameters
-    ----------
-    doc_ids
-        32-digit hexadecimal strings, no nulls.
+    ``doc_ids`` are 32-digit hexadecimal strings, without nulls.
 
     Raises
     ------

@@ -76,10 +76,7 @@ class TableFile:
 class ShardWriter:
     """Documents into ``part-00000.parquet``, ``part-00001.parquet``, …: a new one once either limit is reached.
 
-    Parameters
-    ----------
-    rows, text_bytes
-        Most rows, and most bytes of text up to one document, of a shard.
+    ``rows`` and ``text_bytes`` limit the rows and, up to one document, the bytes of text of a shard.
     """
 
     def __init__(self, folder: Path, rows: int, text_bytes: int) -> None:

@@ -24,11 +24,8 @@ PROBE_ROWS = 2_000
 class SpaceReport(BaseModel):
     """What was fitted, and how spread the vectors are.
 
-    Attributes
-    ----------
-    mean_cosine
-        Mean cosine between two documents of the sample, estimated from the norm of the mean vector: 0 for an
-        isotropic space, near 1 for a collapsed one.
+    ``mean_cosine`` is that of two documents of the sample, estimated from the norm of the mean vector: 0 for an
+    isotropic space, near 1 for a collapsed one.
     """
 
     model_config = ConfigDict(frozen=True)

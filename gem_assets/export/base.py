@@ -27,13 +27,7 @@ Written = TypeVar("Written")
 
 @dataclass(frozen=True)
 class Buckets:
-    """What the folders of the clusters hold, as read back from their files.
-
-    Attributes
-    ----------
-    documents, tokens
-        (K,) documents and tokens.
-    """
+    """What the folders of the clusters hold, as read back from their files."""
 
     documents: Ints
     tokens: Ints
@@ -159,10 +153,7 @@ class ExportJob:
     def write_clusters(self, write: Callable[[Path, Iterator[Part]], Written]) -> list[Written]:
         """Write the documents into one folder per cluster, ``data/<cluster>``.
 
-        Parameters
-        ----------
-        write
-            Writes the documents of one cluster into an existing empty folder.
+        ``write`` writes the documents of one cluster into an existing empty folder.
 
         Returns
         -------

@@ -64,10 +64,8 @@ class Part:
 class Corpus:
     """The documents of an export.
 
-    Attributes
-    ----------
-    left_out
-        Documents not exported, by reason; complete once :meth:`clusters` has been read to its end.
+    ``left_out`` counts documents not exported, by reason; it is complete once :meth:`clusters` has been read to its
+    end.
     """
 
     documents: Iterable[pa.RecordBatch]

@@ -181,10 +181,7 @@ def records(root: Path) -> list[ExportRecord]:
 def latest_bias(root: Path, mixture: str) -> ExportRecord | None:
     """Return the newest export that found the order of a mixture counted with another tokenizer than its own.
 
-    Parameters
-    ----------
-    mixture
-        Name of the recipe's asset.
+    ``mixture`` is the name of the recipe's asset.
     """
     found = [one for one in records(root) if one.mixture == mixture and one.share_bias]
     return found[-1] if found else None

@@ -47,11 +47,8 @@ class TextTokenizer:
     eos_token
         Token after a document; None takes the first of the usual names that the vocabulary holds.
 
-    Attributes
-    ----------
-    vocab_size
-        One more than the largest id, added tokens included; ids may have gaps, so that it can be more than the number
-        of tokens. The width of a binary follows from it.
+    ``vocab_size`` is one more than the largest id, added tokens included. Ids may have gaps, so it can be more than the
+    number of tokens; the width of a binary follows from it.
 
     Raises
     ------

@@ -170,10 +170,7 @@ class MerkleRoot:
 class MerkleTree:
     """The whole tree in memory, to give proofs.
 
-    Parameters
-    ----------
-    leaves
-        In ascending order of doc_id, each document once.
+    ``leaves`` stand in ascending order of doc_id, each document once.
     """
 
     def __init__(self, leaves: Iterable[Leaf]) -> None:

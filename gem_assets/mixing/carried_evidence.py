@@ -32,10 +32,7 @@ def carry_recipe(
 
     Shares that the text of a new cluster cannot bear within the recipe's repetition cap are cut, and the others scaled.
 
-    Parameters
-    ----------
-    recipe
-        Over the old clusters, entries in the order of their indices.
+    The entries of ``recipe`` stand in the order of the old clusters' indices.
 
     Raises
     ------

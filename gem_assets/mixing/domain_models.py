@@ -41,10 +41,8 @@ class MergedProxies:
     seed_part
         Part of the steps that all share, on even shares. Without it the models part too early to be averaged.
 
-    Attributes
-    ----------
-    units_ : float32 array, shape (K, P)
-        Averaged weights of each domain's model; those of the seed model for a domain without text.
+    ``units_``, float32 ``(K, P)``, are the averaged weights of each domain's model, and those of the seed model for a
+    domain without text.
     """
 
     units_: np.ndarray
@@ -131,10 +129,7 @@ class MergedLaw:
 
     It is smooth and not convex, so what descent finds is a stationary mixture and the gap no bound.
 
-    Parameters
-    ----------
-    weights
-        Of the targets ``(J,)``, sum 1.
+    ``weights`` of the targets are ``(J,)``, sum 1.
     """
 
     def __init__(self, models: MergedProxies, evaluation: EvaluationSet, weights: Floats) -> None:

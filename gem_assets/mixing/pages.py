@@ -30,10 +30,7 @@ _FIGURES = {
 def swarm_page(folder: Path, names: Mapping[int, str]) -> str:
     """Write the page of a published swarm (``mixing.swarm.growth``): figures, shares against loss, and every mixture.
 
-    Parameters
-    ----------
-    folder
-        With ``report.json``, ``shares.png`` and ``swarm.parquet``.
+    ``folder`` holds ``report.json``, ``shares.png`` and ``swarm.parquet``.
     """
     from gem_assets.mixing.swarm.table import SwarmTable
 

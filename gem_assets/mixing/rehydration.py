@@ -72,10 +72,7 @@ class RemovalRates:
 class Rehydration:
     """Repetitions by cluster size.
 
-    Attributes
-    ----------
-    repetitions
-        From cluster size to how often such a document counts, up to the next size listed.
+    ``repetitions`` maps a cluster size to how often such a document counts, up to the next size listed.
     """
 
     repetitions: dict[int, int]

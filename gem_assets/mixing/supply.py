@@ -36,11 +36,7 @@ _FOLD_ROWS = 100_000
 def build_inventory(label_batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Reduce label rows to one row per cluster, snapshot and language.
 
-    Parameters
-    ----------
-    label_batches
-        Batches of the label table; only ``cluster``, ``snapshot``, ``lang``, ``n_tokens`` and ``n_bytes`` are
-        read.
+    Of the batches only ``cluster``, ``snapshot``, ``lang``, ``n_tokens`` and ``n_bytes`` are read.
 
     Returns
     -------
@@ -109,10 +105,7 @@ def _reduce(rows: pa.Table) -> pa.Table:
 class ClusterSupply:
     """Text available per cluster, ordered by cluster id.
 
-    Attributes
-    ----------
-    clusters, docs, tokens, n_bytes
-        Arrays of shape ``(K,)``, int64. A cluster of the taxonomy that holds no text has zeros.
+    The arrays are int64 ``(K,)``. A cluster of the taxonomy that holds no text has zeros.
     """
 
     clusters: NDArray[np.int64]

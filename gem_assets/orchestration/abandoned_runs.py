@@ -97,11 +97,8 @@ def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
 
     Queued runs are left alone: the daemon takes them up. Places in pools that finished runs still hold are freed.
 
-    Parameters
-    ----------
-    server
-        Also runs of the daemon, where the database is this home's own: nothing of it runs, because the caller holds the
-        home's lock or nobody does.
+    ``server`` takes runs of the daemon, too, where the database is this home's own: nothing of it runs, because the
+    caller holds the home's lock or nobody does.
     """
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)

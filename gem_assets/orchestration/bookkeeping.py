@@ -27,10 +27,7 @@ _LOCATION_LOGS = "__repository__"
 def tidy(instance: dg.DagsterInstance, home: Path, *, now: float | None = None) -> int:
     """Shrink what Dagster keeps below its home; safe beside a server, and for one that keeps its history elsewhere.
 
-    Parameters
-    ----------
-    now
-        Seconds since the epoch.
+    ``now`` is in seconds since the epoch.
 
     Returns
     -------
@@ -90,10 +87,7 @@ class News:
     not what it was. After that there are ticks for a while, since one sensor waits for another; without it there is one
     every half minute, for what comes with time alone (a failure that is tried again) or leaves no trace in files.
 
-    Parameters
-    ----------
-    clock
-        Seconds, monotonic.
+    ``clock`` gives seconds, monotonic.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:

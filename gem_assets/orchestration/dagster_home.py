@@ -53,10 +53,7 @@ def prepare_home(settings: Settings) -> Path:
     ``GEM_DAGSTER_YAML`` names is copied in; without that variable a file that is there stays as long as it sets nothing
     but plain values (:data:`PLAIN_SECTIONS`), and any other one is set aside and written again.
 
-    Parameters
-    ----------
-    settings
-        Settings of the data root; created when missing.
+    The data root is created when missing.
 
     Raises
     ------

@@ -59,10 +59,7 @@ class _BadEnd:
 class History:
     """The past of one data root; see :class:`gem_assets.orchestration.reconcile.Past`.
 
-    Parameters
-    ----------
-    notes
-        Write down what a failed try had read; a command that only looks writes nothing.
+    ``notes`` writes down what a failed try had read; a command that only looks writes nothing.
     """
 
     def __init__(self, instance: dg.DagsterInstance, graph: Any, *, notes: bool = True) -> None:

@@ -136,10 +136,7 @@ def _missing(asset: str) -> str:
 def artifact_url(folder: Path, name: str) -> str:
     """Return the link to a file of a committed artifact.
 
-    Parameters
-    ----------
-    folder
-        ``…/artifacts/<asset>/<snapshot or all>/<identity>``.
+    ``folder`` is ``…/artifacts/<asset>/<snapshot or all>/<identity>``.
     """
     return "/".join([LINKS, "artifacts", *(quote(part) for part in (*folder.parts[-3:], name))])
 

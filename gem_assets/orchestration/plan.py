@@ -84,10 +84,7 @@ class Task(_Frozen):
 class Plan(_Frozen):
     """Everything that is stale, in the order in which it would run.
 
-    Attributes
-    ----------
-    kept
-        Fitted assets that stay as they are although there are snapshots that they have not seen, with how many.
+    ``kept`` counts, for fitted assets that stay as they are, the snapshots that they have not seen.
     """
 
     tasks: tuple[Task, ...]

@@ -53,10 +53,7 @@ class Stage:
         Goes before the identity in the data version (``<prefix>:<identity>``), for a stage whose freshness is judged
         by the version of its parent.
 
-    Attributes
-    ----------
-    why
-        Why it has to be made again whatever its identity is, where all of that is known only after reading; else None.
+    ``why`` says why it has to be made again whatever its identity is, where all of that is known only after reading.
     """
 
     def __init__(
@@ -155,10 +152,7 @@ class Stage:
     def keeping(self, what: str) -> Generator[None]:
         """Say what of the work is kept when the run is stopped inside the block, by Terminate or Ctrl-C.
 
-        Parameters
-        ----------
-        what
-            A clause, such as ``every finished proxy is kept``.
+        ``what`` is a clause, such as ``every finished proxy is kept``.
         """
         try:
             yield

@@ -27,10 +27,8 @@ class StageTime(_Frozen):
 class RunTime(_Frozen):
     """One run.
 
-    Attributes
-    ----------
-    created, launched, end
-        When it was asked for, when its process was started, when it ended; seconds since the epoch.
+    ``created``, ``launched`` and ``end`` say when it was asked for, when its process was started and when it ended, in
+    seconds since the epoch.
     """
 
     run_id: str

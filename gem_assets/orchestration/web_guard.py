@@ -48,10 +48,7 @@ def is_loopback(host: str) -> bool:
 def allowed_hosts(host: str, more: Iterable[str] = ()) -> frozenset[str]:
     """Return the names under which a server that listens on ``host`` may be asked.
 
-    Parameters
-    ----------
-    more
-        Further names, for example that of a reverse proxy.
+    ``more`` are further names, for example that of a reverse proxy.
     """
     names = {*LOOPBACK, *(name.lower().rstrip(".") for name in more)}
     if not is_loopback(host):
@@ -68,10 +65,7 @@ def host_name(header: str) -> str | None:
 def check_host(headers: Sequence[str], allowed: frozenset[str]) -> str:
     """Return the ``Host`` that a request was sent to.
 
-    Parameters
-    ----------
-    headers
-        Every ``Host`` header of the request.
+    ``headers`` are all ``Host`` headers of the request.
 
     Raises
     ------

@@ -32,10 +32,7 @@ _MOUNTS_OF: Final = {"cpu": ("cpu", "cpu,cpuacct", "cpuacct,cpu"), "memory": ("m
 class Allowance:
     """How many workers to start where nobody has said how many.
 
-    Attributes
-    ----------
-    reason
-        Why they are fewer than the machine has cores; empty when they are not.
+    ``reason`` says why they are fewer than the machine has cores; it is empty when they are not.
     """
 
     workers: int

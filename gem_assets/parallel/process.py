@@ -28,10 +28,7 @@ _ONE_THREAD: Final[dict[str, str]] = {
 class WorkerProcess:
     """One process and the shard that it works on.
 
-    Parameters
-    ----------
-    memory_bytes
-        What it may use, mapped files aside; None sets no limit.
+    ``memory_bytes`` is what it may use, mapped files aside; None sets no limit.
 
     Attributes
     ----------

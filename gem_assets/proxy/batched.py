@@ -33,13 +33,7 @@ _STATISTICS_WINDOWS = 4
 
 
 class BatchedDecoders:
-    """M decoders of one shape.
-
-    Parameters
-    ----------
-    config
-        Shape, head and precision.
-    """
+    """M decoders of one shape."""
 
     def __init__(
         self,
@@ -166,10 +160,7 @@ def train_batch(
 ) -> list[ProxyResult]:
     """Train one proxy per mixture, all at once.
 
-    Parameters
-    ----------
-    mixtures
-        Shares, (M, K).
+    ``mixtures`` are shares (M, K).
 
     Returns
     -------

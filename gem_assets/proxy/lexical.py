@@ -110,11 +110,8 @@ class LexicalProxy:
     def losses(self, mixtures: Floats | Sequence[float]) -> Floats:
         """Return nats per token.
 
-        Parameters
-        ----------
-        mixtures
-            Shares, shape (K,) or (M, K); non-negative. Nothing is normalised, so that derivatives are those of the
-            formula; a domain without tokens contributes nothing, whatever its share.
+        ``mixtures`` are shares (K,) or (M, K), non-negative. Nothing is normalised, so that derivatives are those of
+        the formula; a domain without tokens contributes nothing, whatever its share.
 
         Returns
         -------

@@ -41,10 +41,7 @@ def visits(shares: NDArray[np.float64], n: int, seed: int) -> tuple[NDArray[np.i
 class DomainWindows:
     """Windows of single domains: the i-th visit to a domain reads the same text whatever the mixture.
 
-    Parameters
-    ----------
-    context
-        Tokens predicted in a window.
+    ``context`` is the number of tokens predicted in a window.
     """
 
     def __init__(self, pool: TokenPool, context: int, seed: int) -> None:

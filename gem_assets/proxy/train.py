@@ -105,10 +105,7 @@ class ProxyTrainer:
     def step(self, windows: torch.Tensor, weights: torch.Tensor | None = None) -> float:
         """Train on int64 windows (B, T + 1) and return the training loss.
 
-        Parameters
-        ----------
-        weights
-            Weight of each predicted token in the loss, (B, T); equal when None.
+        ``weights`` (B, T) are those of each predicted token in the loss; equal when None.
 
         Raises
         ------

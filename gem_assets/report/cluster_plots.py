@@ -43,10 +43,8 @@ def method_bars(values: Mapping[str, Mapping[str, float]], accent: str) -> bytes
 def spectrum_curves(before: NDArray[np.floating], after: NDArray[np.floating]) -> bytes:
     """Cumulated share of the squared length over the axes of two sets of rows; the diagonal is an even spread.
 
-    Parameters
-    ----------
-    before, after
-        Shares by axis, largest first, as :func:`gem_assets.teacher.metrics.spectrum` returns them.
+    ``before`` and ``after`` are shares by axis, largest first, as :func:`gem_assets.teacher.metrics.spectrum` returns
+    them.
     """
     figure = style.new_figure(3.8, "Anisotropy of the vectors", "the nearer to the dashed line, the more even")
     axes = figure.subplots()

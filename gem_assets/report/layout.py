@@ -118,10 +118,7 @@ class LandmarkMap:
     def turned_onto(self, before: "LandmarkMap", pairs: Sequence[tuple[int, int]]) -> "LandmarkMap":
         """Return this map turned and mirrored so that clusters come to stand where they stood before.
 
-        Parameters
-        ----------
-        pairs
-            Cluster here and the cluster there that it continues; with fewer than two nothing is turned.
+        ``pairs`` are a cluster here and the cluster there that it continues; with fewer than two nothing is turned.
         """
         here, there = list(self.clusters), list(before.clusters)
         both = [(here.index(a), there.index(b)) for a, b in pairs if a in here and b in there]

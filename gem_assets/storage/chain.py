@@ -83,10 +83,7 @@ class Chain:
 class ChainedFile:
     """A file of JSON lines with its head record beside it.
 
-    Parameters
-    ----------
-    path
-        The file; its head record is ``<stem>.head.json``.
+    The head record of the file ``path`` is ``<stem>.head.json``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,10 +119,7 @@ class ChainedFile:
     def append(self, line: Callable[[str], dict[str, Any]]) -> None:
         """Add a line durably; on return it is on the disk.
 
-        Parameters
-        ----------
-        line
-            Given the digest of what is there so far, returns the line as a JSON object.
+        ``line`` is given the digest of what is there so far, and returns the line as a JSON object.
 
         Raises
         ------

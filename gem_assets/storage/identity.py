@@ -148,12 +148,9 @@ def finite(obj: Any) -> Any:
 
     For metrics and answers; a configuration with such a number is refused instead (:func:`canonical_json`).
 
-    Parameters
-    ----------
-    obj
-        Nested mappings, lists and tuples. Where ``obj`` is itself a mapping and holds such a number, the result has
-        the key ``not_finite`` beside its own: the place of each (``axes.2``) and what stood there (``inf``, ``-inf`` or
-        ``nan``).
+    ``obj`` is of nested mappings, lists and tuples. Where it is itself a mapping and holds such a number, the result
+    has the key ``not_finite`` beside its own: the place of each (``axes.2``) and what stood there (``inf``, ``-inf`` or
+    ``nan``).
     """
     found: dict[str, str] = {}
     told = _finite(obj, "", found)

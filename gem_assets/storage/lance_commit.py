@@ -60,10 +60,7 @@ def standing_rows(dataset: lance.LanceDataset, key: str, condition: str, source:
 def exchange(dataset: lance.LanceDataset, source: Source, condition: str, old: Standing) -> Any:
     """Write the rows of a snapshot as new fragments and mark its old ones deleted; nothing is committed.
 
-    Parameters
-    ----------
-    condition
-        Filter that the old rows pass.
+    ``condition`` is a filter that the old rows pass.
 
     Returns
     -------

@@ -65,10 +65,7 @@ class Purge(BaseModel, frozen=True, extra="forbid"):
 class Purges:
     """What the purges of one data root deleted.
 
-    Parameters
-    ----------
-    root
-        Data root; a URL where a purged root was mirrored to object storage, which is only read.
+    A URL is where a purged root was mirrored to object storage; it is only read.
     """
 
     def __init__(self, root: str | Path) -> None:

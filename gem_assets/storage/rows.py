@@ -34,11 +34,8 @@ _CHUNK_ROWS = 16_384
 class RowDigest:
     """Running digest over record batches of one schema.
 
-    Parameters
-    ----------
-    columns
-        Columns that count, in any order; None takes the columns of the first batch. Field and schema metadata
-        and nullability do not count.
+    ``columns`` count, in any order; None takes the columns of the first batch. Field and schema metadata and
+    nullability do not count.
     """
 
     def __init__(self, columns: Iterable[str] | None = None) -> None:

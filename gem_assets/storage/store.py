@@ -47,11 +47,8 @@ class MissingInputError(LookupError):
 class Store:
     """Files and tables below one data root.
 
-    Parameters
-    ----------
-    root
-        An absolute folder, or a URL for artifacts and tables on object storage; landing, scratch and cache always lie
-        on a local disk.
+    ``root`` is an absolute folder, or a URL for artifacts and tables on object storage; landing, scratch and cache
+    always lie on a local disk.
     """
 
     only_asks: ClassVar[bool] = False
@@ -195,11 +192,8 @@ class Store:
     def shard_folder(self, asset: str, partition: str, identity: str) -> Generator[Path]:
         """Give a folder for the files of shards, which stays for the next try where the work fails or is killed.
 
-        Parameters
-        ----------
-        identity
-            Names everything that the shards are made from; what is left of another identity goes. While another process
-            works on the same, the folder is an empty one of its own.
+        ``identity`` names everything that the shards are made from; what is left of another identity goes. While
+        another process works on the same, the folder is an empty one of its own.
         """
         place = self._local("scratch", KEPT_FOLDER, asset, check_partition(partition))
         folder = place / identity[:_SHORT]

@@ -86,10 +86,7 @@ class BlockRequest(BaseModel):
 class Matcher:
     """Tells which rows the list concerns; fits ``blocked=`` of ``corpus.ingest.ingest_snapshot``.
 
-    Attributes
-    ----------
-    hits
-        Ids of the entries that concerned any row so far.
+    ``hits`` are the ids of the entries that concerned any row so far.
     """
 
     def __init__(self, entries: Iterable[BlockEntry]) -> None:
@@ -205,10 +202,7 @@ def _above(key: str) -> Iterator[str]:
 class Blocklist:
     """The list of one data root.
 
-    Parameters
-    ----------
-    root
-        Local data root; the list is ``<root>/blocklist.jsonl``.
+    The list is ``<root>/blocklist.jsonl`` of a local data root.
     """
 
     def __init__(self, root: str | Path) -> None:

@@ -58,11 +58,9 @@ class BlockEntry(BaseModel):
 def parse_entry(text: str) -> BlockEntry:
     """Return the entry that a line of a request means.
 
-    Parameters
-    ----------
-    text
-        ``url:…``, ``prefix:…``, ``domain:…``, ``source:…``, ``doc_id:…``, ``content:…``; an address and a bare domain
-        need no prefix. An address means that page, ``prefix:`` also what is below it, a domain all hosts below it too.
+    ``text`` is ``url:…``, ``prefix:…``, ``domain:…``, ``source:…``, ``doc_id:…`` or ``content:…``; an address and a
+    bare domain need no prefix. An address means that page, ``prefix:`` also what is below it, a domain all hosts below
+    it too.
 
     Raises
     ------

@@ -45,10 +45,7 @@ class NearMisses:
 
     Each place costs the same, however many entries there are.
 
-    Parameters
-    ----------
-    found
-        Ids of those that named something: of these only other spellings of the same page are collected.
+    ``found`` are the ids of those that named something: of these only other spellings of the same page are collected.
     """
 
     def __init__(self, entries: Iterable[BlockEntry], found: Iterable[str] = ()) -> None:

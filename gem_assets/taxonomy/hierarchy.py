@@ -106,10 +106,7 @@ def cluster_resultants(
 def agglomerate(resultants: NDArray[np.float64]) -> tuple[Merge, ...]:
     """Join the pair that costs least until one cluster is left; ties go to the lower numbers.
 
-    Parameters
-    ----------
-    resultants
-        Sums of unit vectors, shape (K, d).
+    ``resultants`` are sums of unit vectors, (K, d).
 
     Raises
     ------

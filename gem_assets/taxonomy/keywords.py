@@ -34,11 +34,8 @@ _PRUNE_AT = 400_000
 def cluster_keywords(texts: Mapping[int, Sequence[str]], config: TaxonomyConfig) -> dict[int, list[tuple[str, float]]]:
     """Find the keywords of every cluster.
 
-    Parameters
-    ----------
-    texts
-        Texts per cluster. Of a larger cluster the first ``keyword_documents`` are read, so give a sample in
-        an order that means nothing, or the best first.
+    Of a cluster with more texts the first ``keyword_documents`` are read, so give a sample in an order that means
+    nothing, or the best first.
 
     Returns
     -------

@@ -52,10 +52,7 @@ def refit_record(
 ) -> RefitRecord:
     """Say what a crosswalk did, in domain ids.
 
-    Parameters
-    ----------
-    previous, names
-        Version of the taxonomy before, and its names by domain id.
+    ``previous`` is the version of the taxonomy before, and ``names`` its names by domain id.
     """
     new_ids = [int(i) for i in walk.ids]
     deaths = tuple(old_ids[i] for i in walk.deaths)

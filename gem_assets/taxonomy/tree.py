@@ -13,11 +13,7 @@ MOST_LEAVES = 120
 def taxonomy_tree(hierarchy: Hierarchy, names: Sequence[str], shares: Sequence[float]) -> bytes:
     """Draw the tree; branches of one parent share a colour, and its name stands beside its clusters.
 
-    Parameters
-    ----------
-    names, shares
-        Name and share of the documents of each cluster. Of more than ``MOST_LEAVES`` clusters only the parents are
-        written.
+    Of more than ``MOST_LEAVES`` clusters only the parents are drawn.
     """
     k = len(names)
     order = _leaves(hierarchy, k)

@@ -114,10 +114,7 @@ def diff_mixtures(
 ) -> MixtureDiff:
     """Compare two mixtures.
 
-    Parameters
-    ----------
-    blocked
-        Ids of documents that were taken down.
+    ``blocked`` are ids of documents that were taken down.
 
     Raises
     ------

@@ -106,10 +106,7 @@ class SortedFile:
 class TraceIndex:
     """The sorted files of a data root, made when they are first asked for.
 
-    Attributes
-    ----------
-    scan
-        Reads label tables; only asked when labels have no index yet.
+    ``scan`` reads label tables; it is only asked when labels have no index yet.
     """
 
     folder: Path

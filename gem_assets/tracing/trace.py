@@ -60,10 +60,7 @@ _NO_DOCUMENT = pa.schema([("stands_for", pa.string()), ("n_tokens_max", pa.int64
 class Tracer:
     """Answers queries on one data root.
 
-    Parameters
-    ----------
-    index
-        Sorted files; what is missing is built on first use.
+    What is missing of the ``index`` is built on first use.
     """
 
     def __init__(self, store: ArtifactStore, index: TraceIndex) -> None:
@@ -74,10 +71,7 @@ class Tracer:
 
         What resembles it takes a pass over the addresses of all snapshots.
 
-        Parameters
-        ----------
-        query
-            URL, document id, content digest, domain or source.
+        ``query`` is a URL, document id, content digest, domain or source.
         """
         query = query.strip()
         for name in dict.fromkeys([query, _KIND.sub("", query)]):

@@ -48,10 +48,7 @@ class NothingKnown:
 class ParquetKnown:
     """The document shards of other snapshots, of which two columns are streamed.
 
-    Parameters
-    ----------
-    shards
-        Document shards of each snapshot. Where several snapshots keep a text, the first by name owns it.
+    Where several snapshots keep a text, the first by name owns it.
     """
 
     def __init__(self, shards: Mapping[str, Sequence[Path]]) -> None:

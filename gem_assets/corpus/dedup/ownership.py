@@ -28,10 +28,7 @@ from gem_assets.storage.spill import DIGEST, Spill, blocks_of, distinct_digests
 def borrowed_texts(duplicates: Path, spill: Spill) -> dict[str, NDArray[np.bytes_]]:
     """Return the content digests that other snapshots keep for this one, sorted and distinct, by keeper.
 
-    Parameters
-    ----------
-    duplicates
-        A snapshot's ``duplicates.parquet``.
+    ``duplicates`` is the ``duplicates.parquet`` of a snapshot.
     """
     places: Counter[str] = Counter()
     for batch in _across(duplicates, "kept_snapshot"):

@@ -126,10 +126,7 @@ class Streams:
 class Zstd:
     """zstd frames, skippable ones among them; a dictionary in a leading one serves all frames, as in ``.warc.zst``.
 
-    Parameters
-    ----------
-    max_window
-        Largest window that a frame may need, in bytes.
+    ``max_window`` is the largest window that a frame may need, in bytes.
     """
 
     name = "zstd"

@@ -60,10 +60,7 @@ _JSON_START = re.compile(rb"(?:\A|\n)[ \t\r]*[\[{]\s*\"")
 def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]:
     """Yield everything that one landed file holds, in the order of the file.
 
-    Parameters
-    ----------
-    relative
-        Its name in the rows: the path below the landing folder, with forward slashes.
+    ``relative`` is its name in the rows: the path below the landing folder, with forward slashes.
 
     Raises
     ------

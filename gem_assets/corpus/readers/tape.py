@@ -67,10 +67,7 @@ class Tape:
     form
         How record headers look.
 
-    Attributes
-    ----------
-    position
-        Stream position of the next byte.
+    ``position`` is the place of the next byte in the stream.
     """
 
     def __init__(self, stream: ByteStream, limit: int, form: Format) -> None:

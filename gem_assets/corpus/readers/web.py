@@ -54,10 +54,7 @@ class Place:
 def page_items(read: Callable[[], Page], place: Place, *, cut: bool = False) -> Iterator[Item]:
     """Yield the document that ``read`` finds, or why there is none; whatever goes wrong is a row of this record.
 
-    Parameters
-    ----------
-    cut
-        The crawler says that it cut the body.
+    ``cut`` tells that the crawler says that it cut the body.
     """
     file, offset, n_bytes, url = place.file, place.offset, place.n_bytes, place.url
     try:

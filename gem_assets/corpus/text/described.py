@@ -64,10 +64,7 @@ class TextFacts:
 class Described:
     """Columns of a batch of texts; what is not measured of a text is 0.
 
-    Attributes
-    ----------
-    columns
-        As :class:`gem_assets.corpus.text.kernel.Columns` says.
+    ``columns`` are as :class:`gem_assets.corpus.text.kernel.Columns` says.
     """
 
     texts: TextBuffers

@@ -337,10 +337,7 @@ def text_buffers(texts: Texts) -> Iterator[TextBuffers]:
 def token_blocks(texts: Texts, rules: TokenRules) -> Iterator[TokenBlock]:
     """Token hashes of all documents, in blocks small enough for the CPU's cache.
 
-    Parameters
-    ----------
-    texts : Array, ChunkedArray or sequence of str
-        Documents; nulls read as empty.
+    Nulls among the ``texts`` read as empty.
 
     Yields
     ------

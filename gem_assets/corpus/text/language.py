@@ -57,10 +57,7 @@ _CODE_LINE: Final = re.compile(
 def detect_language(text: str, facts: TextFacts) -> tuple[str, float]:
     """Return a language code and a confidence from 0 to 1; ``und`` and 0 where nothing fits, ``code`` for source code.
 
-    Parameters
-    ----------
-    text
-        Clean text, of which the first ``LANG_CHARS`` characters count.
+    ``text`` is clean text, of which the first ``LANG_CHARS`` characters count.
     """
     text = text[:LANG_CHARS]
     # a list of clauses looks like code, but for its function words

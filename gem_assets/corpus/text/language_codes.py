@@ -81,10 +81,7 @@ def language_code(given: str | None) -> str | None:
     names, labels of fastText, and lists and objects of these as JSON or Python writes them: of a list the first, of
     an object with scores the one with the highest.
 
-    Parameters
-    ----------
-    given
-        The field as text.
+    ``given`` is the field as text.
     """
     if not given or len(given) > _LONGEST:
         return None

@@ -19,10 +19,7 @@ _MOST_NEWLINES = 3
 def clean_texts(raw: TextBuffers) -> tuple[TextBuffers, NDArray[np.int64]]:
     """Return the texts in the form in which they are stored, and the characters of each.
 
-    Parameters
-    ----------
-    raw
-        Valid UTF-8.
+    ``raw`` is valid UTF-8.
     """
     data = np.empty(max(int(raw.offsets[-1] - raw.offsets[0]), 1), np.uint8)
     offsets, chars = np.zeros(len(raw) + 1, np.int64), np.zeros(len(raw), np.int64)

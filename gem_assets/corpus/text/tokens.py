@@ -34,11 +34,8 @@ def estimate_tokens(text: str) -> int:
 def token_counter(tokenizer: str) -> tuple[str, TokenCounter]:
     """Return the name under which counts are reported, and the function that counts.
 
-    Parameters
-    ----------
-    tokenizer
-        ``"estimate"``, or the path of a JSON file of the `tokenizers` library. Such a file is named with the start of
-        its SHA-256, and special tokens are not counted.
+    ``tokenizer`` is ``"estimate"``, or the path of a JSON file of the `tokenizers` library. Such a file is named with
+    the start of its SHA-256, and special tokens are not counted.
 
     Raises
     ------

@@ -37,10 +37,7 @@ class Continuation:
     checks
         Times in a further run at which losses are taken.
 
-    Attributes
-    ----------
-    steps
-        Of a further run, a multiple of ``checks``.
+    ``steps`` of a further run are a multiple of ``checks``.
 
     Raises
     ------

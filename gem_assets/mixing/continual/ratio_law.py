@@ -94,10 +94,7 @@ def fit_general_loss(ratios: Floats, losses: Floats) -> GeneralLossLaw:
 class CriticalRatio:
     """Critical ratio as a function of the tokens of continual pre-training.
 
-    Parameters
-    ----------
-    allowed
-        ``ε``: nats that general loss may rise above its start.
+    ``allowed`` is ``ε``: nats that general loss may rise above its start.
 
     Attributes
     ----------

@@ -29,10 +29,7 @@ class LexicalLosses:
 
     The laws of J targets ask for the same mixtures one after the other; each is worked out once.
 
-    Parameters
-    ----------
-    proxy
-        See :class:`~gem_assets.proxy.lexical.LexicalProxy`; its domains are the clusters in the order of the shares.
+    Domains of the ``proxy`` are the clusters in the order of the shares.
     """
 
     def __init__(self, proxy: "LexicalProxy") -> None:
@@ -52,15 +49,9 @@ class LexicalLosses:
 class LexicalLaw:
     """The n-gram loss of some targets, weighted, on the scale ``intercept_ + slope_ · S``; unfitted it is S itself.
 
-    Parameters
-    ----------
-    targets
-        Weight of each of its targets, ``(J,)``; scaled to sum 1.
+    ``targets`` are the weights of its targets, ``(J,)``; they are scaled to sum 1.
 
-    Attributes
-    ----------
-    intercept_, slope_
-        The line; the slope is never negative.
+    The slope is never negative.
     """
 
     intercept_: float

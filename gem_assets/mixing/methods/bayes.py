@@ -41,10 +41,7 @@ if TYPE_CHECKING:
 class PoolSearch:
     """Mixtures evaluated, in order, and what they gave.
 
-    Attributes
-    ----------
-    tried
-        Row numbers of the pool.
+    ``tried`` are row numbers of the pool.
     """
 
     tried: tuple[int, ...]

@@ -122,10 +122,7 @@ def run_ratios(
 ) -> RatioRuns:
     """Train a proxy on the natural shares and continue from it with every ratio.
 
-    Parameters
-    ----------
-    domain, natural
-        Of the active clusters, ``(A,)``.
+    ``domain`` and ``natural`` are of the active clusters, ``(A,)``.
 
     Raises
     ------

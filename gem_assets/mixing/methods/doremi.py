@@ -43,10 +43,7 @@ class DoReMi:
     smoothing
         ``c``, the uniform part mixed in; 1e-3 in the paper and the published script.
 
-    Attributes
-    ----------
-    weights
-        Current weights ``(K,)``, with which the proxy loss is weighted.
+    The proxy loss is weighted with ``weights``, ``(K,)``.
     """
 
     def __init__(self, initial: Floats, *, eta: float = 1.0, smoothing: float = 1e-3) -> None:

@@ -28,10 +28,7 @@ _STEPS, _TOLERANCE = 60, 1e-3
 def merged(data: MethodData, natural: Floats, caps: Floats, config: "ProxyConfig") -> MethodResult:
     """Merging: the mixture at which the average of the models' parameters loses least on the targets.
 
-    Parameters
-    ----------
-    natural, caps
-        Natural shares, sum 1, and largest shares of the active clusters, both ``(A,)``.
+    ``natural`` (sum 1) and ``caps`` are those of the active clusters, both ``(A,)``.
 
     Raises
     ------

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 class ScoreWeights:
     """Learned weights.
 
-    Attributes
-    ----------
-    weights
-        ``(S,)``, sum 1.
+    ``weights`` are ``(S,)``, sum 1.
     """
 
     weights: Floats

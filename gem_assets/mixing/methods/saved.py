@@ -73,10 +73,7 @@ class SavedMixture(BaseModel):
     def over(self, domains: Mapping[int, int]) -> np.ndarray:
         """Return the shares ``(K,)``, in the order of the clusters.
 
-        Parameters
-        ----------
-        domains
-            Domain id of each cluster id.
+        ``domains`` maps a cluster id to its domain id.
 
         Raises
         ------

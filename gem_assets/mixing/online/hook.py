@@ -50,10 +50,7 @@ class Batch:
 class OnlineHook:
     """A method that does nothing: trains on fixed shares. Base of the hooks, and their baseline.
 
-    Parameters
-    ----------
-    shares
-        ``(K,)``.
+    ``shares`` are ``(K,)``.
     """
 
     def __init__(self, shares: Floats) -> None:

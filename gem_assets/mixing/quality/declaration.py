@@ -20,10 +20,7 @@ PROXY_FOLDER = "selected_proxies"
 def score_settings(settings: "Settings", counts: set[str]) -> dict[str, Any]:
     """Return the settings of the scores as they name a result: the digest of the file stands for the file.
 
-    Parameters
-    ----------
-    counts
-        Settings of ``mixing.scores`` that the method uses, beside the file.
+    ``counts`` are the settings of ``mixing.scores`` that the method uses, beside the file.
 
     Raises
     ------

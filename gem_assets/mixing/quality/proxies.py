@@ -110,10 +110,7 @@ def run_selections(
 ) -> Floats:
     """Train the proxies that are missing and return the losses of all, ``(m, J)``, nats per token.
 
-    Parameters
-    ----------
-    spec
-        Tokens, configuration and device; on a GPU one proxy is trained at a time, as each has its own text.
+    On a GPU one proxy is trained at a time, as each has its own text.
 
     Raises
     ------

@@ -30,10 +30,7 @@ _BACK_OFF = 3.0
 def rate(texts: Iterable[str], documents: EncodedDocuments) -> Floats:
     """Scores of documents by :data:`RATERS`, ``(n, 5)``.
 
-    Parameters
-    ----------
-    texts, documents
-        The same documents as text and as tokens, in the same order.
+    ``texts`` and ``documents`` are the same documents as text and as tokens, in the same order.
     """
     reader = TextReader()
     rows = np.array([_of_text(reader, text) for text in texts], np.float64).reshape(-1, 4)

@@ -63,11 +63,8 @@ def read_scores(path: Path, doc_ids: Sequence[str], on_fault: OnFault = "refuse"
 
     Further documents in the file do not matter. Columns that hold no numbers are not raters.
 
-    Parameters
-    ----------
-    on_fault
-        ``leave_out`` takes documents without a finite score in every column out of the choice, and columns that are the
-        same everywhere; ``refuse`` names them.
+    ``on_fault`` ``leave_out`` takes documents without a finite score in every column out of the choice, and columns
+    that are the same everywhere; ``refuse`` names them.
 
     Raises
     ------
@@ -96,10 +93,7 @@ def check_scores(
 ) -> DocumentScores:
     """Name or leave out documents without a score and raters that are the same everywhere.
 
-    Parameters
-    ----------
-    values
-        ``(n, S)``, nan where a score is missing.
+    ``values`` are ``(n, S)``, nan where a score is missing.
 
     Raises
     ------

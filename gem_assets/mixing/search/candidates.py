@@ -29,10 +29,7 @@ _NOTHING = 1e-9
 def candidate_mixtures(best: Floats, frame: MixtureFrame, count: int) -> Floats:
     """Draw mixtures within the caps, ``(count, K)``: half around the natural shares, half around the given ones.
 
-    Parameters
-    ----------
-    best
-        Mixtures that were seen to be good, ``(m, K)``.
+    ``best`` are mixtures that were seen to be good, ``(m, K)``.
     """
     prior, rng = frame.supply.token_shares, np.random.default_rng([frame.config.seed, 3])
     active = prior > 0

@@ -140,10 +140,7 @@ class FidelitySearch:
 class FittedRuns:
     """A surrogate fitted to runs of several fidelities.
 
-    Attributes
-    ----------
-    centre, spread
-        A loss at the target is ``centre + spread · value``; NaN and 1 while nothing was run there.
+    A loss at the target is ``centre + spread · value``; NaN and 1 while nothing was run there.
     """
 
     surrogate: Surrogate

@@ -35,10 +35,8 @@ def draw_mixtures(
 ) -> Floats:
     """Draw mixtures around the natural shares, ``(count, K)``.
 
-    Parameters
-    ----------
-    groups
-        Group of each cluster, ``(K,)``; the sampler ``hierarchical`` needs it, the others do not look at it.
+    ``groups``, ``(K,)``, is the group of each cluster; the sampler ``hierarchical`` needs it, the others do not look at
+    it.
 
     Raises
     ------

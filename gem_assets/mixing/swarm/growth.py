@@ -125,10 +125,7 @@ def evaluate_round(
 ) -> Floats:
     """Train mixtures ``(m, K)`` into the growing table and return their losses ``(m, J)``.
 
-    Parameters
-    ----------
-    label
-        Where they come from, such as ``climb-2``; the rows carry it with a number behind it.
+    ``label`` says where they come from, such as ``climb-2``; the rows carry it with a number behind it.
 
     Raises
     ------

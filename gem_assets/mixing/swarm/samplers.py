@@ -64,10 +64,7 @@ def sample_hierarchical(
     The bound on usage holds at both levels, so a cluster may reach ``usage²`` times its natural share. Shares of one
     level may repeat, as they must where a bound leaves few; the mixtures are distinct.
 
-    Parameters
-    ----------
-    groups
-        Group of each cluster, ``(K,)``, numbered from 0.
+    ``groups``, ``(K,)``, is the group of each cluster, numbered from 0.
 
     Raises
     ------

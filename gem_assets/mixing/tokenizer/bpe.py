@@ -47,10 +47,7 @@ class MixtureEstimate:
 class PairCounts:
     """Pair counts of several categories under a growing list of merges.
 
-    Parameters
-    ----------
-    words
-        Word counts per category; a word is the unit that no merge crosses.
+    ``words`` are word counts per category; a word is the unit that no merge crosses.
     """
 
     def __init__(self, words: Sequence[Counter[bytes]]) -> None:
