@@ -15,7 +15,7 @@ import gem_assets
 TOP = Path(gem_assets.__file__).parent.parent
 #: Who may import whom, from low to high: a room imports itself and the rooms of the lines above its own.
 ROOMS = (
-    ("printable", "secrets", "stages", "types"),
+    ("frozen", "printable", "secrets", "stages", "types"),
     ("storage", "parallel"),
     ("report",),
     ("corpus",),

@@ -7,7 +7,9 @@ mark in its place that cannot be mistaken for an answer.
 from importlib.util import find_spec
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "4"
 
@@ -28,13 +30,11 @@ STATEMENTS: Final[dict[str, str]] = {
 """Key to what has to be stated."""
 
 
-class AuditConfig(BaseModel):
+class AuditConfig(Frozen):
     """Settings of the audit pack.
 
     ``statements`` maps a key of ``STATEMENTS`` to the text that the provider is responsible for.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     statements: dict[str, str] = Field(default_factory=dict, description="What only a person can state, by key.")
 

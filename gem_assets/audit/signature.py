@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from gem_assets.audit.domains import count_domains, shares_of
 from gem_assets.audit.facts import FACTS_NAME, SHOWN_DOMAINS, AuditFacts
+from gem_assets.frozen import Frozen
 from gem_assets.lineage.audit import AUDIT_NAME, DOCUMENTS_NAME, LINEAGE_NAME, AuditReport, account
 from gem_assets.lineage.walk import check_files
 from gem_assets.storage.artifacts import ArtifactStore
@@ -34,13 +35,11 @@ class SignatureError(ValueError):
     """A key that cannot be used; the message names the file and the way out."""
 
 
-class Statement(BaseModel):
+class Statement(Frozen):
     """What is signed.
 
     ``files`` maps the path in the pack to the SHA-256 of every file but the signature.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     merkle_root: str
     files: dict[str, str]
@@ -50,10 +49,8 @@ class Statement(BaseModel):
         return _DOMAIN + canonical_json(self).encode()
 
 
-class Signature(BaseModel):
+class Signature(Frozen):
     """The content of ``signature.json``; key and signature in hex (32 and 64 bytes)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     algorithm: str
     public_key: str

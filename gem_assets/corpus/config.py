@@ -2,22 +2,21 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gem_assets.corpus.text.language_codes import language_code
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "4"
 
 MIB = 1 << 20
 
 
-class ColumnNames(BaseModel):
+class ColumnNames(Frozen):
     """Names under which a field is looked for in parquet columns and JSON keys; the first present one wins.
 
     One name may be given as a plain string. Only ``text`` has to exist.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: tuple[str, ...] = Field(
         default=("text", "content", "raw_content", "body"), min_length=1, description="The document itself."
@@ -47,13 +46,11 @@ class ColumnNames(BaseModel):
         return (value,) if isinstance(value, str) else value
 
 
-class QualityFilters(BaseModel):
+class QualityFilters(Frozen):
     """Bounds on the quality signals; a bound that is not set is off.
 
     The signals are written for every document, so a filter can also be applied later, on the table.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_mean_word_length: float | None = Field(default=None, gt=0, description="Mean characters per word.")
     max_symbol_ratio: float | None = Field(
@@ -78,10 +75,8 @@ class QualityFilters(BaseModel):
     )
 
 
-class NearDuplicates(BaseModel):
+class NearDuplicates(Frozen):
     """Near duplicates inside a snapshot: MinHash over word n-grams, LSH bands, then a check of each candidate."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(default=True, description="If false, only exact duplicates are dropped.")
     threshold: float = Field(
@@ -95,10 +90,8 @@ class NearDuplicates(BaseModel):
     )
 
 
-class CorpusConfig(BaseModel):
+class CorpusConfig(Frozen):
     """What an ingest keeps and how it reads it; equal settings and equal files give equal bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: ColumnNames = ColumnNames()
     min_text_chars: int = Field(default=20, ge=0, description="Cleaned text that is shorter is filtered (too_short).")

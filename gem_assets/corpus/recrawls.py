@@ -26,9 +26,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gem_assets.corpus.addresses import add_sql_functions
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "3"
 PAGES_NAME, RECRAWLS_NAME, SUPERSEDED_NAME = "pages.parquet", "recrawls.parquet", "superseded.parquet"
@@ -36,15 +37,13 @@ RECRAWL_COLUMNS = ("snapshot", "pages", "first_seen", "unchanged", "edited", "re
 _BATCH = 65_536
 
 
-class RecrawlConfig(BaseModel):
+class RecrawlConfig(Frozen):
     """Which versions of a page mixtures use.
 
     ``latest``: the last version that any snapshot saw, also of a page that is gone by now. ``first``: the first one.
     ``all``: every version. A text stands as long as it is the wanted version of one page; documents without URL always
     do.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     use: Literal["latest", "all", "first"] = Field(default="all", description="Versions of a page that mixtures use.")
     memory_mb: int = Field(

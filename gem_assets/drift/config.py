@@ -2,15 +2,15 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "2"
 
 
-class Threshold(BaseModel):
+class Threshold(Frozen):
     """From where a figure warns, and from where it asks for a refit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     warn: float = Field(ge=0, allow_inf_nan=False, description="Value from which the check warns.")
     refit: float = Field(ge=0, allow_inf_nan=False, description="Value from which a refit is asked for.")
@@ -22,13 +22,11 @@ class Threshold(BaseModel):
         return self
 
 
-class DriftConfig(BaseModel):
+class DriftConfig(Frozen):
     """What is measured for each snapshot, and how much drift is too much.
 
     The reference is the snapshots that the teacher was fitted on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     margin: float = Field(
         default=0.2, gt=0, lt=1, description="Probability lead of the first cluster below which a label is unsure."

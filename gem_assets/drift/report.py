@@ -23,10 +23,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
 from gem_assets.drift.config import DriftConfig, Threshold
 from gem_assets.drift.statistics import COUNTS_NAME, LIKELIHOOD_NAME
+from gem_assets.frozen import Frozen
 from gem_assets.report.plots import drift_lines
 from gem_assets.types import Floats
 
@@ -38,7 +38,7 @@ SHOWN_COLUMNS = ["snapshot", "lang", "level", "documents", *METRICS]
 Level = Literal["steady", "warn", "refit"]
 
 
-class DriftRow(BaseModel):
+class DriftRow(Frozen):
     """One snapshot, whole (``lang`` is ``all``) or in one language.
 
     Attributes
@@ -52,8 +52,6 @@ class DriftRow(BaseModel):
     level
         The worst of the three; ``steady`` for rows that are too small to judge.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     snapshot: str
     lang: str
@@ -78,7 +76,7 @@ class DriftRow(BaseModel):
         return float(getattr(self, f"certain_{metric}"))
 
 
-class DriftReport(BaseModel):
+class DriftReport(Frozen):
     """All snapshots, in the order of their names.
 
     Attributes
@@ -88,8 +86,6 @@ class DriftReport(BaseModel):
     level
         The worst level of any whole snapshot. Languages warn at most: one that is new asks for eyes before a refit.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     teacher: str
     level: Level

@@ -2,7 +2,9 @@
 
 from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "1"
 Method = Literal["cca", "lsa", "cca+lsa", "sentence-transformers"]
@@ -11,10 +13,8 @@ LEFT_OUT_NAME = "left_out.parquet"
 """Documents of a snapshot that have no vector, in the artifact of their embeddings."""
 
 
-class EmbeddingConfig(BaseModel):
+class EmbeddingConfig(Frozen):
     """How documents become unit vectors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = Field(
         default="cca",

@@ -2,7 +2,9 @@
 
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "1"
 
@@ -10,10 +12,8 @@ Trainer = Literal["megatron", "olmo-core", "mosaicml", "hf-datasets", "levanter"
 TRAINERS: tuple[Trainer, ...] = get_args(Trainer)
 
 
-class ExportConfig(BaseModel):
+class ExportConfig(Frozen):
     """What the files must agree on with the training run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sequence_length: int = Field(default=2048, ge=2, le=2**24, description="Tokens of one training sequence.")
     batch_sequences: int = Field(

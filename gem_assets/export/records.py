@@ -28,9 +28,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from gem_assets.export.ledger import EOS_ID, LEDGER_NAME, run_digest, text_digest
+from gem_assets.frozen import Frozen
 from gem_assets.storage.durable import fsync_dir, fsync_tree, locked_folder, make_dirs, write_atomic
 from gem_assets.storage.identity import file_digest
 from gem_assets.storage.manifest import FileRef
@@ -42,11 +43,7 @@ _CHUNK = 1 << 22
 State = Literal["holds", "clean", "not searched", "replaced", "not found", "purged"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ExportRecord(_Frozen):
+class ExportRecord(Frozen):
     """One export.
 
     Attributes
@@ -79,7 +76,7 @@ class ExportRecord(_Frozen):
     documents: int
     digest: str
     files: tuple[FileRef, ...]
-    share_bias: dict[int, float] = {}
+    share_bias: dict[int, float] = Field(default_factory=dict[int, float])
     purged_at: datetime | None = None
     purged_by: tuple[str, ...] = ()
 
@@ -89,7 +86,7 @@ class ExportRecord(_Frozen):
         return not Path(self.path).is_absolute()
 
 
-class ExportHolding(_Frozen):
+class ExportHolding(Frozen):
     """An export that was given documents of a request.
 
     Attributes

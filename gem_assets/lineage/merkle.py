@@ -26,8 +26,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from gem_assets.frozen import Frozen
 from gem_assets.lineage import proof_check
 
 Span = tuple[str, str, bytes]
@@ -50,20 +51,16 @@ class Leaf:
     text_digest: str = ""
 
 
-class Sibling(BaseModel):
+class Sibling(Frozen):
     """A node beside the path: its hash (hex), and the first and last doc_id below it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: str
     last: str
     hash: str
 
 
-class Proof(BaseModel):
+class Proof(Frozen):
     """That a leaf stands at ``index`` of a tree of ``size`` leaves; ``path`` holds the siblings, lowest first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     doc_id: str
     content_digest: str
@@ -79,10 +76,8 @@ class Proof(BaseModel):
         return Leaf(self.doc_id, self.content_digest, self.multiplicity, self.text_digest)
 
 
-class AbsenceProof(BaseModel):
+class AbsenceProof(Frozen):
     """That no leaf has ``doc_id``: the neighbours that would enclose it stand side by side (or at an end)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     doc_id: str
     size: int = Field(ge=0)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from gem_assets.frozen import Frozen
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.storage.identity import file_digest
 from gem_assets.storage.manifest import MANIFEST_NAME, InputRef, Manifest, stage_name
@@ -22,10 +21,8 @@ FaultKind = Literal[
 ]  # fmt: skip
 
 
-class Fault(BaseModel):
+class Fault(Frozen):
     """One thing that is not what it was; ``folder`` is that of the artifact, where there is one to delete."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind
     where: str

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from gem_assets.frozen import Frozen
 from gem_assets.storage.artifacts import Artifact
 from gem_assets.storage.manifest import stage_name
 from gem_assets.storage.store import Store
@@ -13,7 +12,7 @@ from gem_assets.storage.store import Store
 Severity = Literal["error", "warning", "info"]
 
 
-class Finding(BaseModel):
+class Finding(Frozen):
     """One thing that is not as it should be, and the way out.
 
     Attributes
@@ -24,8 +23,6 @@ class Finding(BaseModel):
     repairable
         ``repair`` mends it without anything being computed again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     severity: Severity

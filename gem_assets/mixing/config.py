@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "1"
 #: Of the recipes that are learned, from counts or from proxies.
@@ -12,10 +14,8 @@ LEARNED_CODE_VERSION = "2"
 COUNTED_CODE_VERSIONS = {"lexical": LEARNED_CODE_VERSION, "entropy": "3"}
 
 
-class ScoreConfig(BaseModel):
+class ScoreConfig(Frozen):
     """Quality scores of documents, and what the methods that choose documents by them do."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: Annotated[
         str | None,
@@ -42,10 +42,8 @@ class ScoreConfig(BaseModel):
     ] = True
 
 
-class SearchConfig(BaseModel):
+class SearchConfig(Frozen):
     """How far the Bayesian searches go beyond the swarm."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     proxies: Annotated[int, Field(ge=1, le=1000, description="further proxies of `bayes`, one after the other")] = 8
     larger_models: Annotated[
@@ -66,10 +64,8 @@ class SearchConfig(BaseModel):
     ] = "gaussian"
 
 
-class ContinualConfig(BaseModel):
+class ContinualConfig(Frozen):
     """Continual pre-training: what the domain is, and the runs that continue from a trained proxy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     clusters: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...],
@@ -98,7 +94,7 @@ class ContinualConfig(BaseModel):
         return tuple(sorted(values))
 
 
-class MixingConfig(BaseModel):
+class MixingConfig(Frozen):
     """Settings that all mixture strategies share.
 
     Attributes
@@ -121,8 +117,6 @@ class MixingConfig(BaseModel):
     continual
         Of ``critical_ratio`` and ``data_mixing_agent`` alone, likewise.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     token_budget: Annotated[
         int | None, Field(gt=0, description="tokens to train on; not set: each available token once")

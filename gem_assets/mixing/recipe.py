@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gem_assets.frozen import Frozen
 from gem_assets.mixing.caps import check_shares
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.storage.identity import canonical_json, digest
@@ -53,10 +54,8 @@ def exact_shares(shares: Sequence[float]) -> tuple[float, ...]:
     return tuple(scaled)
 
 
-class RecipeEntry(BaseModel):
+class RecipeEntry(Frozen):
     """One cluster's part of a mixture."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cluster: Annotated[int, Field(ge=0)]
     name: str
@@ -68,10 +67,8 @@ class RecipeEntry(BaseModel):
     implied_epochs: Annotated[Positive, Field(description="epochs that share and budget imply")]
 
 
-class RecipePhase(BaseModel):
+class RecipePhase(Frozen):
     """A stretch of training with constant shares, in the order of the recipe's entries."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fraction: Annotated[float, Field(gt=0, le=1, description="part of the token budget")]
     shares: tuple[Share, ...]
@@ -82,10 +79,8 @@ class RecipePhase(BaseModel):
         return exact_shares(shares)
 
 
-class RecipeEvidence(BaseModel):
+class RecipeEvidence(Frozen):
     """Why these shares: the law and the runs behind a learned mixture."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str
     swarm_digest: str | None = None

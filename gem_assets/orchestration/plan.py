@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from gem_assets.frozen import Frozen
 from gem_assets.stages import LANDING, RAW_SHARDS
 from gem_assets.storage.identity import plain
 from gem_assets.storage.manifest import Manifest, input_versions
@@ -33,18 +34,14 @@ AUTOMATIC: Mapping[str, frozenset[ReasonKind]] = {
 }
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Reason(_Frozen):
+class Reason(Frozen):
     """One thing that makes a result stale."""
 
     kind: ReasonKind
     text: str
 
 
-class Wanted(_Frozen):
+class Wanted(Frozen):
     """What a stage would be made from now."""
 
     config: dict[str, Any]
@@ -54,7 +51,7 @@ class Wanted(_Frozen):
     inputs: dict[str, str]
 
 
-class Task(_Frozen):
+class Task(Frozen):
     """One asset, or one snapshot of it, that is stale.
 
     Attributes
@@ -81,7 +78,7 @@ class Task(_Frozen):
     seconds: float | None
 
 
-class Plan(_Frozen):
+class Plan(Frozen):
     """Everything that is stale, in the order in which it would run.
 
     ``kept`` counts, for fitted assets that stay as they are, the snapshots that they have not seen.

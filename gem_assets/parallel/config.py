@@ -1,12 +1,12 @@
 """What a shard of a stage asks of the machines that it runs on."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gem_assets.frozen import Frozen
 
 
-class StageResources(BaseModel):
+class StageResources(Frozen):
     """Resources of one shard; no identity holds them, so that they change no result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cpus: float = Field(
         default=1.0, gt=0, le=4096, description="Cores that a shard keeps busy; may be a fraction on Ray."

@@ -7,7 +7,9 @@ so many short proxies beat few long ones.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "1"
 # of the prepared tokens alone: they say since 2 of which documents they are
@@ -19,10 +21,8 @@ Sampler = Literal["regmix", "hierarchical", "low_discrepancy", "d_optimal"]
 Grouping = Literal["source", "parent"]
 
 
-class TokenizerConfig(BaseModel):
+class TokenizerConfig(Frozen):
     """A byte-level BPE of its own: a small vocabulary keeps a proxy cheap."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     vocab: Annotated[
         int, Field(ge=260, le=65_536, description="Entries, the 256 bytes and the end-of-document mark included.")
@@ -35,10 +35,8 @@ class TokenizerConfig(BaseModel):
     ] = 8192
 
 
-class PoolConfig(BaseModel):
+class PoolConfig(Frozen):
     """Which tokens proxies are trained and evaluated on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     domain_tokens: Annotated[
         int,
@@ -51,10 +49,8 @@ class PoolConfig(BaseModel):
     ] = 0.2
 
 
-class CountConfig(BaseModel):
+class CountConfig(Frozen):
     """Stage 0: interpolated n-gram mixtures, a lexical proxy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     order: Annotated[int, Field(ge=1, le=3, description="Longest n-gram; 2 ranks tiny transformers best.")] = 2
     tau: Annotated[
@@ -82,10 +78,8 @@ class CountConfig(BaseModel):
         return self.tau if self.tau is not None else min(max(0.01 * proxy_tokens, 1e3), 2e4)
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Frozen):
     """Shape of the decoder: RMSNorm, rotary positions, SwiGLU, causal attention."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: Annotated[int, Field(ge=8, le=1024, description="Width of the residual stream.")] = 96
     layers: Annotated[int, Field(ge=1, le=48, description="Blocks.")] = 3
@@ -122,10 +116,8 @@ class ModelConfig(BaseModel):
         return self.layers * block + self.width
 
 
-class HeadConfig(BaseModel):
+class HeadConfig(Frozen):
     """What is done to output embedding and logits (see ``gem_assets.proxy.centring``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mu_centring: Annotated[
         Centring,
@@ -139,10 +131,8 @@ class HeadConfig(BaseModel):
     ] = None
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Frozen):
     """How a proxy is trained."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokens: Annotated[int, Field(ge=1, description="Training tokens per proxy.")] = 262_144
     batch: Annotated[int, Field(ge=1, description="Sequences per step.")] = 2
@@ -177,20 +167,16 @@ class TrainingConfig(BaseModel):
         return self
 
 
-class ConfirmationConfig(BaseModel):
+class ConfirmationConfig(Frozen):
     """The models at which a mixture has to hold: three times the proxies' size and tokens by default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: ModelConfig = ModelConfig(width=128, layers=5, heads=4)
     training: TrainingConfig = TrainingConfig(tokens=786_432, batch=4, lr=3e-3, cool_down=0.2, evaluate_at=(1.0,))
     seeds: Annotated[int, Field(ge=1, le=64, description="Seeds, paired over the arms.")] = 3
 
 
-class ProxyConfig(BaseModel):
+class ProxyConfig(Frozen):
     """Everything that decides what a proxy measures."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tokenizer: TokenizerConfig = TokenizerConfig()
     pool: PoolConfig = PoolConfig()

@@ -30,8 +30,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from gem_assets.frozen import Frozen
 from gem_assets.storage.backend import Backend, FolderBackend, ObjectBackend
 from gem_assets.storage.identity import file_digest, finite, plain
 from gem_assets.storage.manifest import (
@@ -89,10 +90,8 @@ class Artifact:
         )
 
 
-class Entry(BaseModel):
+class Entry(Frozen):
     """One line of HISTORY, and the content of CURRENT."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     identity: str | None
     manifest: str | None

@@ -19,8 +19,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
+from gem_assets.frozen import Frozen
 from gem_assets.storage.durable import file_lock, fsync_dir, make_dirs, write_atomic
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class ChainError(ValueError):
     """The file is not what was written; the message says what is wrong with it, and not what follows from that."""
 
 
-class Head(BaseModel):
+class Head(Frozen):
     """How far a chained file reaches.
 
     Attributes
@@ -43,8 +44,6 @@ class Head(BaseModel):
     adopted, adopted_at
         How many of them are older than the chain, and when they were adopted.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     lines: int = Field(ge=0)
     digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

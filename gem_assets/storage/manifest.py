@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
+from gem_assets.frozen import Frozen
 from gem_assets.storage.identity import canonical_json, identity_of
 
 MANIFEST_NAME = "manifest.json"
@@ -30,11 +31,7 @@ class ManifestError(ValueError):
     """A manifest that is torn, edited by hand into nonsense, or written by a newer version."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileRef(_Frozen):
+class FileRef(Frozen):
     """One file: path relative to its artifact (or to the landing folder), size and content digest."""
 
     path: str = Field(min_length=1, description="relative, with forward slashes")
@@ -42,7 +39,7 @@ class FileRef(_Frozen):
     sha256: Hex64
 
 
-class LanceRef(_Frozen):
+class LanceRef(Frozen):
     """One version of one table."""
 
     table: str = Field(min_length=1)
@@ -51,7 +48,7 @@ class LanceRef(_Frozen):
     digest: str | None = Field(default=None, description="order-free digest of those rows")
 
 
-class InputRef(_Frozen):
+class InputRef(Frozen):
     """One input as it was pinned before the first byte of it was read."""
 
     asset: str = Field(min_length=1)
@@ -70,7 +67,7 @@ class InputRef(_Frozen):
         return stage_name(self.asset, self.partition)
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """Everything that is known about one committed artifact."""
 
     schema_version: int = Field(default=SCHEMA_VERSION, ge=1)

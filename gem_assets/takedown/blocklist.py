@@ -24,9 +24,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from gem_assets.corpus.addresses import canonical_host, is_number, read_address
+from gem_assets.frozen import Frozen
 from gem_assets.storage.chain import PREVIOUS, Chain, ChainedFile, ChainError, Head
 from gem_assets.takedown.entries import BlockEntry, BlocklistError, Kind, parse_entry, source_form
 
@@ -41,16 +42,14 @@ _NOTHING: tuple[set[str], set[str]] = (set(), set())
 _PLAIN_HOST = r"^[Hh][Tt][Tt][Pp][Ss]?://(?P<host>[A-Za-z0-9._-]+)(?::[0-9]*)?(?:[/?#].*)?$"
 
 
-class Count(BaseModel):
+class Count(Frozen):
     """How many documents an entry named when it was asked for, and how many more were duplicates of those."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     documents: int = Field(ge=0)
     duplicates: int = Field(ge=0)
 
 
-class BlockRequest(BaseModel):
+class BlockRequest(Frozen):
     """One line of the list.
 
     Attributes
@@ -66,8 +65,6 @@ class BlockRequest(BaseModel):
     found
         For each entry what it found; empty in requests that are older than this field.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
     at: datetime

@@ -20,9 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from gem_assets.export.records import ExportHolding, find_in_exports
+from gem_assets.frozen import Frozen
 from gem_assets.stages import EMBEDDINGS, RAW_SHARDS, STUDENT_LABELS
 from gem_assets.storage.artifacts import ArtifactStore
 from gem_assets.storage.chain import Head
@@ -44,11 +43,7 @@ CERTIFICATES = "takedowns"
 _MOST_PLACES = 10_000
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Place(_Frozen):
+class Place(Frozen):
     """Where a document was found."""
 
     doc_id: str
@@ -61,7 +56,7 @@ class Place(_Frozen):
     asked: bool
 
 
-class Removal(_Frozen):
+class Removal(Frozen):
     """A result that held documents and the one that replaced it; ``after`` is None as long as there is none."""
 
     asset: str
@@ -71,7 +66,7 @@ class Removal(_Frozen):
     after: str | None
 
 
-class Held(_Frozen):
+class Held(Frozen):
     """A published mixture that held documents; see :class:`gem_assets.takedown.holdings.Holding`."""
 
     asset: str
@@ -82,7 +77,7 @@ class Held(_Frozen):
     in_force: bool
 
 
-class Asked(_Frozen):
+class Asked(Frozen):
     """What came of one entry.
 
     Attributes
@@ -105,7 +100,7 @@ class Asked(_Frozen):
     near: tuple[Near, ...]
 
 
-class ListHead(_Frozen):
+class ListHead(Frozen):
     """How far the blocklist reached: lines, and the digest over all of them."""
 
     lines: int
@@ -115,7 +110,7 @@ class ListHead(_Frozen):
 State = Literal["pending", "complete", "partly found", "nothing was found"]
 
 
-class Certificate(_Frozen):
+class Certificate(Frozen):
     """Everything above for one request; ``documents`` counts distinct ids, ``places`` lists the first 10,000.
 
     ``complete`` says that every entry had found something and that nothing of it is left in anything in force;

@@ -7,9 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gem_assets.corpus.addresses import LONGEST_URL, canonical_host, canonical_url, is_number, read_address, suffixes
+from gem_assets.frozen import Frozen
 
 Kind = Literal["url", "prefix", "domain", "source", "doc_id", "content"]
 _HEX32 = re.compile(r"[0-9a-f]{32}")
@@ -27,10 +28,8 @@ class BlocklistError(ValueError):
     """A request that cannot be understood, or a list that is not what was written."""
 
 
-class BlockEntry(BaseModel):
+class BlockEntry(Frozen):
     """One thing that must not be kept; ``value`` is in the form in which documents are compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     value: str = Field(min_length=1)

@@ -12,9 +12,9 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 import can_ada
-from pydantic import BaseModel, ConfigDict
 
 from gem_assets.corpus.addresses import Address, is_number, read_address, suffixes
+from gem_assets.frozen import Frozen
 from gem_assets.printable import printable
 from gem_assets.takedown.entries import BlockEntry, source_form
 
@@ -22,7 +22,7 @@ MOST_NEAR = 10
 _DEFAULTS = ("index.html", "index.htm", "index.php", "default.aspx")
 
 
-class Near(BaseModel):
+class Near(Frozen):
     """Something that an entry does not name, and that resembles what it names.
 
     Attributes
@@ -32,8 +32,6 @@ class Near(BaseModel):
     documents
         Places that it would name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     what: str
     differs: str

@@ -2,21 +2,21 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gem_assets.frozen import Frozen
 
 CODE_VERSION = "3"
 
 NAMER_KEY_VARIABLE = "GEM_NAMER_API_KEY"
 
 
-class NamerConfig(BaseModel):
+class NamerConfig(Frozen):
     """An OpenAI-compatible endpoint that writes cluster names.
 
     The API key is read from the environment variable ``GEM_NAMER_API_KEY`` when a request is made; it is
     never part of a configuration, an artifact or a log.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_url: str = Field(
         pattern=r"^https?://[^\s@]+$",
@@ -31,10 +31,8 @@ class NamerConfig(BaseModel):
     )
 
 
-class TaxonomyConfig(BaseModel):
+class TaxonomyConfig(Frozen):
     """How clusters are ranked, described and named."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     gis: Literal["zscore", "literal"] = Field(
         default="zscore",

@@ -18,12 +18,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gem_assets.frozen import Frozen
 
 Share = Annotated[float, Field(ge=0, le=1.0001)]
 
 
-class Merge(BaseModel):
+class Merge(Frozen):
     """One step of the agglomeration.
 
     Attributes
@@ -34,14 +36,12 @@ class Merge(BaseModel):
         Share of the objective that this step and all before it have cost.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     left: Annotated[int, Field(ge=0)]
     right: Annotated[int, Field(ge=0)]
     lost: Share
 
 
-class Parent(BaseModel):
+class Parent(Frozen):
     """A group of clusters as a person meets it.
 
     Attributes
@@ -56,8 +56,6 @@ class Parent(BaseModel):
         Length of the mean vector of its documents: 1 where all point the same way.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     id: Annotated[int, Field(ge=0)]
     slug: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     name: Annotated[str, Field(min_length=1)]
@@ -70,7 +68,7 @@ class Parent(BaseModel):
     keywords: tuple[str, ...]
 
 
-class Hierarchy(BaseModel):
+class Hierarchy(Frozen):
     """Parents by id, and the whole tree from which they were cut.
 
     Attributes
@@ -80,8 +78,6 @@ class Hierarchy(BaseModel):
     next_id
         First parent id that was never used.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     parents: tuple[Parent, ...]
     merges: tuple[Merge, ...]

@@ -6,23 +6,23 @@ taxonomy before it.
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from gem_assets.frozen import Frozen
 
 # a taxonomy is read in places that must not wait for torch
 if TYPE_CHECKING:
     from gem_assets.teacher.crosswalk import Crosswalk
 
 
-class Moved(BaseModel):
+class Moved(Frozen):
     """One cluster and the clusters that it was split into, or merged from; all by domain id."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     domain: int
     parts: tuple[int, ...]
 
 
-class RefitRecord(BaseModel):
+class RefitRecord(Frozen):
     """The step from the taxonomy before to this one.
 
     Attributes
@@ -34,8 +34,6 @@ class RefitRecord(BaseModel):
     died_names
         Names of the clusters that died, by domain id, where they had one.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     previous: str | None
     kept: Annotated[float, Field(ge=0, le=1.0001)]

@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gem_assets.frozen import Frozen
 from gem_assets.storage.identity import canonical_json
 from gem_assets.taxonomy.config import TaxonomyConfig
 from gem_assets.taxonomy.gis import geometric_influence, select_exemplars
@@ -40,10 +41,8 @@ _COLUMNS = ("doc_id", "text", "url", "source", "lang", "label", "log_responsibil
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Exemplar(BaseModel):
+class Exemplar(Frozen):
     """A document that speaks for its cluster."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     doc_id: str
     url: str | None
@@ -52,25 +51,21 @@ class Exemplar(BaseModel):
     snippet: Annotated[str, Field(max_length=SNIPPET)]
 
 
-class Neighbour(BaseModel):
+class Neighbour(Frozen):
     """Another cluster and the cosine of the two mean directions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cluster: int
     cosine: Annotated[float, Field(ge=-1.0001, le=1.0001)]
 
 
-class Portion(BaseModel):
+class Portion(Frozen):
     """A value and the share of the cluster's documents that have it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: str
     share: Annotated[float, Field(ge=0, le=1)]
 
 
-class Cluster(BaseModel):
+class Cluster(Frozen):
     """One cluster as a person meets it.
 
     Attributes
@@ -86,8 +81,6 @@ class Cluster(BaseModel):
     coherence
         Mean cosine of the documents to the mean direction.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[int, Field(ge=0)]
     domain: Annotated[int, Field(ge=0)]

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from gem_assets.frozen import Frozen
 from gem_assets.mixing.config import CODE_VERSION
 from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.methods.base import TAXONOMY, Method, MethodWork, MissingSettingError
@@ -26,7 +27,7 @@ FILE: Final = "mixtures/by_hand.json"
 """Below the data root."""
 
 
-class SavedMixture(BaseModel):
+class SavedMixture(Frozen):
     """A mixture as a person saved it.
 
     Attributes
@@ -38,8 +39,6 @@ class SavedMixture(BaseModel):
     note, author
         Why it was made, and by whom; both go into the evidence.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     shares: Annotated[dict[int, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1)]
     token_budget: Annotated[int | None, Field(gt=0)] = None
