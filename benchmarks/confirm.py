@@ -47,13 +47,14 @@ from gem_assets.mixing.laws.selection import predict_held_out, spearman
 from gem_assets.mixing.methods.lexical import lexical_optimum
 from gem_assets.mixing.recipe_artifact import MixtureFrame
 from gem_assets.mixing.supply import ClusterSupply
-from gem_assets.mixing.swarm.design import baseline_mixtures, design_swarm
+from gem_assets.mixing.swarm.design import BASELINES, baseline_mixtures, draw_mixtures
+from gem_assets.mixing.swarm.growth import grown_design
 from gem_assets.mixing.swarm.runs import TrainedSwarm, trained_swarm
 from gem_assets.proxy.config import ConfirmationConfig, PoolConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.counts import DomainCounts, count_documents
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
 from gem_assets.proxy.noise import seed_noise
-from gem_assets.proxy.pool import EvaluationSet, build_pool, target_windows
+from gem_assets.proxy.pool import EvaluationSet, TokenPool, build_pool, target_windows
 from gem_assets.proxy.swarm import SwarmSpec, run_swarm, swarm_jobs
 from gem_assets.proxy.tokens import EncodedDocuments, ProxyTokenizer, spread_sample
 from gem_assets.teacher.baselines import spherical_kmeans_labels
@@ -190,7 +191,8 @@ def run_partition(
     importance = dict.fromkeys(targets, 1.0)
     optimum = lexical_optimum(lexical, supply, mixing, importance)
     stage0_s = time.process_time() - started
-    design = design_swarm(supply, mixing, mixtures, lexical_optimum=optimum.shares)
+    drawn = draw_mixtures("regmix", supply.token_shares, mixtures - len(BASELINES) - 1)
+    design = grown_design(drawn, supply, mixing, optimum.shares, TokenPool.load(folder / "swarm"))
     spec = SwarmSpec(config, folder / "swarm", name, names)
     rows = run_swarm(
         swarm_jobs(design.labels, design.mixtures, config),

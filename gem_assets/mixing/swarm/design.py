@@ -20,7 +20,6 @@ from gem_assets.mixing.swarm.samplers import (
     sample_hierarchical,
     sample_low_discrepancy,
     sample_regmix,
-    with_anchors,
 )
 from gem_assets.proxy.config import Sampler
 from gem_assets.types import Floats
@@ -72,42 +71,13 @@ class SwarmDesign:
     mixtures: Floats
 
 
-def design_swarm(
-    supply: ClusterSupply,
-    config: MixingConfig,
-    count: int,
-    *,
-    sampler: Sampler = "regmix",
-    groups: NDArray[np.int64] | None = None,
-    lexical_optimum: Floats | None = None,
-    seed: int = 42,
-) -> SwarmDesign:
-    """Choose the mixtures of a swarm.
-
-    Parameters
-    ----------
-    supply
-        What there is of each cluster; its token shares are the prior.
-    lexical_optimum
-        Shares of the optimum of stage 0, ``(K,)``; left out when None.
-
-    Raises
-    ------
-    ValueError
-        When the sampler's bounds leave too few distinct mixtures.
-    """
-    fixed = baseline_mixtures(supply, config)
-    if lexical_optimum is not None:
-        fixed[LEXICAL] = np.asarray(lexical_optimum, np.float64)
-    left = count - len(fixed)
-    prior = supply.token_shares
-    drawn = draw_mixtures(sampler, prior, left, groups=groups, seed=seed) if left > 0 else np.empty((0, len(prior)))
-    rows = with_anchors(drawn, list(fixed.values()))
-    labels: list[str] = []
-    for number, row in enumerate(rows):
-        same = (name for name, shares in fixed.items() if np.abs(row - shares).sum() <= NEAR)
-        labels.append(next((name for name in same if name not in labels), f"{sampler}-{number:03d}"))
-    return SwarmDesign(tuple(labels), rows)
+def fixed_mixtures(supply: ClusterSupply, config: MixingConfig, lexical_optimum: Floats) -> dict[str, Floats]:
+    """Return the baselines and the optimum of stage 0, ``(K,)``; what equals an earlier one is left out."""
+    found: dict[str, Floats] = {}
+    for name, shares in {**baseline_mixtures(supply, config), LEXICAL: lexical_optimum}.items():
+        if all(np.abs(shares - known).sum() > NEAR for known in found.values()):
+            found[name] = np.asarray(shares, np.float64)
+    return found
 
 
 def baseline_mixtures(supply: ClusterSupply, config: MixingConfig) -> dict[str, Floats]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.supply import ClusterSupply
-from gem_assets.mixing.swarm.design import BASELINES, LEXICAL, SwarmDesign, design_swarm, draw_mixtures
+from gem_assets.mixing.swarm.design import BASELINES, LEXICAL, SwarmDesign, draw_mixtures, fixed_mixtures
 from gem_assets.mixing.swarm.runs import TrainedSwarm, trained_swarm
 from gem_assets.mixing.swarm.table import SwarmTable
 from gem_assets.parallel.shard_map import ShardMap, serial_map
@@ -94,10 +94,9 @@ def grown_design(
     drawn: Floats, supply: ClusterSupply, config: MixingConfig, lexical_optimum: Floats, pool: TokenPool
 ) -> SwarmDesign:
     """Put today's fixed mixtures before the drawn ones; clusters that the pool has no tokens of get no share."""
-    fixed = design_swarm(supply, config, 0, lexical_optimum=lexical_optimum)
-    rows = np.concatenate([fixed.mixtures, drawn])
-    rows = np.where(pool.sizes > 0, rows, 0.0)
-    labels = (*fixed.labels, *(f"drawn-{i:03d}" for i in range(len(drawn))))
+    fixed = fixed_mixtures(supply, config, lexical_optimum)
+    rows = np.where(pool.sizes > 0, [*fixed.values(), *drawn], 0.0)
+    labels = (*fixed, *(f"drawn-{i:03d}" for i in range(len(drawn))))
     return SwarmDesign(labels, rows / rows.sum(axis=1, keepdims=True))
 
 

@@ -5,11 +5,8 @@
     d_optimal           those of a random pool that make the design matrix of the shares largest in determinant
     low_discrepancy     a scrambled Sobol sequence carried to the simplex around the prior
 
-All start from the natural shares ``q``. :func:`with_anchors` puts the fixed baselines in front, so that every swarm
-holds what every recipe is compared with.
+All start from the natural shares ``q``.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,15 +123,6 @@ def sample_d_optimal(prior: Floats, count: int, *, seed: int = 42) -> Floats:
         step = inverse @ candidates[best]
         inverse -= np.outer(step, step) / (1 + float(leverage[best]))
     return candidates[chosen]
-
-
-def with_anchors(mixtures: Floats, anchors: Sequence[Floats]) -> Floats:
-    """Put fixed mixtures first, each once, and drop drawn ones that repeat them."""
-    rows: list[Floats] = []
-    for row in [*anchors, *mixtures]:
-        if not any(np.abs(row - known).sum() <= NEAR for known in rows):
-            rows.append(np.asarray(row, np.float64))
-    return np.array(rows)
 
 
 def on_grid(mixtures: Floats, minimum: float) -> Floats:

@@ -9,7 +9,6 @@ from gem_assets.mixing.swarm.samplers import (
     sample_hierarchical,
     sample_low_discrepancy,
     sample_regmix,
-    with_anchors,
 )
 
 PRIOR = np.array([0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
@@ -111,11 +110,6 @@ def test_d_optimal_mixtures_tell_more_than_random_ones():
         return np.linalg.slogdet(rows.T @ rows + 1e-6 * np.eye(6))[1]
 
     assert information(chosen) > information(drawn)
-
-
-def test_anchors_come_first_and_once():
-    rows = with_anchors(np.array([[0.5, 0.5], [0.9, 0.1]]), [np.array([0.5, 0.5]), np.array([0.2, 0.8])])
-    assert rows.tolist() == [[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]]
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=2, max_size=20), st.sampled_from([2e-4, 2e-3, 0.05]))
