@@ -79,8 +79,6 @@ class Work:
             See :class:`gem_assets.orchestration.stage.Stage`.
         inputs
             What its identity takes; by default every parameter of its function.
-        also
-            Inputs beside these.
         """
         by_snapshot = self.asset in SNAPSHOT_WISE
         by_strategy = bool(self.partition) and not by_snapshot
@@ -122,8 +120,6 @@ def stage_asset(
         The strategies, of an asset with a result for each; its parameter ``recipes`` is the recipe of its own strategy.
     costly
         An :func:`~gem_assets.orchestration.purpose.expensive`, where the work is done on purpose only.
-    name, tags
-        By default those of the function's name.
     """
     by_strategy = None if partitions is None else partitions.get_partition_keys()
 

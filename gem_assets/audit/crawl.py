@@ -70,8 +70,6 @@ def crawl_period(documents: Path, shards: Sequence[Path], tokens: int) -> CrawlP
         ``documents.parquet`` of an audit.
     shards
         Parquet shards of the ingested snapshots; the columns ``doc_id`` and ``date`` are read.
-    tokens
-        Tokens of the mixture as trained.
     """
     if not shards:
         return CrawlPeriod(first=None, last=None, dated_share=0.0, months=[])

@@ -36,8 +36,6 @@ def validate_frame(
     expectations
         ``great_expectations.expectations`` objects; the ``description`` of each is the sentence that a person reads
         when it fails.
-    metadata
-        Further metadata for the check's page.
 
     Raises
     ------

@@ -88,10 +88,6 @@ class Refit(BaseModel):
         Against the teacher before it; None where there is no such comparison.
     kept_documents
         Share of the documents whose cluster keeps its id.
-    recipes, swarm_runs
-        Carried over to the clusters of now.
-    evidence
-        Folder of what was carried over.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -75,8 +75,6 @@ class StaleStatus(_Frozen):
 
     Attributes
     ----------
-    state, because, way_out, again_at
-        See :class:`gem_assets.orchestration.reconcile.Item`.
     holds_up
         Names of the results that wait for this one while it is held.
     """

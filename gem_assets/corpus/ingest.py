@@ -81,8 +81,6 @@ def ingest_snapshot(
 
     Parameters
     ----------
-    landing
-        The landing area, which holds the folder ``snapshot``.
     out
         Empty folder, filled with ``part-*.parquet``, ``duplicates.parquet``, ``filtered.parquet`` and
         ``quarantine.parquet``. A snapshot without a single kept document has no ``part-*.parquet``.

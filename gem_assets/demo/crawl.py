@@ -43,8 +43,6 @@ class Crawl:
 
     Attributes
     ----------
-    pages
-        In the order in which they are written.
     gone
         Addresses that the crawl before had and this one did not find.
     """
@@ -59,15 +57,7 @@ class Crawl:
 
 
 def three_crawls(passages: Sequence[Passage], seed: int) -> tuple[Crawl, Crawl, Crawl]:
-    """Deal the passages to three crawls.
-
-    Parameters
-    ----------
-    passages
-        All documents, each with its own address.
-    seed
-        Changes which page is seen when.
-    """
+    """Deal the passages to three crawls."""
     first: list[list[Passage]] = [[], [], []]
     for passage in passages:
         one, two, _ = _FIRST_SEEN_BY_KIND.get(passage.kind, _FIRST_SEEN)

@@ -50,8 +50,6 @@ class DemoSnapshot:
     ----------
     file_format
         ``WARC``, ``parquet`` or ``JSONL``.
-    documents
-        Pages written, damaged files not counted.
     new, recrawled, edited, gone
         Pages by what happened to them since the crawl before; ``gone`` ones are not in the snapshot.
     damaged_files
@@ -99,8 +97,6 @@ def build_demo_landing(
     ----------
     root
         Landing folder; ``2026-01``, ``2026-02`` and ``2026-03`` appear in it, each completed by its ``_SUCCESS``.
-    seed
-        Chooses passages and which crawl sees them.
     small
         Land about 900 distinct documents instead of 11,000, for a first look or a test.
 

@@ -158,8 +158,6 @@ def publish_drift(
         Artifact of :func:`gem_assets.drift.statistics.publish_statistics` of each snapshot.
     fitted_on
         Snapshots of the teacher's fit; all of them count as reference when none is left.
-    k
-        Number of clusters.
     """
     sums = {name: read_sums(folder, k) for name, folder in sorted(statistics.items())}
     reference = [name for name in fitted_on if name in sums] or list(sums)

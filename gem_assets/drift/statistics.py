@@ -64,8 +64,6 @@ def publish_statistics(
     ----------
     labels
         Batches with ``doc_id``, ``lang``, ``cluster`` and ``margin``.
-    seen
-        What was fitted on which documents.
     """
     # no rows at all where other snapshots have every text already
     filled = any(batch.num_rows for batch in vectors(["doc_id"]))

@@ -50,8 +50,6 @@ class CcaEmbedder:
 
     Attributes
     ----------
-    projection_ : TfidfProjection
-        LSA of rank r.
     base_centre_ : float32 array, shape (r,)
         Mean LSA row of the fitted documents.
     directions_ : float32 array, shape (r, d)

@@ -86,8 +86,6 @@ def left_out_documents(files: Sequence[Path], documents: int, most: float) -> pa
 
     Parameters
     ----------
-    files
-        What :func:`encode_shards` returned.
     most
         Largest share of them whose vectors may be not finite.
 

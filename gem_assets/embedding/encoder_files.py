@@ -14,8 +14,6 @@ def encoder_version(config: EmbeddingConfig, cache: Path, *, fetch: bool = False
 
     Parameters
     ----------
-    config
-        With the name or folder of the encoder.
     cache
         Folder that remembers the digests of folders, so that gigabytes are not read for every question.
     fetch

@@ -27,8 +27,6 @@ class LsaEmbedder:
 
     Attributes
     ----------
-    projection_ : TfidfProjection
-        Features, weights and table.
     centre_ : float32 array, shape (d,)
         Mean of the fitted unit rows.
     """

@@ -46,8 +46,6 @@ def fit_space(
 
     Parameters
     ----------
-    shards
-        Document shards by snapshot.
     out
         Empty directory that receives the embedder and ``report.json``.
 

@@ -36,8 +36,6 @@ class Ledger:
 
     Parameters
     ----------
-    folder
-        The export.
     eos_id
         End-of-document token; None without a tokenizer.
     """

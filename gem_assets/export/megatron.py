@@ -106,8 +106,6 @@ def write_index(path: Path, lengths: Callable[[], Iterable[Ints]], dtype: np.dty
     ----------
     lengths
         Gives the (n,) token counts of the sequences in their order, in pieces; asked three times.
-    dtype
-        Of the tokens.
 
     Raises
     ------

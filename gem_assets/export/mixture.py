@@ -67,8 +67,6 @@ class MixtureExport:
         Training order that was written, for the trainer that reads one; None where documents are drawn by the trainer.
     not_expressed
         Options of the order that this trainer has no place for.
-    record
-        What was put on record; None on object storage.
     notes
         Where token counts of the recipe and of the export are by different tokenizers, and what follows.
     """
@@ -97,8 +95,6 @@ def export_mixture(
 
     Parameters
     ----------
-    trainer
-        One of ``TRAINERS``.
     tokenizer
         `tokenizers` JSON file, for trainers that read tokens and to count tokens for the others.
     ordering

@@ -37,8 +37,6 @@ class ClusterExport:
         Number written in the trainer's unit; of the first phase when there are several.
     target_share, implied_share
         Token share of the recipe, and the one that follows from the files.
-    target_tokens, implied_tokens
-        The same as tokens of the run.
     documents, tokens_available
         Documents and tokens in the files, end-of-document tokens included.
     epochs
@@ -71,15 +69,11 @@ class ExportReport:
     ----------
     sequence_length, token_budget
         Tokens of a sequence and of the run.
-    clusters
-        One entry per cluster with a share.
     share_error
         Largest absolute difference between an implied and a target token share.
     naive_share_error
         The same if the recipe's token shares were written into the trainer's plainest configuration as they are; None
         if the trainer would stop instead.
-    naive
-        What that plain export is.
     realised_share_error
         The same for the very draws that the trainer's seed gives, where it draws at random and the run is short enough
         to follow; otherwise None.

@@ -107,8 +107,6 @@ def publish_carried(
 
     Parameters
     ----------
-    recipes
-        ``recipe.json`` of each strategy on the taxonomy before.
     swarm
         ``swarm.parquet`` on the clusters before, where there is one.
     """

@@ -86,8 +86,6 @@ def compare_recipes(
 
     Parameters
     ----------
-    recipes
-        Any number, of one taxonomy version.
     confirmations
         By strategy, for those that were confirmed or refuted; they must be of the recipes given.
     stage_zero
@@ -122,8 +120,6 @@ def decide(standings: Mapping[str, Standing], recipes: Collection[str]) -> Decis
     ----------
     standings
         How confirmation runs came out, by strategy, the baselines among them.
-    recipes
-        Strategies that there are recipes of.
     """
     tried = {name: found for name, found in standings.items() if name not in RIVALS and name in recipes}
     confirmed = {name: found for name, found in tried.items() if found.over_both == found.seeds}

@@ -202,8 +202,6 @@ def publish_confirmation(
     ----------
     recipe, supply, config
         What is to hold, and what the baselines are made of.
-    spec
-        Of the models, at the next size.
     """
     from gem_assets.mixing.swarm.growth import wanted_targets
     from gem_assets.proxy.pool import TokenPool

@@ -39,10 +39,6 @@ class SearchEvidence:
         The same by resampled models, or drawn from a posterior, ``(b, 3)``.
     law, told
         The model's name, and what is said of it and its runs.
-    doubt
-        What ``doubted`` is of.
-    notes
-        What else has to be said.
     runs
         Runs in all; those of ``observed`` when None.
     """

@@ -25,8 +25,6 @@ class MethodData:
 
     Attributes
     ----------
-    pool
-        Of the active clusters alone.
     active : int64 array, shape (A,)
         Their positions among all clusters.
     evaluation, importance

@@ -326,8 +326,6 @@ class RecipeDiff:
 
     Attributes
     ----------
-    table
-        Per cluster: share and epochs before and after.
     total_variation
         Half the sum of absolute share changes: the part of the token budget that moved.
     same_taxonomy

@@ -137,8 +137,6 @@ class ClusterSupply:
 
         Parameters
         ----------
-        inventory
-            Table of :func:`build_inventory`.
         n_clusters
             Number of clusters in the taxonomy. Given, ids ``0..n_clusters-1`` all appear, those without text
             with zeros; without it only the ids of the table do.

@@ -126,8 +126,6 @@ def work_under_way(instance: dg.DagsterInstance, home: Path, snapshot: str) -> s
 
     Parameters
     ----------
-    instance
-        Instance on that home, after :func:`cancel_abandoned_runs`.
     snapshot
         Runs of another snapshot alone do not count.
     """

@@ -153,8 +153,6 @@ def differences(manifest: Manifest, wanted: Wanted, snapshot_assets: Sequence[st
 
     Parameters
     ----------
-    wanted
-        Of the stage as it would be named now.
     snapshot_assets
         Assets with one result per snapshot; a change in those alone never refits a fitted thing.
     """

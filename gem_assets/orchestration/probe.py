@@ -53,8 +53,6 @@ def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None 
     ----------
     asset
         An asset with one key whose function is ``staged`` and takes ``context`` and resources of this project.
-    partition
-        Snapshot, for a partitioned asset.
     """
     root = str(settings.data_root)
     given: dict[str, Any] = {

@@ -38,8 +38,6 @@ class Node:
     ----------
     partitioned
         It has one result per snapshot.
-    parents
-        Assets of the graph only.
     run
         Assets without snapshots share a run when this is the same.
     """
@@ -57,8 +55,6 @@ class Look:
 
     Attributes
     ----------
-    reasons
-        Why it is not what would be made now.
     missing
         Which input is not there, in words with the way out; empty when all are.
     basis
@@ -81,8 +77,6 @@ class Attempt:
         How often in a row it ended so with the same basis.
     ended
         Seconds since the epoch.
-    basis
-        What it read; empty when not recorded.
     """
 
     outcome: Literal["failed", "killed", "canceled"]
@@ -132,8 +126,6 @@ class Asked:
     ----------
     everything
         Also what differs only by settings or libraries, and what failed before.
-    assets
-        Made current whatever their policy is.
     keep_fitted
         Fitted assets among them stay while they differ only by snapshots that they have not seen.
     since

@@ -168,8 +168,6 @@ class Reconciler:
 
         Parameters
         ----------
-        snapshots
-            Those to look at; by default the registered ones.
         only
             Look at these assets alone, as if nothing upstream of them were stale.
         imagined

@@ -79,8 +79,6 @@ def time_spent(landed: float, runs: Sequence[RunTime], *, apart: float = 120.0) 
     ----------
     landed
         Seconds since the epoch.
-    runs
-        Of the time after it, in any order.
     apart
         What begins this many seconds after everything else had ended has another cause.
 

@@ -90,8 +90,6 @@ def check_origin(origins: Sequence[str], host: str, allowed: frozenset[str]) -> 
     ----------
     origins
         Every ``Origin`` header; programs other than browsers send none.
-    host
-        The ``Host`` of the request.
     allowed
         Names that are ours: a reverse proxy may have changed the ``Host`` on the way, so an ``Origin`` of one of the
         names that were added is taken too.

@@ -31,8 +31,6 @@ def keeping_finished(map_shards: ShardMap, folder: Path, result: type[Any], outp
 
     Parameters
     ----------
-    map_shards
-        The map for the others.
     folder
         Where the shard function writes its files, and the manifests go.
     result

@@ -32,8 +32,6 @@ class WorkerProcess:
 
     Attributes
     ----------
-    index
-        The shard in work, None when there is none.
     started
         When it was given, on the monotonic clock.
     """

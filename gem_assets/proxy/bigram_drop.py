@@ -32,8 +32,6 @@ class BigramDrop:
 
     Attributes
     ----------
-    documents
-        All documents, in the order of the labels.
     held_out
         Documents on which the loss is read; the others are counted.
     """

@@ -42,8 +42,6 @@ class PreparedReport:
     ----------
     counting
         Digest of what n-gram counts take from here, tokenizer and held-out documents; the same after documents left.
-    domain_tokens
-        Training tokens of each domain.
     without_target
         Domains too small to hold out a window; they are trained on and not judged by.
     """
@@ -114,8 +112,6 @@ def without_documents(prepared: Path, gone: Iterable[str], out: Path) -> Prepare
 
     Parameters
     ----------
-    prepared
-        Folder of :func:`~gem_assets.proxy.prepare.prepare_data`, or of this function.
     gone
         Ids of the documents that leave; those that are not there do not matter.
 

@@ -56,10 +56,6 @@ class LexicalProxy:
 
     Attributes
     ----------
-    targets
-        Names of the J targets.
-    domains
-        Number of domains, K.
     tau, beta
         Pseudo token budget and interpolation weights, see the module.
     """

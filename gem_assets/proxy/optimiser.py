@@ -37,8 +37,6 @@ class FlatAdamW:
         Parameters and their gradient, contiguous, of one dtype, on the CPU.
     groups
         How its parts train.
-    betas
-        Decay of the moments.
     """
 
     def __init__(self, flat: Tensor, grad: Tensor, groups: Sequence[Group], betas: tuple[float, float]) -> None:

@@ -101,8 +101,6 @@ class EvaluationSet:
 
     Attributes
     ----------
-    names
-        Targets, J of them.
     windows : uint16 array, shape (w, context + 1)
         The last ``context`` ids of a window are predicted, each from those before it.
     target : int64 array, shape (w,)

@@ -117,8 +117,6 @@ def count_snapshot(
     ----------
     labels
         Yields batches of ``doc_id`` and ``cluster`` of the snapshot's documents.
-    domains, order
-        Number of domains; longest n-gram.
     """
     held = pq.read_table(prepared / HELD_OUT).column("doc_id").combine_chunks()
     batches = (pa.Table.from_batches([batch]).select(_LABELS.names) for batch in labels(_LABELS.names))

@@ -72,8 +72,6 @@ class ProxyTrainer:
     ----------
     steps
         Length of the run, which the schedule needs; that of ``config`` when None.
-    dtype
-        float32; float64 in tests.
     """
 
     def __init__(

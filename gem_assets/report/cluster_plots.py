@@ -15,8 +15,6 @@ def method_bars(values: Mapping[str, Mapping[str, float]], accent: str) -> bytes
     ----------
     values
         Measure to (clustering to value); every measure names the same clusterings.
-    accent
-        Name of the clustering to set off.
     """
     names = list(next(iter(values.values()), {}))
     height = 1.35 + 0.27 * max(len(names), 1)

@@ -67,8 +67,6 @@ def markdown_table(
 
     Parameters
     ----------
-    rows
-        An Arrow table or a sequence of mappings.
     columns
         Columns to show, in order; all those of the first row by default. A row without one shows an empty cell.
     max_rows

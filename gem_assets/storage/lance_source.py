@@ -63,19 +63,10 @@ class Source:
 class Keys:
     """The keys of a snapshot, as sorted digests of 16 bytes.
 
-    Parameters
-    ----------
-    batches
-        Batches that hold the column ``key``.
-    spill
-        Where the digests lie.
-
     Attributes
     ----------
     repeated
         How many keys stand more than once.
-    examples
-        Rows of the first few of those.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], key: str, rows: int, spill: Spill) -> None:

@@ -119,8 +119,6 @@ def sorted_parts(keys: KeyBlocks, n: int, width: int, spill: Spill) -> Iterator[
     ----------
     keys
         Gives blocks of rows, ascending over all blocks, and their keys (n, width). Called twice.
-    n
-        At least the number of keys.
     width
         64-bit words of a key, most significant first.
     """

@@ -50,8 +50,6 @@ class Holding:
 
     Attributes
     ----------
-    asset, identity
-        The recipe, or the training order.
     documents
         How many of them it could draw (a recipe) or did draw (an order).
     exposures
@@ -59,8 +57,6 @@ class Holding:
         order.
     tokens
         The same in tokens; None for an order, which does not hold them.
-    current
-        It is the mixture in force.
     """
 
     asset: str
@@ -82,13 +78,6 @@ def blocked_seed(gone: set[str], teacher: Artifact) -> list[str]:
 
 def blocked_tokens(gone: set[str], tokens: Artifact | None) -> tuple[list[str], list[str]]:
     """Return the ids of documents that were taken down and that prepared tokens hold, or that have left them.
-
-    Parameters
-    ----------
-    gone
-        What was taken down: :func:`gem_assets.takedown.certificate.taken_down`.
-    tokens
-        Prepared tokens, if there are any.
 
     Returns
     -------

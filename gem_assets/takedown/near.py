@@ -29,8 +29,6 @@ class Near(Frozen):
     ----------
     what
         An entry that would name it, as ``gem takedown`` takes it.
-    documents
-        Places that it would name.
     """
 
     what: str

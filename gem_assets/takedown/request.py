@@ -57,8 +57,6 @@ class FoundDocument:
         Ids of the entries that name it; none for a duplicate of one that is named.
     group
         Number that it shares with its duplicates.
-    current
-        That result is the current one.
     """
 
     doc_id: str

@@ -50,8 +50,6 @@ class Parent(Frozen):
         Outlives refits: never given to another parent.
     clusters, domains
         Its clusters by number, and by domain id in the same order.
-    share
-        Part of the sample's documents.
     coherence
         Length of the mean vector of its documents: 1 where all point the same way.
     """
@@ -171,10 +169,6 @@ def continued_parents(
         Clusters of each new parent.
     shares
         Share of the documents in each cluster, shape (K,).
-    domains
-        Domain id of each cluster.
-    previous
-        Parents of the taxonomy before.
     """
     if previous is None:
         return [None] * len(groups)

@@ -39,8 +39,6 @@ def build_hierarchy(
 
     Parameters
     ----------
-    leaves
-        The clusters in the order of their numbers.
     namer
         Asked for parents that ``previous`` does not name.
     previous

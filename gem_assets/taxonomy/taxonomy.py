@@ -74,8 +74,6 @@ class Cluster(Frozen):
         Number of the teacher's component, an ASCII identifier, and the name; each unique in its taxonomy.
     domain
         Id that outlives refits: never given to another cluster. Equal to ``id`` until a cluster dies.
-    share
-        Part of the sample's documents.
     keywords
         Best first; see ``keywords.cluster_keywords``.
     coherence
@@ -106,8 +104,6 @@ class Taxonomy(BaseModel):
     ----------
     version
         Identity under which the caller stores this taxonomy; recipes refer to it.
-    documents
-        Size of the sample behind the figures.
     namer
         ``keywords``, or the model and the version of the prompt that named what ``named_by`` says it named.
     refit

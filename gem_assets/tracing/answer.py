@@ -66,8 +66,6 @@ class Drawn(_Frozen):
 
     Attributes
     ----------
-    rows
-        Length of the order.
     positions
         Where each document is shown, from 0, ascending; documents that are not drawn are left out.
     """
@@ -159,12 +157,8 @@ class Trace(_Frozen):
 
     Attributes
     ----------
-    documents
-        The first of them in full.
     domain
         Sums over a domain or source, when the query is one.
-    near
-        What resembles the query, when nothing was found.
     requests
         Ids of the requests that keep out what the query names, when nothing was found.
     """

@@ -90,8 +90,6 @@ class MixtureDiff(_Frozen):
         ``drawn`` when documents are those of training orders, ``candidates`` when they are all that may be drawn.
     total_variation
         Half the sum of absolute share changes.
-    same_taxonomy
-        Whether cluster ids mean the same on both sides.
     stayed
         Documents on both sides; ``shown_more`` and ``shown_less`` of them come more or less often than before.
     """

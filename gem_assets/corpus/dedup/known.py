@@ -113,8 +113,6 @@ class Owners:
         int32 (m,): place in ``names`` of the snapshot that keeps the text, counted from 1; 0 where none does.
     doc_ids
         S16 (m,): the document that keeps it.
-    names
-        Snapshots, in their order.
     """
 
     texts: NDArray[np.bytes_]

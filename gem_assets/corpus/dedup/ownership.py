@@ -61,8 +61,6 @@ def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]], spill
 
     Parameters
     ----------
-    duplicates
-        The snapshot's ``duplicates.parquet``.
     shards
         Document shards of the other snapshots that are current, by snapshot.
     """

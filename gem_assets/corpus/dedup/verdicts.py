@@ -119,8 +119,6 @@ def decide(
 
     Parameters
     ----------
-    equals
-        Which texts are the same.
     owned
         bool (n,): another snapshot keeps this text.
     signatures

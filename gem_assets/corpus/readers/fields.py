@@ -27,8 +27,6 @@ def choose_names(columns: ColumnNames, present: Callable[[str], bool]) -> dict[s
     ----------
     columns
         Names to look for; the first present one wins.
-    present
-        Whether a record has a name.
     """
     wanted: dict[str, tuple[str, ...]] = {field: getattr(columns, field) for field in FIELDS}
     chosen = {f: name for f, names in wanted.items() if (name := next(filter(present, names), None)) is not None}

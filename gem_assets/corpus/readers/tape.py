@@ -46,8 +46,6 @@ class Extent:
     ----------
     length
         Bytes from the tape's position to its end; 0 where the tape is there already.
-    held
-        Whether it can be taken.
     fault
         How the declared length lied, '' where it did not.
     """
@@ -64,8 +62,6 @@ class Tape:
     ----------
     limit
         Most bytes of a block that are held.
-    form
-        How record headers look.
 
     ``position`` is the place of the next byte in the stream.
     """

@@ -101,8 +101,6 @@ def decode_bytes(data: bytes, charset: str | None, *, is_html: bool) -> str:
     ----------
     charset
         The label of the HTTP header, if there is one.
-    is_html
-        Whether the bytes may declare their encoding themselves.
     """
     if data.isascii() and (b"~{" in data or b"+" in data):
         declared = next(_codecs(_labels(data, charset, is_html=is_html)), "ascii")

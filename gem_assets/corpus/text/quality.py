@@ -26,8 +26,6 @@ class Signals(NamedTuple):
 
     Attributes
     ----------
-    chars
-        Characters.
     mean_word_length
         Characters a word; 0 without words.
     symbol_ratio, digit_ratio

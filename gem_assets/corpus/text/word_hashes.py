@@ -173,8 +173,6 @@ def look_up(
     ----------
     data, start, end
         The word, folded; ``SLACK`` bytes lie behind it, whatever they are.
-    memory
-        From :func:`new_memory`.
     known
         Sorted hashes of the words that are counted.
     endings

@@ -30,8 +30,6 @@ class Continuation:
         Streams of the active clusters, and windows.
     natural
         Their natural shares ``(A,)``, sum 1.
-    config
-        Model, and the tokens of the run before.
     part
         Tokens of a further run, in runs of the proxy before it.
     checks
@@ -110,8 +108,6 @@ def group_losses(data: MethodData, clusters: np.ndarray, weights: Floats) -> Flo
 
     Parameters
     ----------
-    clusters
-        Of the group, among all clusters.
     weights
         Of each of them; those without a window count for nothing.
 

@@ -102,8 +102,6 @@ class CriticalRatio:
         Token counts at which runs were compared.
     ratios_ : float64 array, shape (n,)
         Critical ratio at each.
-    laws_
-        The law of general loss at each.
     coefficients_
         ``(β₀, β₁, s)`` with tokens in units of the largest count.
     """
@@ -125,8 +123,6 @@ class CriticalRatio:
         ----------
         tokens, ratios, general_losses
             One entry per run and checkpoint, ``(n,)``.
-        start
-            General loss before continual pre-training.
 
         Raises
         ------

@@ -30,8 +30,6 @@ class _GridLaw(ABC):
 
     Attributes
     ----------
-    shape_
-        The chosen shape parameters.
     cv_error_
         Mean squared error over the held-out folds at the chosen shape, in squared nats.
     """

@@ -55,16 +55,10 @@ class MethodWork:
     ----------
     frame
         Inventory, taxonomy and caps.
-    inputs
-        Pinned artifacts by asset name.
-    recipes
-        Pinned recipe artifacts by strategy.
     counted
         Folders of the pinned counts, one per snapshot.
     cache
         From a name to a local folder that outlives artifacts.
-    map_shards
-        Where proxies are trained.
     """
 
     settings: "Settings"

@@ -65,8 +65,6 @@ class ClimbResult:
 
     Attributes
     ----------
-    rounds
-        All rounds, the first included.
     held_out : float64 array, shape (n,)
         Five-fold held-out predictions of all runs, in their order.
     """
@@ -170,8 +168,6 @@ def climb(
         ``q``, the natural shares.
     caps
         Largest shares; none by default.
-    sizes
-        Mixtures of each further round.
 
     Raises
     ------

@@ -47,8 +47,6 @@ class RatioRuns:
         Part of domain text, and tokens of the further run so far.
     general, domain
         Losses, nats per token.
-    start
-        General and domain loss before.
     """
 
     ratios: Floats

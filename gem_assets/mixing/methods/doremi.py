@@ -116,8 +116,6 @@ class DoReMiHook(OnlineHook):
     ----------
     reference
         Model trained on the reference weights, of the same vocabulary; see ``online.trainer``.
-    initial
-        Starting weights ``(K,)``.
     """
 
     def __init__(

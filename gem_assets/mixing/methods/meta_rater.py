@@ -64,8 +64,6 @@ def learn_weights(
     ----------
     scores
         ``(n, S)``, higher is better.
-    budget
-        Tokens that a selection holds.
     evaluate
         Losses of models each trained on one of the selections ``(n,)`` that it is given, in their order.
 

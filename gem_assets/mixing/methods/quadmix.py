@@ -200,8 +200,6 @@ def search_quadmix(
         their order.
     tied
         Search rules that differ between domains in the kept part alone.
-    runs, candidates
-        See :func:`~gem_assets.mixing.search.trees.search_parameters`.
     """
     scores, count = corpus.scores.shape[1], corpus.count
     draw, read = (sample_tied_parameters, untie) if tied else (sample_parameters, QuaDMixParameters.of)

@@ -51,10 +51,6 @@ class SkillIt:
     ----------
     graph
         ``A``, ``(K, M)``: row is trained on, column evaluated.
-    eta
-        Step size.
-    window
-        Evaluations that count.
     """
 
     def __init__(self, graph: Floats, *, eta: float = 0.8, window: int = 3) -> None:
@@ -80,12 +76,8 @@ class SkillItHook(OnlineHook):
 
     Parameters
     ----------
-    count
-        Domains.
     graph_steps
         Steps on each domain alone from which the graph is read.
-    every
-        Steps between evaluations.
     graph
         A known graph ``(K, J)``; then none is learned.
     """

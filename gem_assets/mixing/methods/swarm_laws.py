@@ -34,8 +34,6 @@ class LawStrategy:
 
     Attributes
     ----------
-    proposer
-        See :func:`~gem_assets.mixing.laws.mixture.learn_recipe`.
     splits
         Of the cross-fitted gain; fewer where a fit is slow.
     """
@@ -64,8 +62,6 @@ def publish_law_recipe(
 
     Parameters
     ----------
-    strategy
-        One of :data:`LAW_STRATEGIES`.
     lexical
         The n-gram model whose losses the strategy ``learned`` may use; without it that law is left out.
 

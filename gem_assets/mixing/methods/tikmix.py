@@ -268,8 +268,6 @@ class TiKMiXHook(OnlineHook):
 
     Parameters
     ----------
-    stage_steps
-        Steps between re-estimates.
     windows
         Sequences of each domain; their gradients also make the curvature.
     targets
@@ -319,13 +317,6 @@ class TiKMiXBlendHook(TiKMiXHook):
 
     Its gradients are those of D; a blend is then a system of as many equations as there are windows, so hundreds of
     blends cost less than one step of training.
-
-    Parameters
-    ----------
-    count, stage_steps, windows, targets, damping, entropy
-        As of :class:`TiKMiXHook`.
-    draws, candidates, seed
-        See :func:`propose_blended`.
     """
 
     def __init__(

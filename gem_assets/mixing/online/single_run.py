@@ -43,8 +43,6 @@ class SingleRun:
     ----------
     hook, run
         The online method, or the function that trains; one of both.
-    targets
-        Whether the answer is for the targets.
     """
 
     strategy: str

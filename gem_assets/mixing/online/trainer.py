@@ -38,12 +38,6 @@ class Costs:
     ----------
     probe_steps
         Steps on mixtures that the method chose; those outside of a branch also count as training.
-    branch_steps
-        Steps that were taken back.
-    gradients
-        Gradients of single domains or targets.
-    evaluations
-        Evaluations of all targets.
     forwards
         Forward passes over a batch, of this or another model.
     """
@@ -61,14 +55,10 @@ class OnlineResult:
 
     Attributes
     ----------
-    mixture : float64 array, shape (K,)
-        The method's answer.
     trajectory : float64 array, shape (steps, K)
         Answer after every step outside of probes.
     losses : float64 array, shape (J,)
         Losses of the targets at the end under the averaged weights, nats per token.
-    costs
-        What it took beside the training.
     tokens
         Tokens trained on, probes included, branches not.
     visits : int64 array, shape (K,)

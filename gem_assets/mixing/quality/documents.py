@@ -35,16 +35,12 @@ class ScoredDocuments:
         Their ids, n of them.
     rows : int64 array, shape (n,)
         Positions among the prepared documents, of which there are ``prepared``, in ``domains`` clusters.
-    clusters : int64 array, shape (n,)
-        Cluster of each.
     tokens : int64 array, shape (n,)
         Tokens of the inventory that each stands for.
     raters, scores
         Names of the raters, and scores ``(n, S)``, higher is better.
     origin
         :data:`BUILT_IN`, or the name of the file.
-    faults
-        What was left out, with counts.
     """
 
     doc_ids: tuple[str, ...]

@@ -50,8 +50,6 @@ class SelectionJob:
         Where the choice comes from; not part of the key.
     copies : int64 array, shape (n,)
         How often each prepared document is taken, in the order of ``documents.parquet``; None takes each once.
-    shares
-        Token share of each cluster.
     """
 
     label: str

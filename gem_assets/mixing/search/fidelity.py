@@ -124,8 +124,6 @@ class FidelitySearch:
     ----------
     tried
         Pairs (row of the pool, number of the fidelity); those that were known come first.
-    cost
-        What was spent on those that were not known.
     recommended
         Row of the pool with the lowest expected loss at the target fidelity.
     """

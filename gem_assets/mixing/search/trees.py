@@ -31,8 +31,6 @@ class SearchResult:
         ``(d,)``: the average of the best by prediction, or the best that was tried where that is predicted better.
     tried : float64 array, shape (n, d)
         Parameters that were evaluated.
-    losses : float64 array, shape (n,)
-        Their losses.
     held_out : float64 array, shape (n,)
         Losses that the trees predict for runs that they did not see, over five folds.
     cv_spearman

@@ -20,8 +20,6 @@ class TrainedSwarm:
     ----------
     table
         One run per mixture, all of one seed; repeats with other seeds are left out.
-    labels
-        Where each run's mixture comes from.
     in_domain
         Targets that are held-out text of a cluster.
     other

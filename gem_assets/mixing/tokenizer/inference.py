@@ -51,8 +51,6 @@ class TokenizerMixture:
         The same from one half of the documents each.
     violation
         Pair counts per byte by which a step stays unexplained, mean over the steps.
-    steps
-        Merges used.
     sample_bytes : int64 array, shape (A,)
         Text that was looked at.
     """
