@@ -73,10 +73,7 @@ class AssetStatus(_Frozen):
 class StaleStatus(_Frozen):
     """One result that is not current.
 
-    Attributes
-    ----------
-    holds_up
-        Names of the results that wait for this one while it is held.
+    ``holds_up`` are the names of the results that wait for this one while it is held.
     """
 
     name: str

@@ -41,10 +41,7 @@ class Page:
 class Crawl:
     """What one crawl brought home.
 
-    Attributes
-    ----------
-    gone
-        Addresses that the crawl before had and this one did not find.
+    ``gone`` are addresses that the crawl before had and this one did not find.
     """
 
     snapshot: str

@@ -60,10 +60,7 @@ def publish_statistics(
 ) -> dict[str, int]:
     """Measure one snapshot and write its sums into ``out``.
 
-    Parameters
-    ----------
-    labels
-        Batches with ``doc_id``, ``lang``, ``cluster`` and ``margin``.
+    ``labels`` are batches with ``doc_id``, ``lang``, ``cluster`` and ``margin``.
     """
     # no rows at all where other snapshots have every text already
     filled = any(batch.num_rows for batch in vectors(["doc_id"]))

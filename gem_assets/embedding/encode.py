@@ -84,10 +84,7 @@ def _left_out_path(target: Path) -> Path:
 def left_out_documents(files: Sequence[Path], documents: int, most: float) -> pa.Table:
     """Return the documents without a vector: doc_id, snapshot and reason (``not_finite`` or ``zero``).
 
-    Parameters
-    ----------
-    most
-        Largest share of them whose vectors may be not finite.
+    ``most`` is the largest share of them whose vectors may be not finite.
 
     Raises
     ------

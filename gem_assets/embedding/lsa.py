@@ -25,10 +25,7 @@ class LsaEmbedder:
     A document without a single known feature gets the mean direction of the fitted documents: it lands where the
     average document lands, with no opinion.
 
-    Attributes
-    ----------
-    centre_ : float32 array, shape (d,)
-        Mean of the fitted unit rows.
+    ``centre_``, float32 ``(d,)``, is the mean of the fitted unit rows.
     """
 
     def __init__(self, config: EmbeddingConfig, projection: TfidfProjection, centre: NDArray[np.float32]) -> None:

@@ -44,10 +44,7 @@ def fit_space(
 ) -> SpaceReport:
     """Fit the configured embedder on a sample of ``shards`` and write it into ``out``.
 
-    Parameters
-    ----------
-    out
-        Empty directory that receives the embedder and ``report.json``.
+    ``out`` is empty; it receives the embedder and ``report.json``.
 
     Raises
     ------

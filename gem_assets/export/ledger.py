@@ -34,10 +34,7 @@ def text_digest(text: str) -> str:
 class Ledger:
     """Writes ``exported.parquet`` into an export folder while its documents pass.
 
-    Parameters
-    ----------
-    eos_id
-        End-of-document token; None without a tokenizer.
+    ``eos_id`` is the end-of-document token, and None without a tokenizer.
     """
 
     def __init__(self, folder: Path, eos_id: int | None) -> None:

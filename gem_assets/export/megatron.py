@@ -102,10 +102,7 @@ def write_indexed(prefix: Path, parts: Iterator[Part], dtype: np.dtype[Any]) -> 
 def write_index(path: Path, lengths: Callable[[], Iterable[Ints]], dtype: np.dtype[Any]) -> None:
     """Write the index of a token file.
 
-    Parameters
-    ----------
-    lengths
-        Gives the (n,) token counts of the sequences in their order, in pieces; asked three times.
+    ``lengths`` gives the (n,) token counts of the sequences in their order, in pieces; it is asked three times.
 
     Raises
     ------

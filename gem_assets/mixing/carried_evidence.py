@@ -105,10 +105,7 @@ def publish_carried(
 ) -> dict[str, int]:
     """Carry what there is and write ``<strategy>.json`` and ``swarm.parquet`` into ``out``.
 
-    Parameters
-    ----------
-    swarm
-        ``swarm.parquet`` on the clusters before, where there is one.
+    ``swarm`` is the ``swarm.parquet`` on the clusters before, where there is one.
     """
     supply = read_supply(inventory, len(names))
     for strategy, path in sorted(recipes.items()):

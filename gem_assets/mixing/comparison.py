@@ -116,10 +116,7 @@ def compare_recipes(
 def decide(standings: Mapping[str, Standing], recipes: Collection[str]) -> Decision:
     """Say which recipe to use.
 
-    Parameters
-    ----------
-    standings
-        How confirmation runs came out, by strategy, the baselines among them.
+    ``standings`` tell how confirmation runs came out, by strategy, the baselines among them.
     """
     tried = {name: found for name, found in standings.items() if name not in RIVALS and name in recipes}
     confirmed = {name: found for name, found in tried.items() if found.over_both == found.seeds}

@@ -135,11 +135,8 @@ class ClusterSupply:
     def from_inventory(cls, inventory: pa.Table, n_clusters: int | None = None) -> Self:
         """Sum an inventory over snapshots and languages.
 
-        Parameters
-        ----------
-        n_clusters
-            Number of clusters in the taxonomy. Given, ids ``0..n_clusters-1`` all appear, those without text
-            with zeros; without it only the ids of the table do.
+        With ``n_clusters``, ids ``0..n_clusters-1`` all appear, those without text with zeros; without it only the ids
+        of the table do.
 
         Raises
         ------

@@ -124,10 +124,7 @@ def cancel_abandoned_runs(home: Path, *, server: bool = True) -> list[str]:
 def work_under_way(instance: dg.DagsterInstance, home: Path, snapshot: str) -> str | None:
     """Name what is running now and may read or write a snapshot; None when nothing is.
 
-    Parameters
-    ----------
-    snapshot
-        Runs of another snapshot alone do not count.
+    Runs of another snapshot alone do not count.
     """
     for run in instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)):
         if run.tags.get(PARTITION_TAG) in (None, snapshot):

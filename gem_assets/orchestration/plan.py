@@ -151,10 +151,7 @@ def work_of(manifest: Manifest) -> float:
 def differences(manifest: Manifest, wanted: Wanted, snapshot_assets: Sequence[str]) -> tuple[Reason, ...]:
     """Say in what a result differs from what would be made now.
 
-    Parameters
-    ----------
-    snapshot_assets
-        Assets with one result per snapshot; a change in those alone never refits a fitted thing.
+    A change in ``snapshot_assets``, those with one result per snapshot, never refits a fitted thing by itself.
     """
     found: list[Reason] = []
     if manifest.code_version != wanted.code_version:

@@ -49,10 +49,7 @@ class Probe:
 def probe(asset: dg.AssetsDefinition, settings: Settings, partition: str | None = None) -> Probe:
     """Read the stage that an asset declares.
 
-    Parameters
-    ----------
-    asset
-        An asset with one key whose function is ``staged`` and takes ``context`` and resources of this project.
+    The asset has one key, and its function is ``staged`` and takes ``context`` and resources of this project.
     """
     root = str(settings.data_root)
     given: dict[str, Any] = {

@@ -30,10 +30,7 @@ class WorkerProcess:
 
     ``memory_bytes`` is what it may use, mapped files aside; None sets no limit.
 
-    Attributes
-    ----------
-    started
-        When it was given, on the monotonic clock.
+    ``started`` says when the shard was given, on the monotonic clock.
     """
 
     def __init__(self, memory_bytes: int | None) -> None:

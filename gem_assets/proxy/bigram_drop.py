@@ -30,10 +30,7 @@ BACK_OFF = 5.0
 class BigramDrop:
     """Documents split in two parts, ready to be asked about any labelling of theirs.
 
-    Attributes
-    ----------
-    held_out
-        Documents on which the loss is read; the others are counted.
+    ``held_out`` are the documents on which the loss is read; the others are counted.
     """
 
     documents: EncodedDocuments

@@ -110,10 +110,7 @@ def held_documents(folder: Path, wanted: Iterable[str]) -> list[str]:
 def without_documents(prepared: Path, gone: Iterable[str], out: Path) -> PreparedReport:
     """Write prepared tokens again without some documents.
 
-    Parameters
-    ----------
-    gone
-        Ids of the documents that leave; those that are not there do not matter.
+    ``gone`` are the ids of the documents that leave; those that are not there do not matter.
 
     Returns
     -------

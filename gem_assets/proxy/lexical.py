@@ -54,10 +54,7 @@ class _Order:
 class LexicalProxy:
     """Loss of every target as a function of the shares. Build one with :meth:`of`.
 
-    Attributes
-    ----------
-    tau, beta
-        Pseudo token budget and interpolation weights, see the module.
+    ``tau`` is the pseudo token budget and ``beta`` the interpolation weights; see the module.
     """
 
     targets: tuple[str, ...]

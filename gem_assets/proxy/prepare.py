@@ -113,10 +113,7 @@ def count_snapshot(
     Counts of several snapshots are merged (``DomainCounts.merge``): a new snapshot counts its own documents and nothing
     else. Held-out documents are not counted.
 
-    Parameters
-    ----------
-    labels
-        Yields batches of ``doc_id`` and ``cluster`` of the snapshot's documents.
+    ``labels`` yields batches of ``doc_id`` and ``cluster`` of the snapshot's documents.
     """
     held = pq.read_table(prepared / HELD_OUT).column("doc_id").combine_chunks()
     batches = (pa.Table.from_batches([batch]).select(_LABELS.names) for batch in labels(_LABELS.names))

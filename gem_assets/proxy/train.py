@@ -68,10 +68,7 @@ class ProxyResult:
 class ProxyTrainer:
     """A model and its optimiser, one step at a time.
 
-    Parameters
-    ----------
-    steps
-        Length of the run, which the schedule needs; that of ``config`` when None.
+    ``steps`` is the length of the run, which the schedule needs; that of ``config`` when None.
     """
 
     def __init__(

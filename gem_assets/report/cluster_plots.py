@@ -11,10 +11,7 @@ from gem_assets.report import style
 def method_bars(values: Mapping[str, Mapping[str, float]], accent: str) -> bytes:
     """Measures of several clusterings as small bar panels, one a measure; the clustering ``accent`` in colour.
 
-    Parameters
-    ----------
-    values
-        Measure to (clustering to value); every measure names the same clusterings.
+    ``values`` maps a measure to (clustering to value); every measure names the same clusterings.
     """
     names = list(next(iter(values.values()), {}))
     height = 1.35 + 0.27 * max(len(names), 1)

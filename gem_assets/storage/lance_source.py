@@ -63,10 +63,7 @@ class Source:
 class Keys:
     """The keys of a snapshot, as sorted digests of 16 bytes.
 
-    Attributes
-    ----------
-    repeated
-        How many keys stand more than once.
+    ``repeated`` counts the keys that stand more than once.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch], key: str, rows: int, spill: Spill) -> None:

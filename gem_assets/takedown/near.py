@@ -25,10 +25,7 @@ _DEFAULTS = ("index.html", "index.htm", "index.php", "default.aspx")
 class Near(Frozen):
     """Something that an entry does not name, and that resembles what it names.
 
-    Attributes
-    ----------
-    what
-        An entry that would name it, as ``gem takedown`` takes it.
+    ``what`` is an entry that would name it, as ``gem takedown`` takes it.
     """
 
     what: str

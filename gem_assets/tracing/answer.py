@@ -64,10 +64,7 @@ class LabelVersion(_Frozen):
 class Drawn(_Frozen):
     """Some documents in the training order in force of a mixture.
 
-    Attributes
-    ----------
-    positions
-        Where each document is shown, from 0, ascending; documents that are not drawn are left out.
+    ``positions`` say where each document is shown, from 0, ascending; documents that are not drawn are left out.
     """
 
     mixture: str

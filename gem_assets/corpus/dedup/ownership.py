@@ -59,10 +59,7 @@ def borrowing_version(digests: NDArray[np.bytes_]) -> str:
 def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]], spill: Spill) -> int:
     """Count the texts that this snapshot leaves to others and that no other keeps any more.
 
-    Parameters
-    ----------
-    shards
-        Document shards of the other snapshots that are current, by snapshot.
+    ``shards`` are the document shards of the other snapshots that are current, by snapshot.
     """
     missing = 0
     for keeper, digests in borrowed_texts(duplicates, spill).items():

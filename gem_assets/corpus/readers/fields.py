@@ -23,10 +23,7 @@ def choose_names(columns: ColumnNames, present: Callable[[str], bool]) -> dict[s
     Without an address the record's own ``id`` is taken: it tells documents apart and is never read as an address,
     unless it is one.
 
-    Parameters
-    ----------
-    columns
-        Names to look for; the first present one wins.
+    ``columns`` are the names to look for; the first present one wins.
     """
     wanted: dict[str, tuple[str, ...]] = {field: getattr(columns, field) for field in FIELDS}
     chosen = {f: name for f, names in wanted.items() if (name := next(filter(present, names), None)) is not None}

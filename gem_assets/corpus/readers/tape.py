@@ -58,10 +58,7 @@ class Extent:
 class Tape:
     """The uncompressed bytes of a file of records, with a look ahead.
 
-    Parameters
-    ----------
-    limit
-        Most bytes of a block that are held.
+    At most ``limit`` bytes of a block are held.
 
     ``position`` is the place of the next byte in the stream.
     """

@@ -97,10 +97,7 @@ _TWICE: Final = re.compile("[\u00c2-\u00f4\u0412-\u0413\u0420-\u0421]")
 def decode_bytes(data: bytes, charset: str | None, *, is_html: bool) -> str:
     """Return the bytes as text; what no encoding explains becomes U+FFFD.
 
-    Parameters
-    ----------
-    charset
-        The label of the HTTP header, if there is one.
+    ``charset`` is the label of the HTTP header, if there is one.
     """
     if data.isascii() and (b"~{" in data or b"+" in data):
         declared = next(_codecs(_labels(data, charset, is_html=is_html)), "ascii")

@@ -106,10 +106,7 @@ class Continuation:
 def group_losses(data: MethodData, clusters: np.ndarray, weights: Floats) -> Floats:
     """Weight of every target ``(J,)``, sum 1, so that a group's loss is that of its clusters' held-out text.
 
-    Parameters
-    ----------
-    weights
-        Of each of them; those without a window count for nothing.
+    A cluster without a window counts for nothing.
 
     Raises
     ------

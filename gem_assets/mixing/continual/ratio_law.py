@@ -119,10 +119,7 @@ class CriticalRatio:
     def fit(self, tokens: Floats, ratios: Floats, general_losses: Floats, start: float) -> Self:
         """Fit to the runs of a grid.
 
-        Parameters
-        ----------
-        tokens, ratios, general_losses
-            One entry per run and checkpoint, ``(n,)``.
+        ``tokens``, ``ratios`` and ``general_losses`` have one entry per run and checkpoint, ``(n,)``.
 
         Raises
         ------

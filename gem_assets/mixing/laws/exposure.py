@@ -28,10 +28,7 @@ LEAST_RUNS = 4
 class _GridLaw(ABC):
     """A law linear in non-negative coefficients given two shape parameters chosen by cross-validation.
 
-    Attributes
-    ----------
-    cv_error_
-        Mean squared error over the held-out folds at the chosen shape, in squared nats.
+    ``cv_error_`` is the mean squared error over the held-out folds at the chosen shape, in squared nats.
     """
 
     shape_: tuple[float, float]

@@ -63,10 +63,7 @@ class ClimbRound:
 class ClimbResult:
     """Where the climb ended.
 
-    Attributes
-    ----------
-    held_out : float64 array, shape (n,)
-        Five-fold held-out predictions of all runs, in their order.
+    ``held_out``, ``(n,)``, are five-fold held-out predictions of all runs, in their order.
     """
 
     shares: Floats

@@ -112,10 +112,7 @@ def loss_weights(weights: Floats, sampling: Floats) -> Floats:
 class DoReMiHook(OnlineHook):
     """DoReMi (Xie et al. 2023): batches are drawn evenly, the loss carries the weights.
 
-    Parameters
-    ----------
-    reference
-        Model trained on the reference weights, of the same vocabulary; see ``online.trainer``.
+    ``reference`` was trained on the reference weights, with the same vocabulary; see ``online.trainer``.
     """
 
     def __init__(

@@ -47,10 +47,7 @@ def graph_from_losses(before: Floats, after: Floats) -> Floats:
 class SkillIt:
     """State of the weights over evaluations.
 
-    Parameters
-    ----------
-    graph
-        ``A``, ``(K, M)``: row is trained on, column evaluated.
+    ``graph`` is ``A``, ``(K, M)``: row is trained on, column evaluated.
     """
 
     def __init__(self, graph: Floats, *, eta: float = 0.8, window: int = 3) -> None:

@@ -32,10 +32,7 @@ LEARNED = "learned"
 class LawStrategy:
     """A recipe that a swarm table is enough for.
 
-    Attributes
-    ----------
-    splits
-        Of the cross-fitted gain; fewer where a fit is slow.
+    ``splits`` are those of the cross-fitted gain; fewer where a fit is slow.
     """
 
     candidates: tuple[str, ...]
@@ -60,10 +57,7 @@ def publish_law_recipe(
 ) -> Recipe:
     """Learn a recipe from a swarm table and write it into ``out``.
 
-    Parameters
-    ----------
-    lexical
-        The n-gram model whose losses the strategy ``learned`` may use; without it that law is left out.
+    ``lexical`` is the n-gram model whose losses the strategy ``learned`` may use; without it that law is left out.
 
     Raises
     ------

@@ -39,10 +39,7 @@ Run = Callable[[MethodData, Floats, Floats, "ProxyConfig"], MethodResult]
 class SingleRun:
     """Makes the recipe of a method from the prepared tokens.
 
-    Attributes
-    ----------
-    hook, run
-        The online method, or the function that trains; one of both.
+    It has either a ``hook``, the online method, or a function that trains, ``run``.
     """
 
     strategy: str
