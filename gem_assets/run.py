@@ -93,6 +93,8 @@ def materialize_everything(
 ) -> RunSummary:
     """Register what has landed and bring every asset up to date.
 
+    Returns every step with its time; a failed snapshot is among :attr:`RunSummary.failed`, and so is what is held.
+
     Parameters
     ----------
     settings
@@ -104,11 +106,6 @@ def materialize_everything(
     keep_fitted
         Leave what is fitted as it is while it differs from a new fit only by snapshots that it has not seen. By default
         so in a run of everything, and not in one of named assets.
-
-    Returns
-    -------
-    RunSummary
-        Every step with its time; a failed snapshot is among :attr:`RunSummary.failed`, and so is what is held.
 
     Raises
     ------

@@ -42,6 +42,8 @@ def is_fresh(audit: Artifact, config: AuditConfig) -> bool:
 def copy_audit(audit: Artifact, out: Path, progress: Callable[[int, int], None] | None = None) -> list[Path]:
     """Copy an audit, checking every file against its manifest; the folder appears when it is whole.
 
+    Returns the files.
+
     Parameters
     ----------
     audit
@@ -50,11 +52,6 @@ def copy_audit(audit: Artifact, out: Path, progress: Callable[[int, int], None] 
         Folder to make. An earlier audit there is replaced, anything else is not touched.
     progress
         Called with (files copied, files in all).
-
-    Returns
-    -------
-    list[Path]
-        The files.
 
     Raises
     ------

@@ -67,10 +67,7 @@ def run_demo(data_root: Path, *, fresh: bool, small: bool, out: Terminal) -> Non
 def claim_folder(root: Path, *, fresh: bool, small: bool) -> dict[str, Any] | None:
     """Make sure that the folder is the demo's to fill.
 
-    Returns
-    -------
-    dict or None
-        The record of the landing area that is already complete there, or None when it has to be built.
+    Returns the record of the landing area that is already complete there, or None when it has to be built.
     """
     if root.exists() and not root.is_dir():
         raise DemoFolderError(f"{root} is a file; name a folder that the demo may make: --data-root")

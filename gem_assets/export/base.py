@@ -155,9 +155,7 @@ class ExportJob:
 
         ``write`` writes the documents of one cluster into an existing empty folder.
 
-        Returns
-        -------
-        What `write` gave for each cluster of the plan.
+        Returns what ``write`` gave for each cluster of the plan.
 
         Raises
         ------

@@ -69,9 +69,7 @@ def write(job: ExportJob) -> ExportReport:
 def write_mds(folder: Path, parts: Iterator[Part], length: int) -> tuple[int, int]:
     """Pack documents into sequences of `length` tokens and write them as MDS shards.
 
-    Returns
-    -------
-    Documents and tokens read, the unfilled rest included.
+    Returns the documents and tokens read, the unfilled rest included.
     """
     documents = tokens = 0
     shards: list[dict[str, Any]] = []

@@ -254,9 +254,7 @@ def _unregistered_holdings(root: Path, wanted: pa.Array) -> Iterator[ExportHoldi
 def search(folder: Path, listed: pa.Table) -> tuple[int | None, str]:
     """Search the files of an export for documents of its ledger.
 
-    Returns
-    -------
-    How many documents are found, None where a file could not be read; and what was searched.
+    Returns how many documents are found, None where a file could not be read; and what was searched.
     """
     ids = set(listed.column("doc_id").to_pylist())
     by_text = dict(zip(listed.column("text").to_pylist(), listed.column("doc_id").to_pylist(), strict=True))

@@ -20,9 +20,7 @@ _GROUP_BYTES = 1 << 26
 def write_jsonl(folder: Path, parts: Iterator[Part], shard_bytes: int, *, compress: bool) -> list[str]:
     """Write ``{"doc_id", "text", "n_tokens"}`` lines; the same documents give the same bytes.
 
-    Returns
-    -------
-    Names of the files, each of about `shard_bytes` before compression.
+    Returns the names of the files, each of about ``shard_bytes`` before compression.
     """
     names: list[str] = []
     file: io.BufferedIOBase | None = None

@@ -84,9 +84,8 @@ class TextTokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """Encode documents, one after the other; text that looks like a control token is encoded as text.
 
-        Returns
-        -------
-        Token ids of all documents in a row, each followed by the end-of-document token, and the (n,) lengths with it.
+        Returns the token ids of all documents in a row, each followed by the end-of-document token, and the (n,)
+        lengths with it.
         """
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         lengths = np.array([len(e.ids) + 1 for e in encoded], dtype=np.int64)

@@ -76,17 +76,14 @@ def examine(
 def repair(store: Store, *, older_than_s: float = 600.0, deep: bool = False) -> list[str]:
     """Remove what killed writers left, set torn table versions aside, rewrite torn pointers.
 
+    Returns what was done, a line each.
+
     Parameters
     ----------
     older_than_s
         Age from which table files that no version names are removed.
     deep
         Also build the indexes of ``gem trace`` again, and remove those that differ.
-
-    Returns
-    -------
-    list of str
-        What was done, a line each; empty when there was nothing to do.
     """
     done: list[str] = []
     artifacts = store.artifacts

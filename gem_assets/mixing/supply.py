@@ -38,11 +38,8 @@ def build_inventory(label_batches: Iterable[pa.RecordBatch]) -> pa.Table:
 
     Of the batches only ``cluster``, ``snapshot``, ``lang``, ``n_tokens`` and ``n_bytes`` are read.
 
-    Returns
-    -------
-    pa.Table
-        ``INVENTORY_SCHEMA``, sorted by cluster, snapshot and language, so the order of the batches leaves no
-        trace. A document without a language counts under ``und``.
+    Returns ``INVENTORY_SCHEMA``, sorted by cluster, snapshot and language, so the order of the batches leaves no trace.
+    A document without a language counts under ``und``.
 
     Raises
     ------

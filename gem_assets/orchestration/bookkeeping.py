@@ -29,10 +29,7 @@ def tidy(instance: dg.DagsterInstance, home: Path, *, now: float | None = None) 
 
     ``now`` is in seconds since the epoch.
 
-    Returns
-    -------
-    int
-        Bytes that were freed.
+    Returns the bytes that were freed.
     """
     moment = time.time() if now is None else now
     before = _size(home)

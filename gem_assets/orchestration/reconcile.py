@@ -315,11 +315,6 @@ def reconcile(
         What a person asked for; by default nobody asked, and what runs by itself is ready.
     now
         Seconds since the epoch.
-
-    Returns
-    -------
-    dict
-        Empty when everything is current.
     """
     work = _Reconciliation({node.asset: node for node in nodes}, snapshots, look, past, asked or Asked(), now)
     for node in nodes:

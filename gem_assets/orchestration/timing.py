@@ -75,17 +75,14 @@ class Timing(_Frozen):
 def time_spent(landed: float, runs: Sequence[RunTime], *, apart: float = 120.0) -> Timing | None:
     """Account for every second between a landing and the end of what followed from it.
 
+    Returns None when nothing has run since.
+
     Parameters
     ----------
     landed
         Seconds since the epoch.
     apart
         What begins this many seconds after everything else had ended has another cause.
-
-    Returns
-    -------
-    Timing or None
-        None when nothing has run since.
     """
     followed: list[RunTime] = []
     for run in sorted(runs, key=lambda one: one.created):

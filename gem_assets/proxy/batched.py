@@ -162,11 +162,8 @@ def train_batch(
 
     ``mixtures`` are shares (M, K).
 
-    Returns
-    -------
-    list of ProxyResult
-        In the order of the mixtures. A proxy that diverged has losses that are not finite; the others are untouched
-        by it. ``seconds`` is wall time shared evenly.
+    Results stand in the order of the mixtures. A proxy that diverged has losses that are not finite; the others are
+    untouched by it. ``seconds`` is wall time shared evenly.
     """
     started = time.monotonic()
     batch, steps, context = config.training.batch, config.steps, config.model.context

@@ -81,10 +81,7 @@ class PreparedReport:
 def write_contents(split: Split, ids: pa.Array, cluster: NDArray[np.int16], tokenizer: str, out: Path) -> str:
     """Write which documents a split is of; ``ids`` and ``cluster`` are aligned with its rows.
 
-    Returns
-    -------
-    str
-        Digest of tokenizer and held-out documents, see :attr:`PreparedReport.counting`.
+    Returns the digest of tokenizer and held-out documents, see :attr:`PreparedReport.counting`.
     """
     held_out = pa.table({"doc_id": ids.take(pa.array(split.held_out))}).sort_by("doc_id")
     pq.write_table(held_out, out / HELD_OUT)
@@ -112,10 +109,7 @@ def without_documents(prepared: Path, gone: Iterable[str], out: Path) -> Prepare
 
     ``gone`` are the ids of the documents that leave; those that are not there do not matter.
 
-    Returns
-    -------
-    PreparedReport
-        A target that has no window left is not a target any more.
+    A target that has no window left is not a target any more.
 
     Raises
     ------

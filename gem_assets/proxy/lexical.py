@@ -106,10 +106,7 @@ class LexicalProxy:
         ``mixtures`` are shares (K,) or (M, K), non-negative. Nothing is normalised, so that derivatives are those of
         the formula; a domain without tokens contributes nothing, whatever its share.
 
-        Returns
-        -------
-        ndarray
-            Shape (J,) or (M, J).
+        Returns shape (J,) or (M, J).
         """
         p = self._check(mixtures)
         many = np.atleast_2d(p)

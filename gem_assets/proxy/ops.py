@@ -61,6 +61,8 @@ def attention(
 ) -> tuple[Tensor, Tensor, Pullback]:  # fmt: skip
     """W_out · attention(W_qkv · norm(x + branch)): causal, rotary, all heads in one product.
 
+    Returns x + branch, the new branch in the matrices' dtype, and the pullback, which writes the weights' gradients.
+
     Parameters
     ----------
     x, branch
@@ -71,11 +73,6 @@ def attention(
         Cosines and sines, (t, width / heads / 2) each.
     batch, heads
         Sequences, and heads of the attention.
-
-    Returns
-    -------
-    tuple
-        x + branch, the new branch in the matrices' dtype, and the pullback, which writes the weights' gradients.
     """
     do = kernels(x.dtype, qkv.value.dtype, x.device)
     stream, normed = do.rms_norm(x, branch, gain.value, qkv.value.dtype)
@@ -102,17 +99,14 @@ def feed_forward(
 ) -> tuple[Tensor, Tensor, Pullback]:
     """W_down · (silu(gate) * up), with (gate, up) = W_in · norm(x + branch): SwiGLU (Shazeer 2020).
 
+    Returns what :func:`attention` does.
+
     Parameters
     ----------
     x, branch
         The stream, (n, width), and what is to be added to it first, if anything.
     gain, into, down
         Of shapes (width,), (2 ffn, width) and (width, ffn).
-
-    Returns
-    -------
-    tuple
-        As :func:`attention`.
     """
     do = kernels(x.dtype, into.value.dtype, x.device)
     stream, normed = do.rms_norm(x, branch, gain.value, into.value.dtype)

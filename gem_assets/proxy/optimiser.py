@@ -58,17 +58,14 @@ class FlatAdamW:
     def step(self, rate: float, clip: float, average_rate: float) -> float:
         """Update the parameters and move the average towards them; the gradient is left as it is.
 
+        Returns the norm of the gradient before clipping.
+
         Parameters
         ----------
         clip
             The gradient is scaled to this norm where it is longer.
         average_rate
             Part of the way to the new parameters that the average goes.
-
-        Returns
-        -------
-        float
-            Norm of the gradient before clipping.
         """
         self.steps += 1
         norm = float(self._grad.norm())

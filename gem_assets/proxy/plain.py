@@ -86,6 +86,9 @@ def cross_entropy(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return losses, log-partitions and gradients of rows.
 
+    These are the cross-entropy (r,), logsumexp (r,), and the gradient of the weighted sum in the logits, (r, vocab), in
+    their dtype.
+
     Parameters
     ----------
     logits, target
@@ -94,12 +97,6 @@ def cross_entropy(
         Weight of each row in the loss, (r,); its dtype is that of losses and sums.
     z_loss, cap
         Weight of the squared log-partition; bound of the logits or None.
-
-    Returns
-    -------
-    tuple of Tensor
-        Cross-entropy (r,), logsumexp (r,), and the gradient of the weighted sum in the logits, (r, vocab), in their
-        dtype.
     """
     values = logits.to(weights.dtype)
     bent = None if cap is None else torch.tanh(values / cap)

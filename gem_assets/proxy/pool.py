@@ -264,6 +264,8 @@ def build_pool(
 ) -> "Split":
     """Split labelled documents into training streams and held-out windows.
 
+    A domain too small for a window is trained on in full and has no target.
+
     Parameters
     ----------
     documents, domain_of, ranks
@@ -273,11 +275,6 @@ def build_pool(
         Name of each domain; its held-out target is called the same.
     config, context
         How much is kept and held out, and the model's context.
-
-    Returns
-    -------
-    Split
-        A domain too small for a window is trained on in full and has no target.
     """
     labels = np.asarray(domain_of, np.int64)
     if len(labels) and labels.max() >= len(names):

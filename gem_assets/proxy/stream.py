@@ -128,10 +128,7 @@ class AdaptiveStream:
     def take(self, shares: NDArray[np.float64], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read ``n`` windows of a mixture.
 
-        Returns
-        -------
-        tuple
-            Windows, int64 (n, context + 1), and the domain of each, int64 (n,).
+        Returns the windows, int64 (n, context + 1), and the domain of each, int64 (n,).
 
         Raises
         ------

@@ -228,17 +228,14 @@ def train_proxy(
 ) -> ProxyResult:
     """Train a proxy on a mixture and evaluate it.
 
+    The result is the same for the same arguments on the same machine, to the byte.
+
     Parameters
     ----------
     shares
         Token share of each domain, shape (K,).
     progress
         Called with (steps done, steps in all), at most a hundred times.
-
-    Returns
-    -------
-    ProxyResult
-        The same for the same arguments on the same machine, to the byte.
 
     Raises
     ------

@@ -65,18 +65,15 @@ def markdown_table(
 ) -> str:
     """Write rows as a Markdown table.
 
+    Pipes, line breaks and angle brackets in values are escaped, so no value can break the table or bring markup in. An
+    empty table says so.
+
     Parameters
     ----------
     columns
         Columns to show, in order; all those of the first row by default. A row without one shows an empty cell.
     max_rows
         Rows shown; a line below the table says how many there are when that is not all.
-
-    Returns
-    -------
-    str
-        Markdown. Pipes, line breaks and angle brackets in values are escaped, so no value can break the table or bring
-        markup in. An empty table says so.
     """
     head: list[Mapping[str, Any]]
     if isinstance(rows, pa.Table):

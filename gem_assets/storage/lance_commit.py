@@ -62,10 +62,7 @@ def exchange(dataset: lance.LanceDataset, source: Source, condition: str, old: S
 
     ``condition`` is a filter that the old rows pass.
 
-    Returns
-    -------
-    lance.LanceOperation.Update
-        To be committed once its files are on the disk.
+    Returns what is to be committed once its files are on the disk.
     """
     new = write_fragments(source.reader(), dataset, schema=source.schema, mode="append") if source.rows else []
     removed: list[int] = []

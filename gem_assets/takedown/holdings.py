@@ -79,10 +79,7 @@ def blocked_seed(gone: set[str], teacher: Artifact) -> list[str]:
 def blocked_tokens(gone: set[str], tokens: Artifact | None) -> tuple[list[str], list[str]]:
     """Return the ids of documents that were taken down and that prepared tokens hold, or that have left them.
 
-    Returns
-    -------
-    held, all
-        Sorted; ``all`` names what the tokens are to be without, and stays the same once ``held`` has left them.
+    Both are sorted; ``all`` names what the tokens are to be without, and stays the same once ``held`` has left them.
     """
     if tokens is None:
         return [], []

@@ -49,6 +49,9 @@ def geometric_influence(
 ) -> NDArray[np.float64]:
     """Score every document within its own hard cluster.
 
+    Scores ``(n,)`` are comparable within a cluster. With ``gis="zscore"`` a cluster whose documents agree in all three
+    terms scores 0 throughout.
+
     Parameters
     ----------
     vectors
@@ -59,12 +62,6 @@ def geometric_influence(
         ``log γ`` and ``log f`` of each row under its hard cluster, ``(n,)``, natural logarithms.
     cluster
         Score for this one cluster only; rows of others get ``-inf``, as in the definition.
-
-    Returns
-    -------
-    NDArray[np.float64]
-        Scores ``(n,)``, comparable within a cluster. With ``gis="zscore"`` a cluster whose documents agree in
-        all three terms scores 0 throughout.
 
     Raises
     ------
@@ -149,10 +146,7 @@ def select_exemplars(
     content words in the first 2,000 characters): pages from one template differ in a rare word, which can turn their
     vectors far apart. Ties go to the earlier row. A cluster of near-duplicates gives fewer documents than asked.
 
-    Returns
-    -------
-    dict[int, list[int]]
-        Row numbers per cluster, best first.
+    Returns row numbers per cluster, best first.
     """
     chosen: dict[int, list[int]] = {}
     for k in np.unique(labels):

@@ -37,11 +37,8 @@ def cluster_keywords(texts: Mapping[int, Sequence[str]], config: TaxonomyConfig)
     Of a cluster with more texts the first ``keyword_documents`` are read, so give a sample in an order that means
     nothing, or the best first.
 
-    Returns
-    -------
-    dict[int, list[tuple[str, float]]]
-        Per cluster at most ``config.keywords`` terms with their weight, best first; empty for a cluster
-        without words. Ties are broken by the term, so the result does not depend on the order of the texts.
+    Returns per cluster at most ``config.keywords`` terms with their weight, best first, and none for a cluster without
+    words. Ties are broken by the term, so the result does not depend on the order of the texts.
     """
     counts: dict[int, Counter[str]] = {}
     sizes: dict[int, int] = {}

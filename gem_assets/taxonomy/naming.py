@@ -16,17 +16,14 @@ LONGEST = 60
 def plain_names(keywords: Mapping[int, Sequence[str]], words: int, *, taken: Collection[str] = ()) -> dict[int, str]:
     """Name every cluster from its keywords.
 
+    No two names are equal, nor equal to one of ``taken``, ignoring case.
+
     Parameters
     ----------
     keywords
         Keywords per cluster, best first; an empty list gives ``Cluster <id>``.
     taken
         Names that are spoken for, for instance those carried over from an earlier taxonomy.
-
-    Returns
-    -------
-    dict[int, str]
-        One name per cluster; no two are equal, nor equal to one of ``taken``, ignoring case.
     """
     used = {_folded(name) for name in taken}
     names: dict[int, str] = {}

@@ -86,17 +86,14 @@ def domain_excess(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Clip the excess per token and average it per domain.
 
+    Returns the mean clipped excess ``(count,)`` and which domains were present ``(count,)``.
+
     Parameters
     ----------
     proxy_losses, reference_losses
         Loss of every token of the batch, ``(n,)``.
     domains
         Domain of every token, ``(n,)``.
-
-    Returns
-    -------
-    tuple
-        Mean clipped excess ``(count,)`` and which domains were present ``(count,)``.
     """
     clipped = np.maximum(np.asarray(proxy_losses, np.float64) - reference_losses, 0.0)
     tokens = np.bincount(domains, minlength=count)

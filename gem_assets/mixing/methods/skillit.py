@@ -27,17 +27,14 @@ if TYPE_CHECKING:
 def graph_from_losses(before: Floats, after: Floats) -> Floats:
     """Skill graph from measurements.
 
+    Returns ``(L0 - LT)/L0``, negative entries cut to 0; ``(K, M)``.
+
     Parameters
     ----------
     before
         Loss of every skill before training, ``(M,)``.
     after
         Loss of every skill after training on each of K skills, ``(K, M)``.
-
-    Returns
-    -------
-    NDArray[np.float64]
-        ``(L0 - LT)/L0``, negative entries cut to 0; ``(K, M)``.
     """
     if np.any(before <= 0):
         raise ValueError(f"the loss of skill {int(np.argmin(before))} before training is {before.min()}, not above 0")

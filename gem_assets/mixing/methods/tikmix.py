@@ -219,6 +219,8 @@ def propose_blended(
 ) -> Floats:
     """TiKMiX-M: look around D's mixture with the influence of blends.
 
+    Returns shares ``(K,)``.
+
     Parameters
     ----------
     direct
@@ -229,11 +231,6 @@ def propose_blended(
         Mixtures measured, from ``Dirichlet(concentration · p)`` around D's.
     candidates
         Mixtures that the trees rank afterwards.
-
-    Returns
-    -------
-    NDArray[np.float64]
-        Shares ``(K,)``.
 
     Raises
     ------

@@ -76,6 +76,8 @@ def train_arms(
 ) -> dict[str, Floats]:
     """Train the three arms.
 
+    Returns the loss of each arm over the seeds, ``(CHECKS,)``.
+
     Parameters
     ----------
     weights
@@ -84,11 +86,6 @@ def train_arms(
         Of the answer and of the inventory, ``(domains,)``.
     seed
         Of the search; the arms take the ones after it.
-
-    Returns
-    -------
-    dict
-        Loss of each arm over the seeds, ``(CHECKS,)``.
     """
     held = np.bincount(documents.clusters, minlength=documents.domains) > 0
     natural = np.where(held, natural, 0.0)

@@ -37,10 +37,7 @@ def sample_regmix(
     temperature, is rejected. Shares below ``minimum`` become 0, the rest is normalised and rounded to multiples of it.
     Of the distinct candidates ``count`` are chosen at random.
 
-    Returns
-    -------
-    NDArray[np.float64]
-        ``(count, K)``, rows sum to 1 exactly up to float rounding: the last multiple goes to the largest share.
+    Returns ``(count, K)``; rows sum to 1 exactly up to float rounding: the last multiple goes to the largest share.
 
     Raises
     ------
