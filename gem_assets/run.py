@@ -95,6 +95,8 @@ def materialize_everything(
 
     Returns every step with its time; a failed snapshot is among :attr:`RunSummary.failed`, and so is what is held.
 
+    Raises UnknownAssetError when ``only`` or ``also`` name something that is not an asset; nothing has run then.
+
     Parameters
     ----------
     settings
@@ -106,11 +108,6 @@ def materialize_everything(
     keep_fitted
         Leave what is fitted as it is while it differs from a new fit only by snapshots that it has not seen. By default
         so in a run of everything, and not in one of named assets.
-
-    Raises
-    ------
-    UnknownAssetError
-        When ``only`` or ``also`` name something that is not an asset; nothing has run then.
     """
     named = frozenset(only or ()) | frozenset(also)
     keep = only is None if keep_fitted is None else keep_fitted
@@ -198,10 +195,7 @@ def bring_up_to_date(
 
     ``asked`` is what a person wants beyond what runs by itself.
 
-    Raises
-    ------
-    UnknownAssetError
-        When an asset that was named is none; nothing has run then.
+    Raises UnknownAssetError when an asset that was named is none; nothing has run then.
     """
     os.environ[DATA_ROOT_VARIABLE] = str(settings.data_root)
     from gem_assets.definitions import code_location

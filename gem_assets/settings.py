@@ -199,11 +199,8 @@ def load_settings(data_root: str | Path | None = None) -> Settings:
 
     See :func:`resolve_data_root` for the default of ``data_root``.
 
-    Raises
-    ------
-    SettingsError
-        When ``gem.toml`` cannot be parsed, or a value there or in the environment is out of range. The message names
-        the section, the key, the value and what is allowed.
+    Raises SettingsError when ``gem.toml`` cannot be parsed, or a value there or in the environment is out of range. The
+    message names the section, the key, the value and what is allowed.
     """
     root = resolve_data_root(data_root)
     path = root / SETTINGS_FILE

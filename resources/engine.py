@@ -37,6 +37,8 @@ class EngineResource(dg.ConfigurableResource):
     ) -> Iterator[R]:
         """Yield ``fn(item)`` for every item, in the order of the items.
 
+        Raises ShardError when a shard fails, hangs, or kills its worker; the message names the shard.
+
         Parameters
         ----------
         fn
@@ -48,11 +50,6 @@ class EngineResource(dg.ConfigurableResource):
         resources
             What one shard wants. Fewer shards run at a time when it is more than one core. On one machine, shards that
             want a GPU run one after the other in this process.
-
-        Raises
-        ------
-        ShardError
-            When a shard fails, hangs, or kills its worker; the message names the shard.
         """
         wanted = resources or StageResources()
         kind, workers, timeout_s = self._plan(len(items), wanted.cpus)

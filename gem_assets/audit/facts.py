@@ -167,17 +167,14 @@ def gather(
 ) -> Account:
     """Count what the forms state.
 
+    Raises ValueError when the lineage has holes, or is not that of a training order; the message names the first fault.
+
     Parameters
     ----------
     folder
         Holds ``documents.parquet`` and ``audit.json`` of :func:`gem_assets.lineage.audit.publish_audit`.
     shards
         Parquet shards by snapshot, for the dates and for what is used of each.
-
-    Raises
-    ------
-    ValueError
-        When the lineage has holes, or is not that of a training order; the message names the first fault.
     """
     if lineage.faults or lineage.root not in lineage.nodes:
         first = lineage.faults[0] if lineage.faults else "it has no root"

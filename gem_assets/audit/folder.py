@@ -44,6 +44,8 @@ def copy_audit(audit: Artifact, out: Path, progress: Callable[[int, int], None] 
 
     Returns the files.
 
+    Raises AuditError when ``out`` holds something else, or a file is not what the manifest says.
+
     Parameters
     ----------
     audit
@@ -52,11 +54,6 @@ def copy_audit(audit: Artifact, out: Path, progress: Callable[[int, int], None] 
         Folder to make. An earlier audit there is replaced, anything else is not touched.
     progress
         Called with (files copied, files in all).
-
-    Raises
-    ------
-    AuditError
-        When ``out`` holds something else, or a file is not what the manifest says.
     """
     if out.exists() and not _replaceable(out):
         raise AuditError(f"{out} exists and is not an audit; choose another folder with --out, or remove it")

@@ -34,10 +34,7 @@ IDENTITY, AGGREGATION, SORT = "IDENTITY", "AGGREGATION", "SORT"
 def openlineage(account: Account) -> str:
     """Return the events as JSON lines, runs in the order of their dependencies, START before COMPLETE.
 
-    Raises
-    ------
-    ModuleNotFoundError
-        Without ``openlineage-python``.
+    Raises ModuleNotFoundError without ``openlineage-python``.
     """
     from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
     from openlineage.client.serde import Serde

@@ -48,17 +48,14 @@ def write_pack(
 
     OpenLineage events are left out where ``openlineage-python`` is not installed.
 
+    Raises ValueError when the lineage has holes.
+
     Parameters
     ----------
     shards
         Parquet shards by snapshot, for the dates of the documents and for what is used of each.
     progress
         Called with (forms written, forms in all, what comes next).
-
-    Raises
-    ------
-    ValueError
-        When the lineage has holes.
     """
     forms = list(_forms())
     tell = progress or _silent

@@ -82,10 +82,7 @@ def sign_pack(folder: Path, key: Path) -> str:
 
     ``key`` is an Ed25519 private key, PEM; it is made with mode 0600 where there is none.
 
-    Raises
-    ------
-    SignatureError
-        When the file holds no Ed25519 key, or one behind a passphrase.
+    Raises SignatureError when the file holds no Ed25519 key, or one behind a passphrase.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

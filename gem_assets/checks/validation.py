@@ -29,6 +29,8 @@ def validate_frame(
     everything downstream; ``warning`` and ``info`` only show. Every suite should expect at least one row: an empty
     frame meets all column expectations.
 
+    Raises ValueError when an expectation has no description.
+
     Parameters
     ----------
     frame
@@ -36,11 +38,6 @@ def validate_frame(
     expectations
         ``great_expectations.expectations`` objects; the ``description`` of each is the sentence that a person reads
         when it fails.
-
-    Raises
-    ------
-    ValueError
-        When an expectation has no description.
     """
     import great_expectations as gx
 

@@ -129,10 +129,7 @@ def make_plan(
 
     A ``snapshot`` that has not landed is given with its files or folders of files.
 
-    Raises
-    ------
-    NothingToPlanError
-        When files are named without a snapshot or the other way round, or do not exist.
+    Raises NothingToPlanError when files are named without a snapshot or the other way round, or do not exist.
     """
     hypothetical: dict[str, int] = {}
     if snapshot is not None:

@@ -35,10 +35,7 @@ def landed_digests(snapshot_dir: Path, cache_file: Path | None = None) -> list[t
     ``cache_file`` remembers the digests of single files under path, size and times, so that a second call reads only
     what changed. A cache that cannot be read or written is done without.
 
-    Raises
-    ------
-    StorageError
-        When a file that is listed cannot be read now.
+    Raises StorageError when a file that is listed cannot be read now.
     """
     remembered = _read_cache(cache_file)
     fresh: dict[str, list[int | str]] = {}

@@ -75,10 +75,7 @@ class LandedSnapshot:
 def validate_snapshot_name(name: str) -> str:
     """Return the name if it can be a snapshot's.
 
-    Raises
-    ------
-    LandingError
-        With the rule that the name breaks.
+    Raises LandingError with the rule that the name breaks.
     """
     rule = (
         f"use 1 to {MAX_NAME} letters, digits, '.', '_', '=', '+' or '-', starting with a letter or digit, without "
@@ -145,10 +142,7 @@ def complete_folder(landing_root: Path, snapshot: str) -> Path:
 def landed_files(snapshot_dir: Path) -> list[LandedFile]:
     """Return the data files of a snapshot, sorted by relative path.
 
-    Raises
-    ------
-    OSError
-        There is no such folder, or the storage fails.
+    Raises OSError when there is no such folder, or the storage fails.
     """
     root = snapshot_dir.resolve(strict=True)
     allowed = _recorded_links(snapshot_dir)

@@ -62,6 +62,10 @@ def land(
 
     A landing that was stopped can be repeated with the same sources. Of two that run at once one is refused.
 
+    Raises LandingError on a bad name, nothing to land, two sources with one relative path, a link that leaves its
+    source folder, a snapshot that has landed already or is being landed, or a folder with files that are not from these
+    sources.
+
     Parameters
     ----------
     sources
@@ -73,12 +77,6 @@ def land(
         Empty a snapshot that has landed already first.
     progress
         Called with (files done, files in all, file that comes next).
-
-    Raises
-    ------
-    LandingError
-        Bad name, nothing to land, two sources with one relative path, a link that leaves its source folder, a
-        snapshot that has landed already or is being landed, or a folder with files that are not from these sources.
     """
     validate_snapshot_name(snapshot)
     plan = _plan(sources)

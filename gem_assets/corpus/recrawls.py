@@ -69,17 +69,14 @@ def publish_history(
 ) -> RecrawlReport:
     """Follow every page through the snapshots and write the history into ``out``.
 
+    Raises ValueError when there is no snapshot.
+
     Parameters
     ----------
     documents, duplicates
         Document shards and ``duplicates.parquet`` of each snapshot.
     scratch
         Folder for what does not fit into memory.
-
-    Raises
-    ------
-    ValueError
-        When there is no snapshot.
     """
     if not documents:
         raise ValueError("no snapshot to follow pages through: ingest one first")

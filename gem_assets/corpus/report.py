@@ -80,10 +80,7 @@ class IngestReport(BaseModel):
 def check_accounts(report: IngestReport) -> None:
     """Make sure that every record read is kept, a duplicate, filtered or quarantined.
 
-    Raises
-    ------
-    AccountingError
-        Naming the first file whose counts do not add up.
+    Raises AccountingError naming the first file whose counts do not add up.
     """
     for file in report.files:
         found = file.kept + file.duplicates + file.filtered + file.quarantined

@@ -29,10 +29,7 @@ def document_ranks(doc_ids: pa.Array | pa.ChunkedArray, seed: int) -> NDArray[np
 
     ``doc_ids`` are 32-digit hexadecimal strings, without nulls.
 
-    Raises
-    ------
-    ValueError
-        When an id is null or not 32 hexadecimal digits.
+    Raises ValueError when an id is null or not 32 hexadecimal digits.
     """
     if len(doc_ids) and pc.all(pc.equal(pc.utf8_length(doc_ids), 32)).as_py() is not True:
         raise ValueError("document ids must be 32 hexadecimal digits each")
@@ -69,6 +66,8 @@ def in_sample(doc_ids: pa.Array | pa.ChunkedArray, threshold: np.uint64 | None, 
 def sample_rows(scan: Scan, n: int, *, seed: int, columns: Sequence[str]) -> pa.Table:
     """Draw ``n`` documents from anything that can be scanned twice, sorted by document id.
 
+    Raises ValueError when ``n`` is not positive or nothing was scanned.
+
     Parameters
     ----------
     scan
@@ -77,11 +76,6 @@ def sample_rows(scan: Scan, n: int, *, seed: int, columns: Sequence[str]) -> pa.
         Sample size in documents; fewer are returned when there are fewer.
     columns
         Columns to return; ``doc_id`` is always among them.
-
-    Raises
-    ------
-    ValueError
-        When ``n`` is not positive or nothing was scanned.
     """
     if n <= 0:
         raise ValueError(f"sample size must be positive, got {n}")

@@ -86,10 +86,7 @@ def left_out_documents(files: Sequence[Path], documents: int, most: float) -> pa
 
     ``most`` is the largest share of them whose vectors may be not finite.
 
-    Raises
-    ------
-    EncoderFailsError
-        When more are: then it is the encoder that is broken. The message names the first of them.
+    Raises EncoderFailsError when more are: then it is the encoder that is broken. The message names the first of them.
     """
     tables = [pq.read_table(_left_out_path(path)) for path in files]
     table = pa.concat_tables(tables) if tables else LEFT_OUT_SCHEMA.empty_table()

@@ -46,10 +46,7 @@ def fit_space(
 
     ``out`` is empty; it receives the embedder and ``report.json``.
 
-    Raises
-    ------
-    ValueError
-        When there is no document to fit on, or the encoder fails on every one of them.
+    Raises ValueError when there is no document to fit on, or the encoder fails on every one of them.
     """
     sample = sample_documents(shards, config.fit_documents, seed=config.seed, columns=["text"])
     if sample.num_rows == 0:

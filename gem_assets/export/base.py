@@ -157,10 +157,7 @@ class ExportJob:
 
         Returns what ``write`` gave for each cluster of the plan.
 
-        Raises
-        ------
-        ExportError
-            If a cluster with a share had no document.
+        Raises ExportError if a cluster with a share had no document.
         """
         written: dict[int, Written] = {}
         with self.open_corpus() as corpus:

@@ -104,10 +104,7 @@ def write_index(path: Path, lengths: Callable[[], Iterable[Ints]], dtype: np.dty
 
     ``lengths`` gives the (n,) token counts of the sequences in their order, in pieces; it is asked three times.
 
-    Raises
-    ------
-    ExportError
-        If a sequence is longer than the 2^31 - 1 tokens that the format holds.
+    Raises ExportError if a sequence is longer than the 2^31 - 1 tokens that the format holds.
     """
     count = sum(len(chunk) for chunk in lengths())
     with path.open("wb") as idx:

@@ -40,6 +40,8 @@ _CONTROL = re.compile(r"<[|｜].*[|｜]>|\[/?[A-Z][A-Z0-9_ ]*\]|<</?[A-Z]+>>")
 class TextTokenizer:
     """A tokenizer and the token that it puts after each document.
 
+    Raises ExportError if the file is not a tokenizer or has no such token.
+
     Parameters
     ----------
     path
@@ -49,11 +51,6 @@ class TextTokenizer:
 
     ``vocab_size`` is one more than the largest id, added tokens included. Ids may have gaps, so it can be more than the
     number of tokens; the width of a binary follows from it.
-
-    Raises
-    ------
-    ExportError
-        If the file is not a tokenizer or has no such token.
     """
 
     def __init__(self, path: Path, eos_token: str | None = None) -> None:

@@ -76,6 +76,9 @@ def publish_audit(
 ) -> AuditReport:
     """Account for a training order and write the audit into ``out``.
 
+    Raises ValueError when the order is empty, or names documents that ``documents`` does not hold; the message gives
+    their number and one of them.
+
     Parameters
     ----------
     order
@@ -86,12 +89,6 @@ def publish_audit(
         Plain data of the walk from the recipe to the landed files.
     shards
         Parquet shards with the texts (doc_id, text); without them ``text_digest`` is empty.
-
-    Raises
-    ------
-    ValueError
-        When the order is empty, or names documents that ``documents`` does not hold; the message gives their number
-        and one of them.
     """
     target = out / DOCUMENTS_NAME
     import duckdb

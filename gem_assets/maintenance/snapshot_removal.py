@@ -58,18 +58,15 @@ def remove_snapshot(store: Store, snapshot: str, *, instance: Registered | None 
 
     It is refused while the snapshot is being landed; that no run reads it is for the caller to see to.
 
+    Raises RemovalError when nothing of that name was ever ingested, when it still lies in the landing folder or is
+    being landed, or when another snapshot left texts to it that cannot be read again.
+
     Parameters
     ----------
     snapshot
         Name of a snapshot that is no longer in the landing folder.
     force
         Remove it although another snapshot would lose texts for good.
-
-    Raises
-    ------
-    RemovalError
-        When nothing of that name was ever ingested, when it still lies in the landing folder or is being landed, or
-        when another snapshot left texts to it that cannot be read again.
     """
     check_partition(snapshot)
     try:

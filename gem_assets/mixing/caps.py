@@ -56,17 +56,14 @@ def apply_caps(shares: NDArray[np.float64], caps: NDArray[np.float64]) -> NDArra
     s·shares_i)`` with one ``s ≥ 1``. Ratios between uncapped clusters are kept, and a cluster wished at zero
     stays at zero.
 
+    Raises InfeasibleMixtureError if the caps of the wished clusters sum to less than 1.
+
     Parameters
     ----------
     shares
         Wished shares, ``(K,)``, non-negative; scaled to sum 1 before use.
     caps
         Largest shares, ``(K,)``, non-negative; ``inf`` for none.
-
-    Raises
-    ------
-    InfeasibleMixtureError
-        If the caps of the wished clusters sum to less than 1.
     """
     check_shares(shares)
     if caps.shape != shares.shape or np.any(np.isnan(caps)) or np.any(caps < 0):

@@ -34,10 +34,7 @@ def carry_recipe(
 
     The entries of ``recipe`` stand in the order of the old clusters' indices.
 
-    Raises
-    ------
-    ValueError
-        When the recipe is not over the crosswalk's old clusters, or the caps leave no mixture.
+    Raises ValueError when the recipe is not over the crosswalk's old clusters, or the caps leave no mixture.
     """
     k_old = walk.mass.shape[0]
     if [e.cluster for e in recipe.entries] != list(range(k_old)):

@@ -84,17 +84,14 @@ def compare_recipes(
 ) -> Comparison:
     """Put recipes side by side.
 
+    Raises ValueError when the recipes speak of different taxonomies, or there is none.
+
     Parameters
     ----------
     confirmations
         By strategy, for those that were confirmed or refuted; they must be of the recipes given.
     stage_zero
         Of the swarm over the same tokens, where there is one.
-
-    Raises
-    ------
-    ValueError
-        When the recipes speak of different taxonomies, or there is none.
     """
     versions = {recipe.taxonomy_version for recipe in recipes}
     if len(versions) != 1:

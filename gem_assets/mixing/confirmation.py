@@ -147,6 +147,8 @@ def confirm(
 ) -> Confirmation:
     """Train every arm with every seed and compare.
 
+    Raises ValueError when a rival is not among the arms, a target is unknown, or a model diverged.
+
     Parameters
     ----------
     arms
@@ -155,11 +157,6 @@ def confirm(
         Of initialisation and stream; at least one.
     spec
         Of the models to train: the next size, not the proxies'.
-
-    Raises
-    ------
-    ValueError
-        When a rival is not among the arms, a target is unknown, or a model diverged.
     """
     from gem_assets.mixing.methods.lexical import target_weights
     from gem_assets.proxy.swarm import ProxyJob, run_swarm

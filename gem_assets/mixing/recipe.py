@@ -161,6 +161,8 @@ class Recipe(BaseModel):
     ) -> Self:
         """Make a recipe from token shares; every derived figure is computed here.
 
+        Raises ValueError if shares, phases or epochs break an invariant; the message names cluster, value and cap.
+
         Parameters
         ----------
         shares
@@ -170,11 +172,6 @@ class Recipe(BaseModel):
             ``None`` spends every available token once.
         phases
             Pairs ``(fraction of the budget, shares)``.
-
-        Raises
-        ------
-        ValueError
-            If shares, phases or epochs break an invariant; the message names cluster, value and cap.
         """
         budget = supply.total_tokens if token_budget is None else token_budget
         if budget <= 0:

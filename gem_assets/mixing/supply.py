@@ -41,10 +41,7 @@ def build_inventory(label_batches: Iterable[pa.RecordBatch]) -> pa.Table:
     Returns ``INVENTORY_SCHEMA``, sorted by cluster, snapshot and language, so the order of the batches leaves no trace.
     A document without a language counts under ``und``.
 
-    Raises
-    ------
-    ValueError
-        If a column is missing, a cluster or a count is null, or a count is negative.
+    Raises ValueError if a column is missing, a cluster or a count is null, or a count is negative.
     """
     folded = INVENTORY_SCHEMA.empty_table()
     pending: list[pa.Table] = []
@@ -135,10 +132,7 @@ class ClusterSupply:
         With ``n_clusters``, ids ``0..n_clusters-1`` all appear, those without text with zeros; without it only the ids
         of the table do.
 
-        Raises
-        ------
-        ValueError
-            If the inventory names a cluster outside ``0..n_clusters-1``.
+        Raises ValueError if the inventory names a cluster outside ``0..n_clusters-1``.
         """
         ids = inventory.column("cluster").to_numpy().astype(np.int64)
         clusters = np.arange(n_clusters, dtype=np.int64) if n_clusters is not None else np.unique(ids)

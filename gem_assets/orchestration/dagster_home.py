@@ -55,10 +55,7 @@ def prepare_home(settings: Settings) -> Path:
 
     The data root is created when missing.
 
-    Raises
-    ------
-    LaunchError
-        When the folder cannot be made or written.
+    Raises LaunchError when the folder cannot be made or written.
     """
     home = settings.dagster_home
     try:

@@ -67,10 +67,7 @@ def check_host(headers: Sequence[str], allowed: frozenset[str]) -> str:
 
     ``headers`` are all ``Host`` headers of the request.
 
-    Raises
-    ------
-    Refusal
-        When it has none or several, or one that is not allowed.
+    Raises Refusal when it has none or several, or one that is not allowed.
     """
     name = host_name(headers[0]) if len(headers) == 1 else None
     if name is None:
@@ -86,6 +83,8 @@ def check_host(headers: Sequence[str], allowed: frozenset[str]) -> str:
 def check_origin(origins: Sequence[str], host: str, allowed: frozenset[str]) -> None:
     """Refuse a request that a page of another origin sent.
 
+    Raises Refusal when it comes from elsewhere, or from a page that hides where it is from (``null``).
+
     Parameters
     ----------
     origins
@@ -93,11 +92,6 @@ def check_origin(origins: Sequence[str], host: str, allowed: frozenset[str]) -> 
     allowed
         Names that are ours: a reverse proxy may have changed the ``Host`` on the way, so an ``Origin`` of one of the
         names that were added is taken too.
-
-    Raises
-    ------
-    Refusal
-        When it comes from elsewhere, or from a page that hides where it is from (``null``).
     """
     for origin in origins:
         sent = urlsplit(origin.strip().lower())

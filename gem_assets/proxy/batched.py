@@ -221,10 +221,7 @@ def evaluate(models: BatchedDecoders, optimiser: BatchedAdamW, evaluation: Evalu
 def check_converged(result: ProxyResult, config: ProxyConfig) -> ProxyResult:
     """Return a result whose losses are finite.
 
-    Raises
-    ------
-    DivergedError
-        Otherwise.
+    Raises DivergedError otherwise.
     """
     if not np.isfinite(result.losses).all():
         t = config.training

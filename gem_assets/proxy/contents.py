@@ -111,10 +111,7 @@ def without_documents(prepared: Path, gone: Iterable[str], out: Path) -> Prepare
 
     A target that has no window left is not a target any more.
 
-    Raises
-    ------
-    PoolError
-        When the folder does not say of which documents its tokens are, or no window is left.
+    Raises PoolError when the folder does not say of which documents its tokens are, or no window is left.
     """
     ids = pa.array(sorted(gone), pa.string())
     missing = [name for name in (DOCUMENTS, SHOWN, HELD_OUT) if not (prepared / name).is_file()]

@@ -171,6 +171,8 @@ def count_documents(
 ) -> DomainCounts:
     """Count the n-grams of labelled documents.
 
+    Raises CountsError when a document lacks its end mark, or an id or a domain is out of range.
+
     Parameters
     ----------
     documents
@@ -179,11 +181,6 @@ def count_documents(
         Domain of each document, shape (n,); negative: not counted.
     vocab, domains, order
         Number of token ids, of domains, and the longest n-gram (1 to 3).
-
-    Raises
-    ------
-    CountsError
-        When a document lacks its end mark, or an id or a domain is out of range.
     """
     _check_size(vocab, domains, order)
     labels = np.asarray(domain_of, np.int64)

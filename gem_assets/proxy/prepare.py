@@ -51,6 +51,8 @@ def prepare_data(
 ) -> PreparedReport:
     """Write tokenizer, pool and evaluation set.
 
+    Raises PoolError when no domain and no target fills a window, or a target's name is a domain's.
+
     Parameters
     ----------
     labels
@@ -64,11 +66,6 @@ def prepare_data(
     targets
         Texts of further targets by name, such as a validation set that mixtures shall be made for. They must not be
         among the training documents.
-
-    Raises
-    ------
-    PoolError
-        When no domain and no target fills a window, or a target's name is a domain's.
     """
     context = config.model.context
     chosen = choose_documents(labels, len(names), config)

@@ -72,17 +72,14 @@ class DomainWindows:
 class MixtureStream:
     """Windows of a mixture.
 
+    Raises PoolError when shares are not a mixture, or a domain that has a share has no tokens.
+
     Parameters
     ----------
     shares
         Token share of each domain, shape (K,).
     seed
         Of visits and of the order of windows; the same for every mixture that is to be compared.
-
-    Raises
-    ------
-    PoolError
-        When shares are not a mixture, or a domain that has a share has no tokens.
     """
 
     def __init__(self, pool: TokenPool, shares: NDArray[np.float64], n: int, context: int, seed: int) -> None:
@@ -130,10 +127,7 @@ class AdaptiveStream:
 
         Returns the windows, int64 (n, context + 1), and the domain of each, int64 (n,).
 
-        Raises
-        ------
-        PoolError
-            When shares are not a mixture, or a domain that has a share has no tokens.
+        Raises PoolError when shares are not a mixture, or a domain that has a share has no tokens.
         """
         p = check_shares(shares, self.pool.domains)
         _refuse_empty(self.pool, p)

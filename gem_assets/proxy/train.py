@@ -102,10 +102,7 @@ class ProxyTrainer:
 
         ``weights`` (B, T) are those of each predicted token in the loss; equal when None.
 
-        Raises
-        ------
-        DivergedError
-            When the loss is not finite.
+        Raises DivergedError when the loss is not finite.
         """
         c, model = self.config, self.model
         loss, _ = model.loss_and_gradient(windows, c.head, c.training.chunk, weights)

@@ -120,10 +120,7 @@ class ChainedFile:
 
         ``line`` is given the digest of what is there so far, and returns the line as a JSON object.
 
-        Raises
-        ------
-        ChainError
-            When the file is damaged; nothing is written then.
+        Raises ChainError when the file is damaged; nothing is written then.
         """
         make_dirs(self.path.parent)
         with self._locked():

@@ -61,10 +61,7 @@ def parse_entry(text: str) -> BlockEntry:
     bare domain need no prefix. An address means that page, ``prefix:`` also what is below it, a domain all hosts below
     it too.
 
-    Raises
-    ------
-    BlocklistError
-        When it is none of these, or a domain under which everybody can register names (``co.uk``).
+    Raises BlocklistError when it is none of these, or a domain under which everybody can register names (``co.uk``).
     """
     text = text.strip()
     prefix, colon, rest = text.partition(":")

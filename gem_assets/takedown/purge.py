@@ -68,6 +68,9 @@ def purge(
 ) -> Purged:
     """Delete every older table version, result and export that holds documents of the requests.
 
+    Raises PurgeRefusedError when a version is tagged or a result is part of a published mixture and ``force`` is not
+    set, or the data root is on object storage. Nothing was deleted then.
+
     Parameters
     ----------
     store
@@ -78,12 +81,6 @@ def purge(
         Say what would go, and delete nothing; nothing is refused then.
     exports_only
         Delete exports and nothing else; nothing is refused then.
-
-    Raises
-    ------
-    PurgeRefusedError
-        When a version is tagged or a result is part of a published mixture and ``force`` is not set, or the data root
-        is on object storage. Nothing was deleted then.
     """
     artifacts, tables = store.artifacts, store.tables
     if tables.folder is None:

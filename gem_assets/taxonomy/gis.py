@@ -52,6 +52,8 @@ def geometric_influence(
     Scores ``(n,)`` are comparable within a cluster. With ``gis="zscore"`` a cluster whose documents agree in all three
     terms scores 0 throughout.
 
+    Raises ValueError if shapes differ or a value is NaN or infinite; the message names the row.
+
     Parameters
     ----------
     vectors
@@ -62,11 +64,6 @@ def geometric_influence(
         ``log γ`` and ``log f`` of each row under its hard cluster, ``(n,)``, natural logarithms.
     cluster
         Score for this one cluster only; rows of others get ``-inf``, as in the definition.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ or a value is NaN or infinite; the message names the row.
     """
     n = len(vectors)
     for name, values in (

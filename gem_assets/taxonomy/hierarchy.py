@@ -102,10 +102,7 @@ def agglomerate(resultants: NDArray[np.float64]) -> tuple[Merge, ...]:
 
     ``resultants`` are sums of unit vectors, (K, d).
 
-    Raises
-    ------
-    ValueError
-        If a value is not finite; the message names the cluster.
+    Raises ValueError if a value is not finite; the message names the cluster.
     """
     finite = np.isfinite(resultants).all(axis=1)
     if not finite.all():

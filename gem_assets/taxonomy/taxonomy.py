@@ -205,6 +205,8 @@ def build_taxonomy(
 ) -> Taxonomy:
     """Describe and name the clusters of a teacher.
 
+    Raises ValueError if columns are missing, lengths differ, ids repeat or a label lies outside ``0..K-1``.
+
     Parameters
     ----------
     sample
@@ -222,11 +224,6 @@ def build_taxonomy(
         Earlier taxonomy; names and descriptions of clusters with the same domain id are kept.
     domains
         Domain id of each component; its index when absent.
-
-    Raises
-    ------
-    ValueError
-        If columns are missing, lengths differ, ids repeat or a label lies outside ``0..K-1``.
     """
     n_clusters = len(mu)
     rows = _checked_rows(sample, vectors, n_clusters)

@@ -114,10 +114,7 @@ def diff_mixtures(
 
     ``blocked`` are ids of documents that were taken down.
 
-    Raises
-    ------
-    MixtureError
-        When labels or documents of one of them are gone.
+    Raises MixtureError when labels or documents of one of them are gone.
     """
     sides = [(mixture, labelled_snapshots(store, mixture)) for mixture in (before, after)]
     orders = [orders_of(store, mixture) for mixture in (before, after)]

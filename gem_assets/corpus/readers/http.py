@@ -83,11 +83,8 @@ def is_response(block: bytes) -> bool:
 def parse_response(block: bytes, limit: int) -> Response:
     """Parse one stored response; interim ones (100, 103, a proxy's "connection established") before it are left out.
 
-    Raises
-    ------
-    Damaged
-        ``damaged_http`` where there is no response or its body cannot be decoded, ``too_large`` where the decoded
-        body is above ``limit`` bytes.
+    Raises Damaged ``damaged_http`` where there is no response or its body cannot be decoded, ``too_large`` where the
+    decoded body is above ``limit`` bytes.
     """
     start = 0
     while True:

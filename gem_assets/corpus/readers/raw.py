@@ -56,10 +56,7 @@ class Raw:
     def exactly(self, size: int, codec: str) -> bytes:
         """Return ``size`` bytes.
 
-        Raises
-        ------
-        Damaged
-            The file ends before; all that is left has been taken.
+        Raises Damaged when the file ends before; all that is left has been taken.
         """
         data = self.peek(size)
         self._index += len(data)

@@ -62,10 +62,7 @@ def read_file(path: Path, relative: str, config: CorpusConfig) -> Iterator[Item]
 
     ``relative`` is its name in the rows: the path below the landing folder, with forward slashes.
 
-    Raises
-    ------
-    OSError
-        When the storage fails.
+    Raises OSError when the storage fails.
     """
     items = 0
     try:

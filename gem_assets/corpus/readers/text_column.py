@@ -31,10 +31,7 @@ class TextColumn:
     def of(cls, column: pa.Array) -> Self:
         """Return a column of strings or bytes, or of a dictionary of them.
 
-        Raises
-        ------
-        ArrowInvalid
-            An index leads out of the dictionary.
+        Raises ArrowInvalid when an index leads out of the dictionary.
         """
         where: NDArray[np.int64] | None = None
         if isinstance(column, pa.DictionaryArray):
@@ -68,11 +65,8 @@ class TextColumn:
 def places(column: pa.DictionaryArray) -> NDArray[np.int64]:
     """Return the place of each row's value in the dictionary, int64 (n,); -1 for a null.
 
-    Raises
-    ------
-    ArrowInvalid
-        An index leads out of the dictionary. Arrow reads indices without comparing them, and -1 would be another row's
-        value.
+    Raises ArrowInvalid when an index leads out of the dictionary. Arrow reads indices without comparing them, and -1
+    would be another row's value.
     """
     found, there = integers(column.indices), valid(column.indices)
     wrong = found[there & ((found < 0) | (found >= len(column.dictionary)))]

@@ -28,10 +28,7 @@ class Page:
 def web_page(media_type: str, charset: str | None, body: bytes, identified: str = "") -> Page:
     """Return the page in a body; see :func:`gem_assets.corpus.readers.sniff.judge` for what is one.
 
-    Raises
-    ------
-    Damaged
-        ``costly_page`` or ``reader_error``: see :func:`gem_assets.corpus.text.contained.page_text`.
+    Raises Damaged ``costly_page`` or ``reader_error``: see :func:`gem_assets.corpus.text.contained.page_text`.
     """
     kind = judge(media_type, identified, body)
     if kind not in ("html", "text"):
@@ -80,10 +77,7 @@ def page_items(read: Callable[[], Page], place: Place, *, cut: bool = False) -> 
 def response_page(block: bytes, limit: int, identified: str = "") -> Page:
     """Return the page in a stored HTTP response.
 
-    Raises
-    ------
-    Damaged
-        The response cannot be parsed, or is too large once decoded.
+    Raises Damaged when the response cannot be parsed, or is too large once decoded.
     """
     response = parse_response(block, limit)
     if response.status != 200:
@@ -95,10 +89,7 @@ def response_page(block: bytes, limit: int, identified: str = "") -> Page:
 def utf8_text(data: bytes) -> str:
     """Decode strictly.
 
-    Raises
-    ------
-    Damaged
-        ``invalid_utf8``, with the position of the first bad byte.
+    Raises Damaged ``invalid_utf8``, with the position of the first bad byte.
     """
     try:
         return data.decode("utf-8")

@@ -34,10 +34,7 @@ _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "gov", "gob", "go", "ne", "
 def clean_text(text: str) -> str:
     """Return the text in the form in which it is stored.
 
-    Raises
-    ------
-    UnicodeEncodeError
-        The text holds lone surrogates and cannot be written as UTF-8.
+    Raises UnicodeEncodeError when the text holds lone surrogates and cannot be written as UTF-8.
     """
     ascii_only = text.isascii()
     if not ascii_only:

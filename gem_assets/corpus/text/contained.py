@@ -40,10 +40,8 @@ _TEXT, _FAILED = b"T", b"F"
 def page_text(html: str) -> str:
     """Return :func:`gem_assets.corpus.text.html.html_to_text` of a page, within limits of time and memory.
 
-    Raises
-    ------
-    Damaged
-        ``costly_page``: the page needs more time or memory than any sound one. ``reader_error``: the parser failed.
+    Raises Damaged ``costly_page``: the page needs more time or memory than any sound one. ``reader_error``: the parser
+    failed.
     """
     with _LOCK:
         helper = _take_helper()

@@ -37,10 +37,7 @@ def token_counter(tokenizer: str) -> tuple[str, TokenCounter]:
     ``tokenizer`` is ``"estimate"``, or the path of a JSON file of the `tokenizers` library. Such a file is named with
     the start of its SHA-256, and special tokens are not counted.
 
-    Raises
-    ------
-    TokenizerError
-        The file is absent, or is not a tokenizer.
+    Raises TokenizerError when the file is absent, or is not a tokenizer.
     """
     if tokenizer == ESTIMATE:
         return ESTIMATE_NAME, estimate_tokens

@@ -24,6 +24,8 @@ from gem_assets.types import Floats
 class Continuation:
     """A proxy trained on the natural shares, and runs that continue from it.
 
+    Raises DivergedError when training diverges.
+
     Parameters
     ----------
     data
@@ -36,11 +38,6 @@ class Continuation:
         Times in a further run at which losses are taken.
 
     ``steps`` of a further run are a multiple of ``checks``.
-
-    Raises
-    ------
-    DivergedError
-        When training diverges.
     """
 
     def __init__(
@@ -108,10 +105,7 @@ def group_losses(data: MethodData, clusters: np.ndarray, weights: Floats) -> Flo
 
     A cluster without a window counts for nothing.
 
-    Raises
-    ------
-    ValueError
-        When none of them has a window.
+    Raises ValueError when none of them has a window.
     """
     of = {str(int(k)): float(w) for k, w in zip(clusters, weights, strict=True)}
     found = np.array(

@@ -121,10 +121,7 @@ class CriticalRatio:
 
         ``tokens``, ``ratios`` and ``general_losses`` have one entry per run and checkpoint, ``(n,)``.
 
-        Raises
-        ------
-        RatioError
-            If some token count has fewer than three ratios.
+        Raises RatioError if some token count has fewer than three ratios.
         """
         t = np.asarray(tokens, np.float64)
         self.tokens_ = np.unique(t)

@@ -108,6 +108,8 @@ def choose_laws(
 ) -> list[FittedTarget]:
     """Choose and fit a law for every target.
 
+    Raises ValueError for an unknown candidate, or when no candidate can work with so few runs.
+
     Parameters
     ----------
     mixtures
@@ -122,11 +124,6 @@ def choose_laws(
         before those of the registry.
     fewer_runs
         Use candidates with fewer runs than they are worth trying with: for a recipe that is defined by its law.
-
-    Raises
-    ------
-    ValueError
-        For an unknown candidate, or when no candidate can work with so few runs.
     """
     own = extra or {}
     known = [*own, *LAWS]

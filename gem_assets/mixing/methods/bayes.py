@@ -82,6 +82,8 @@ def search_pool(
 ) -> PoolSearch:
     """Evaluate mixtures of a pool one after the other, each the most promising given those before.
 
+    Raises ValueError if a loss is not finite, or more evaluations are asked than the pool holds.
+
     Parameters
     ----------
     pool
@@ -93,11 +95,6 @@ def search_pool(
     known
         Losses ``(m,)`` of the first rows of the pool, which were run before; then none is drawn at random, and
         ``evaluations`` come on top.
-
-    Raises
-    ------
-    ValueError
-        If a loss is not finite, or more evaluations are asked than the pool holds.
     """
     start = np.zeros(0) if known is None else np.asarray(known, np.float64)
     drawn = 0 if len(start) else first

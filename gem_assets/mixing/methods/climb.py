@@ -155,6 +155,8 @@ def climb(
 ) -> ClimbResult:
     """Climb from the runs of a first round.
 
+    Raises ValueError when the first round has fewer than 8 runs, or an evaluation is not finite.
+
     Parameters
     ----------
     first
@@ -165,11 +167,6 @@ def climb(
         ``q``, the natural shares.
     caps
         Largest shares; none by default.
-
-    Raises
-    ------
-    ValueError
-        When the first round has fewer than 8 runs, or an evaluation is not finite.
     """
     if len(first.objective) < 8:
         raise ValueError(

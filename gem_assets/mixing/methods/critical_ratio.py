@@ -122,10 +122,7 @@ def run_ratios(
 
     ``domain`` and ``natural`` are of the active clusters, ``(A,)``.
 
-    Raises
-    ------
-    ValueError
-        When general or domain text has no held-out window.
+    Raises ValueError when general or domain text has no held-out window.
     """
     from gem_assets.mixing.continual.continuation import Continuation, group_losses
 

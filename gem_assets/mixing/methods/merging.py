@@ -30,10 +30,7 @@ def merged(data: MethodData, natural: Floats, caps: Floats, config: "ProxyConfig
 
     ``natural`` (sum 1) and ``caps`` are those of the active clusters, both ``(A,)``.
 
-    Raises
-    ------
-    InfeasibleMixtureError
-        When the caps of the active clusters do not let the shares sum to 1.
+    Raises InfeasibleMixtureError when the caps of the active clusters do not let the shares sum to 1.
     """
     from gem_assets.mixing.domain_models import MergedLaw, MergedProxies, model_rows, training_note
 

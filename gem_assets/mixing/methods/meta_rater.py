@@ -60,17 +60,14 @@ def learn_weights(
 ) -> ScoreWeights:
     """Learn the weights of the scores.
 
+    Raises SelectionError if the documents cannot be selected from.
+
     Parameters
     ----------
     scores
         ``(n, S)``, higher is better.
     evaluate
         Losses of models each trained on one of the selections ``(n,)`` that it is given, in their order.
-
-    Raises
-    ------
-    SelectionError
-        If the documents cannot be selected from.
     """
     width = np.asarray(scores).shape[1]
 

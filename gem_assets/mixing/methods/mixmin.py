@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 def mixmin(log_likelihoods: Floats, lengths: Floats | None = None, *, tolerance: float = 1e-6) -> Floats:
     """Return the mixture of sources that explains the target best.
 
+    Raises ValueError if a likelihood is NaN, or a text is impossible under every source.
+
     Parameters
     ----------
     log_likelihoods
@@ -32,11 +34,6 @@ def mixmin(log_likelihoods: Floats, lengths: Floats | None = None, *, tolerance:
         Tokens of each text ``(n,)``; 1 by default.
     tolerance
         Stop when the objective is at most this far above its minimum (its convexity gives the bound).
-
-    Raises
-    ------
-    ValueError
-        If a likelihood is NaN, or a text is impossible under every source.
     """
     from scipy.special import logsumexp
 

@@ -108,6 +108,8 @@ def select_by_quality(
 ) -> Selection:
     """Draw documents by quality within the token budget of each cluster.
 
+    Raises SelectionError if a score is not finite, a document has no tokens, or a cluster with a budget holds none.
+
     Parameters
     ----------
     scores
@@ -122,11 +124,6 @@ def select_by_quality(
         Temperature; 0 takes the best.
     standardised
         Standardise the scores within each cluster first, so that one temperature suits all.
-
-    Raises
-    ------
-    SelectionError
-        If a score is not finite, a document has no tokens, or a cluster with a budget holds none.
     """
     values = np.asarray(scores, np.float64)
     groups = np.zeros(len(values), np.int64) if clusters is None else np.asarray(clusters, np.int64)

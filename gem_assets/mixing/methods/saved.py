@@ -74,10 +74,7 @@ class SavedMixture(Frozen):
 
         ``domains`` maps a cluster id to its domain id.
 
-        Raises
-        ------
-        ValueError
-            When a domain is not in the taxonomy any more, or all shares are 0.
+        Raises ValueError when a domain is not in the taxonomy any more, or all shares are 0.
         """
         unknown = sorted(domain for domain, share in self.shares.items() if share and domain not in domains.values())
         if unknown:

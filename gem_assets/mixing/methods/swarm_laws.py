@@ -59,10 +59,7 @@ def publish_law_recipe(
 
     ``lexical`` is the n-gram model whose losses the strategy ``learned`` may use; without it that law is left out.
 
-    Raises
-    ------
-    ValueError
-        As :func:`~gem_assets.mixing.laws.mixture.learn_recipe` does.
+    Raises ValueError, as :func:`~gem_assets.mixing.laws.mixture.learn_recipe` does.
     """
     from gem_assets.mixing.laws.mixture import learn_recipe
     from gem_assets.mixing.recipe_artifact import draw_law

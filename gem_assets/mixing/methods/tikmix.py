@@ -53,17 +53,14 @@ class InfluenceError(ValueError):
 class EmpiricalFisher:
     """Curvature ``δ·I + (1/n) Σ g gᵀ`` of n gradients, never formed.
 
+    Raises InfluenceError if a gradient is not finite or all are 0.
+
     Parameters
     ----------
     samples
         Gradients ``(n, P)``, n far below P.
     damping
         ``δ`` as a part of the mean eigenvalue over the span of the samples.
-
-    Raises
-    ------
-    InfluenceError
-        If a gradient is not finite or all are 0.
     """
 
     def __init__(self, samples: Floats, damping: float = 0.1) -> None:
@@ -95,6 +92,8 @@ class BlendedInfluence:
     Everything that a blend needs are inner products of the measured gradients, taken once; a blend is then a system of
     as many equations as there are windows. The damping is that of the even blend for all, or they would not compare.
 
+    Raises InfluenceError, as :class:`EmpiricalFisher` does.
+
     Parameters
     ----------
     samples
@@ -103,11 +102,6 @@ class BlendedInfluence:
         Gradients of the targets, ``(J, P)``.
     damping
         ``δ`` as a part of the mean eigenvalue over the span of the samples.
-
-    Raises
-    ------
-    InfluenceError
-        As :class:`EmpiricalFisher` does.
     """
 
     def __init__(self, samples: Floats, targets: Floats, damping: float = 0.1) -> None:
@@ -156,6 +150,8 @@ def propose_direct(
     The dual is a smooth convex function of one multiplier per target; its minimiser gives the shares in closed form,
     ``p ∝ exp((I (w + ν))/τ)`` over the domains of the prior.
 
+    Raises InfluenceError if shapes or numbers do not make sense.
+
     Parameters
     ----------
     influence
@@ -168,11 +164,6 @@ def propose_direct(
         ``τ``, in units of the influence; small values give vertices.
     slack
         How far each target may fall below the prior's influence.
-
-    Raises
-    ------
-    InfluenceError
-        If shapes or numbers do not make sense.
     """
     from scipy.optimize import minimize
 
@@ -221,6 +212,8 @@ def propose_blended(
 
     Returns shares ``(K,)``.
 
+    Raises InfluenceError if a measured influence is not finite.
+
     Parameters
     ----------
     direct
@@ -231,11 +224,6 @@ def propose_blended(
         Mixtures measured, from ``Dirichlet(concentration · p)`` around D's.
     candidates
         Mixtures that the trees rank afterwards.
-
-    Raises
-    ------
-    InfluenceError
-        If a measured influence is not finite.
     """
     from gem_assets.mixing.laws.trees import TreesLaw
 

@@ -22,10 +22,7 @@ def score_settings(settings: "Settings", counts: set[str]) -> dict[str, Any]:
 
     ``counts`` are the settings of ``mixing.scores`` that the method uses, beside the file.
 
-    Raises
-    ------
-    MissingSettingError
-        When the file is not there.
+    Raises MissingSettingError when the file is not there.
     """
     from gem_assets.mixing.quality.scores import ScoreFileError, file_of_scores
 

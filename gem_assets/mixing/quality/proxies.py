@@ -110,10 +110,7 @@ def run_selections(
 
     On a GPU one proxy is trained at a time, as each has its own text.
 
-    Raises
-    ------
-    SelectedProxyError
-        When one diverged; its message says what to lower.
+    Raises SelectedProxyError when one diverged; its message says what to lower.
     """
     make_dirs(folder)
     pool, evaluation = TokenPool.load(spec.data), EvaluationSet.load(spec.data)

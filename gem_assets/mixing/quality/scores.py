@@ -66,11 +66,8 @@ def read_scores(path: Path, doc_ids: Sequence[str], on_fault: OnFault = "refuse"
     ``on_fault`` ``leave_out`` takes documents without a finite score in every column out of the choice, and columns
     that are the same everywhere; ``refuse`` names them.
 
-    Raises
-    ------
-    ScoreFileError
-        When the file cannot be read, a document stands in it twice, no rater or no document is left, or something is
-        wrong and is to be refused.
+    Raises ScoreFileError when the file cannot be read, a document stands in it twice, no rater or no document is left,
+    or something is wrong and is to be refused.
     """
     table = _read(path)
     ids = [str(value) for value in table.column(KEY).to_pylist()]
@@ -95,10 +92,7 @@ def check_scores(
 
     ``values`` are ``(n, S)``, nan where a score is missing.
 
-    Raises
-    ------
-    ScoreFileError
-        See :func:`read_scores`.
+    Raises ScoreFileError, see :func:`read_scores`.
     """
     faults: list[str] = []
     finite = np.isfinite(values)

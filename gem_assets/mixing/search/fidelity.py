@@ -221,6 +221,8 @@ def search_fidelities(
 ) -> FidelitySearch:
     """Spend a budget on runs of several sizes.
 
+    Raises BudgetError if the arguments do not fit each other, or a loss is not finite.
+
     Parameters
     ----------
     pool
@@ -239,11 +241,6 @@ def search_fidelities(
         Losses of runs that are there already, by (row, number of the fidelity); they cost nothing.
     choices
         Rows that may be run and recommended; all by default.
-
-    Raises
-    ------
-    BudgetError
-        If the arguments do not fit each other, or a loss is not finite.
     """
     rows, levels, price = normalised_rows(pool), np.asarray(fidelities, np.float64), np.asarray(costs, np.float64)
     start = dict(known or {})

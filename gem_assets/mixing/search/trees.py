@@ -56,6 +56,8 @@ def search_parameters(
 ) -> SearchResult:
     """Try ``runs`` random parameters, then rank ``candidates`` by trees.
 
+    Raises SearchError if there are fewer than 16 runs, or a loss is not finite.
+
     Parameters
     ----------
     sample
@@ -64,11 +66,6 @@ def search_parameters(
         Loss of each row of parameters, ``(n, d)`` to ``(n,)``; lower is better.
     averaged
         Best candidates that are averaged; 1 takes the best alone.
-
-    Raises
-    ------
-    SearchError
-        If there are fewer than 16 runs, or a loss is not finite.
     """
     if runs < 16:
         raise SearchError(f"{runs} runs are too few to fit trees to; 16 at least, hundreds in the papers")

@@ -37,10 +37,7 @@ def draw_mixtures(
     ``groups``, ``(K,)``, is the group of each cluster; the sampler ``hierarchical`` needs it, the others do not look at
     it.
 
-    Raises
-    ------
-    ValueError
-        When the sampler's bounds leave too few distinct mixtures, or groups are missing.
+    Raises ValueError when the sampler's bounds leave too few distinct mixtures, or groups are missing.
     """
     match sampler:
         case "regmix":

@@ -126,10 +126,7 @@ def evaluate_round(
 
     ``label`` says where they come from, such as ``climb-2``; the rows carry it with a number behind it.
 
-    Raises
-    ------
-    SwarmFolderError
-        When one of them diverged.
+    Raises SwarmFolderError when one of them diverged.
     """
     pool = TokenPool.load(spec.data)
     rows = np.where(pool.sizes > 0, mixtures, 0.0)

@@ -39,10 +39,7 @@ def sample_regmix(
 
     Returns ``(count, K)``; rows sum to 1 exactly up to float rounding: the last multiple goes to the largest share.
 
-    Raises
-    ------
-    ValueError
-        If the bounds leave fewer than ``count`` distinct mixtures.
+    Raises ValueError if the bounds leave fewer than ``count`` distinct mixtures.
     """
     q = _natural(prior)
     rng = np.random.default_rng(seed)
@@ -60,10 +57,7 @@ def sample_hierarchical(
 
     ``groups``, ``(K,)``, is the group of each cluster, numbered from 0.
 
-    Raises
-    ------
-    ValueError
-        If the bounds leave fewer than ``count`` distinct mixtures.
+    Raises ValueError if the bounds leave fewer than ``count`` distinct mixtures.
     """
     q = _natural(prior)
     members = [np.flatnonzero(groups == g) for g in range(int(groups.max()) + 1)]

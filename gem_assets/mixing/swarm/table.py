@@ -121,6 +121,9 @@ def import_swarm(
 ) -> SwarmTable:
     """Read the two CSV files of a RegMix or Olmix swarm and check every row.
 
+    Raises SwarmError if a file has no key column, a domain is missing or unknown, no row is left, or (``refuse``) a row
+    is wrong.
+
     Parameters
     ----------
     mixtures, losses
@@ -135,11 +138,6 @@ def import_swarm(
         file only are faults too, and are never kept.
     sum_tolerance
         How far from 1 a row of shares may sum; published tables round to three decimals.
-
-    Raises
-    ------
-    SwarmError
-        If a file has no key column, a domain is missing or unknown, no row is left, or (``refuse``) a row is wrong.
     """
     left, right = read_swarm_csv(mixtures), read_swarm_csv(losses)
     key = next((k for k in KEY_COLUMNS if k in left.columns and k in right.columns), None)

@@ -135,6 +135,8 @@ def infer_mixture(
 ) -> MixtureEstimate:
     """Infer the byte shares of the categories from a tokenizer's merges.
 
+    Raises ValueError if there are no merges, or the program has no solution (it always has one; then HiGHS failed).
+
     Parameters
     ----------
     words
@@ -143,11 +145,6 @@ def infer_mixture(
         The merge list, in order.
     competitors
         Constraints per step: the pairs most frequent in any category or in their even mixture.
-
-    Raises
-    ------
-    ValueError
-        If there are no merges, or the program has no solution (it always has one; then HiGHS failed).
     """
     if not merges:
         raise ValueError("no merges to infer from")
