@@ -57,7 +57,7 @@ class Window(Generic[R]):
     def due(self) -> Iterator[R]:
         """Yield the results whose turn has come.
 
-        Raises that of a shard that failed, in its turn.
+        Raises the error of the first shard that failed, in its turn.
         """
         while self._due in self._held:
             result, n_bytes = self._held.pop(self._due)
