@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from gem_assets.mixing.caps import budget_of, caps_of
 from gem_assets.mixing.config import MixingConfig
 from gem_assets.mixing.inventory import read_supply
+from gem_assets.mixing.laws.proposal import divergence
 from gem_assets.mixing.recipe import RECIPE_NAME, Recipe, RecipeEvidence
 from gem_assets.mixing.supply import ClusterSupply
 from gem_assets.report.plots import mixture_bars
@@ -129,12 +130,11 @@ def describe_recipe(folder: Path) -> RecipeDescription:
     shares = recipe.shares
     prior = np.array([e.tokens_available for e in recipe.entries], np.float64)
     prior /= prior.sum()
-    used = shares > 0
     return RecipeDescription(
         recipe=recipe,
         rows=rows,
         figures={
-            "kl_to_proportional": float((shares[used] * np.log(shares[used] / prior[used])).sum()),
+            "kl_to_proportional": divergence(shares, prior),
             "effective_clusters": effective_number(shares),
             "most_epochs": max(e.implied_epochs for e in recipe.entries),
         },

@@ -1,18 +1,8 @@
 """One run of one stage: declared first, skipped when its result stands, committed with its manifest when it does not.
 
-    @dg.asset(...)
-    @staged
-    def student_model(context, settings, store) -> Making:
-        conf, teacher = settings.load().student, store.input(TEACHER_CLUSTERS)
-        stage = Stage(store, STUDENT_MODEL, config=conf, code_version="1", inputs=[teacher], seed=conf.seed)
-        yield stage
-        if stage.done is None:
-            with stage.write() as draft:
-                ...fill draft.path...
-                draft.counts = {"documents": n}
-        return stage.result({"clusters": k})
-
-What stands above ``yield`` is the declaration: ``gem plan`` and the daemon read no further, a run continues from it.
+An asset's function yields its stage and, while that is not done, fills what ``write`` gives
+(:mod:`gem_assets.assets.declared` has an example). What stands above ``yield`` is the declaration: ``gem plan`` and the
+daemon read no further, a run continues from it.
 """
 
 import contextlib
