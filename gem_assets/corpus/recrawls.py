@@ -145,17 +145,6 @@ class Selection:
         chosen = pc.field("snapshot") == snapshot if snapshot is not None and told_apart else None
         return cls(pq.read_table(folder / SUPERSEDED_NAME, filters=chosen).column("doc_id").combine_chunks())
 
-    @classmethod
-    def versions(cls, folder: Path) -> dict[str, str] | None:
-        """Return the :attr:`version` of every snapshot of which something is left out.
-
-        None for a history that does not tell the snapshots apart: it has to be made again first.
-        """
-        if "snapshot" not in pq.read_schema(folder / SUPERSEDED_NAME).names:
-            return None
-        names = pq.read_table(folder / SUPERSEDED_NAME, columns=["snapshot"]).column("snapshot").unique().to_pylist()
-        return {name: cls.read(folder, name).version for name in sorted(names)}
-
     @property
     def version(self) -> str:
         """64 hex that name the ids that are left out, whatever their order."""

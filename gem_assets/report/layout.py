@@ -18,14 +18,6 @@ _ISLAND = 0.16
 _FARTHEST = 2.5
 
 
-def pca_plane(vectors: Floats) -> NDArray[np.float64]:
-    """Project rows on their two widest directions; ``(n, 2)``, signs fixed by the largest loading."""
-    if len(vectors) == 0:
-        return np.zeros((0, 2))
-    middle, axes = _widest(vectors)
-    return (np.asarray(vectors, np.float64) - middle) @ axes
-
-
 def landmark_map(vectors: Floats, labels: NDArray[np.integer[Any]], n_clusters: int) -> NDArray[np.float64]:
     """Place documents between the cluster centres that they resemble; ``(n, 2)``. See :class:`LandmarkMap`."""
     return LandmarkMap.fit(vectors, labels, n_clusters).place(vectors, labels)

@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from gem_assets.report import style
-from gem_assets.report.layout import landmark_map, pca_plane, spread_labels
+from gem_assets.report.layout import landmark_map, spread_labels
 from gem_assets.report.tables import effective_number
 
 Floats = NDArray[np.floating[Any]]
@@ -226,33 +226,21 @@ def mixture_bars(mixtures: Mapping[str, Floats], names: Sequence[str]) -> bytes:
     return style.render(figure)
 
 
-def cluster_map(
-    vectors: Floats, labels: Integers, names: Sequence[str], *, method: str = "landmarks", seed: int = 0
-) -> bytes:
+def cluster_map(vectors: Floats, labels: Integers, names: Sequence[str], *, seed: int = 0) -> bytes:
     """A sample in the plane, coloured by cluster, with the names where the documents lie.
 
-    Parameters
-    ----------
-    vectors
-        Unit rows ``(n, d)``; more than ``MAP_POINTS`` are sampled.
-    method
-        ``landmarks`` lays out the cluster centres by their angles and puts each document between the centres that it
-        resembles; ``pca`` projects on the two widest directions. Distances across the map are a picture, not a measure.
+    ``vectors`` are unit rows ``(n, d)``; more than ``MAP_POINTS`` are sampled. The cluster centres are laid out by their
+    angles, and each document stands between the centres that it resembles. Distances across the map are a picture, not
+    a measure.
     """
-    if method not in ("landmarks", "pca"):
-        raise ValueError(f"unknown map {method!r}; there are landmarks and pca")
     chosen = np.arange(len(vectors))
     if len(vectors) > MAP_POINTS:
         chosen = np.sort(np.random.default_rng(seed).choice(len(vectors), MAP_POINTS, replace=False))
     points = np.asarray(vectors, np.float32)[chosen]
     own = np.asarray(labels)[chosen]
-    plane = landmark_map(points, own, len(names)) if method == "landmarks" else pca_plane(points)
-    drawn = (
-        "each stands between the cluster centres it resembles"
-        if method == "landmarks"
-        else "two widest directions (PCA)"
-    )
-    figure = style.new_figure(7.4, "Map of the sample", f"{len(points):,} documents; {drawn}")
+    plane = landmark_map(points, own, len(names))
+    drawn = f"{len(points):,} documents; each stands between the cluster centres it resembles"
+    figure = style.new_figure(7.4, "Map of the sample", drawn)
     axes = figure.subplots()
     colors = np.array(style.cluster_colors(len(names))).reshape(-1, 3)
     if len(points):

@@ -165,8 +165,6 @@ def test_a_real_site_over_six_states(shared_corpora, tmp_path):
 def test_a_history_that_does_not_tell_snapshots_apart_is_read_whole(tmp_path):
     out, _ = followed(tmp_path, {"a": [("u", "one"), ("v", "two")], "b": [("u", "new one"), ("v", "two")]}, "latest")
     newer = Selection.read(out, "a")
-    assert list(Selection.versions(out) or {}) == ["a"]
     path = out / "superseded.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["snapshot"]), path)
-    assert Selection.versions(out) is None
     assert Selection.read(out, "a").superseded.equals(newer.superseded)

@@ -57,7 +57,6 @@ PICTURES = {
     "mixtures": lambda: plots.mixture_bars({"a": np.full(K, 1 / K), "b": np.eye(K)[0]}, NAMES),
     "mixture": lambda: plots.mixture_bars({"a": np.full(K, 1 / K)}, NAMES),
     "map": lambda: plots.cluster_map(*data(), NAMES),
-    "map_pca": lambda: plots.cluster_map(*data(), NAMES, method="pca"),
     "reliability": lambda: plots.reliability(calibration()),
     "reliability_with_margins": lambda: plots.reliability(
         calibration(), calibration().rename_columns(["lower", "upper", "n_documents", "mean_margin", "lead"])
@@ -98,11 +97,6 @@ def test_pictures_are_png_of_the_house_width_and_the_same_every_time(name):
 
 def test_other_data_gives_another_picture():
     assert plots.cluster_shares(np.array([0.5, 0.5]), np.array([0.5, 0.5])) != PICTURES["shares"]()
-
-
-def test_unknown_map_is_refused():
-    with pytest.raises(ValueError, match="landmarks and pca"):
-        plots.cluster_map(*data(), NAMES, method="umap")
 
 
 def test_markdown_image_holds_the_picture_in_a_third_of_the_bytes_and_a_safe_text():

@@ -81,13 +81,6 @@ class ClimbResult:
         """Their objective, ``(n,)``."""
         return np.concatenate([r.objective for r in self.rounds])
 
-    @property
-    def correlation(self) -> float:
-        """Rank correlation of the held-out predictions."""
-        from gem_assets.mixing.laws.selection import spearman
-
-        return spearman(self.held_out, self.objective)
-
     def bootstrap(self, points: Floats, seed: int = 0) -> Floats:
         """Predict points ``(m, K)`` with predictors fitted to resampled runs; ``(20, m)``."""
         rng = np.random.default_rng([seed, 2])

@@ -93,14 +93,9 @@ class QuaDMixParameters:
     power: Floats
     rest: Floats
 
-    @property
-    def vector(self) -> Floats:
-        """All of them in one row, ``((S + 4) · M,)``; the steepness as its logarithm."""
-        return np.concatenate([self.merge.ravel(), np.log(self.steepness), self.kept, self.power, self.rest])
-
     @classmethod
     def of(cls, vector: Floats, scores: int) -> "QuaDMixParameters":
-        """Read a row back; merge weights are scaled to sum 1."""
+        """Read a row ``((S + 4) · M,)``, the steepness as its logarithm; merge weights are scaled to sum 1."""
         count = len(vector) // (scores + 4)
         merge = np.maximum(vector[: scores * count].reshape(scores, count), 0.0)
         rest = vector[scores * count :].reshape(4, count)

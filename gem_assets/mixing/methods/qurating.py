@@ -50,16 +50,6 @@ class Selection:
     tokens: Floats
 
 
-def standardise(scores: Floats, clusters: NDArray[np.int64]) -> Floats:
-    """Scale scores to mean 0 and deviation 1 within each cluster; a cluster of one value gets zeros."""
-    out = np.zeros(len(scores))
-    for k in np.unique(clusters):
-        rows = clusters == k
-        deviation = float(scores[rows].std())
-        out[rows] = (scores[rows] - scores[rows].mean()) / deviation if deviation > 0 else 0.0
-    return out
-
-
 def inclusion_probabilities(
     scores: Floats, tokens: NDArray[np.int64] | Floats, budget: float, *, tau: float = TAU
 ) -> Floats:
@@ -103,7 +93,6 @@ def select_by_quality(
     clusters: NDArray[np.int64] | None = None,
     *,
     tau: float = TAU,
-    standardised: bool = False,
     seed: int = 0,
 ) -> Selection:
     """Draw documents by quality within the token budget of each cluster.
@@ -122,15 +111,11 @@ def select_by_quality(
         Cluster of each document ``(n,)``, below M.
     tau
         Temperature; 0 takes the best.
-    standardised
-        Standardise the scores within each cluster first, so that one temperature suits all.
     """
     values = np.asarray(scores, np.float64)
     groups = np.zeros(len(values), np.int64) if clusters is None else np.asarray(clusters, np.int64)
     wanted = np.atleast_1d(np.asarray(budgets, np.float64))
     _check(values, tokens, groups, wanted, tau)
-    if standardised:
-        values = standardise(values, groups)
     gumbel = np.random.default_rng(seed).gumbel(size=len(values))
     # the order of values / tau + gumbel, without the overflow of a small tau
     keys = values + tau * gumbel

@@ -16,7 +16,7 @@ from gem_assets.mixing.methods.base import FAMILIES, Family, Method
 
 
 class MethodError(ValueError):
-    """Methods that contradict each other, or a strategy that does not exist; the message names it."""
+    """Methods that contradict each other; the message names them."""
 
 
 @cache
@@ -35,16 +35,6 @@ def methods() -> Mapping[str, Method]:
             found[method.name] = replace(method, module=module.name)
     ordered = sorted(found.values(), key=lambda method: FAMILIES.index(method.family))
     return MappingProxyType({method.name: method for method in ordered})
-
-
-def method(name: str) -> Method:
-    """Return a method by name.
-
-    Raises MethodError when there is none; lists those that there are.
-    """
-    if name not in methods():
-        raise MethodError(f"there is no mixture method {name!r}; there are {', '.join(methods())}")
-    return methods()[name]
 
 
 def strategies(family: Family | None = None) -> tuple[str, ...]:

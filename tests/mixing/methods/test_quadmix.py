@@ -79,7 +79,8 @@ def test_rules_survive_the_vector():
     row = sample_parameters(np.random.default_rng(0), 3, 4, 2)[1]
     assert row.shape == (16,)
     back = QuaDMixParameters.of(row, 4)
-    assert back.vector == pytest.approx(row)
+    assert [*back.merge.ravel(), *np.log(back.steepness)] == pytest.approx(row[:10])
+    assert [*back.kept, *back.power, *back.rest] == pytest.approx(row[10:])
     assert back.merge.sum(axis=0) == pytest.approx(np.ones(2))
     assert QuaDMixParameters.of(np.zeros(16), 4).merge == pytest.approx(np.full((4, 2), 0.25))
 

@@ -7,7 +7,6 @@ from gem_assets.mixing.methods.qurating import (
     SelectionError,
     inclusion_probabilities,
     select_by_quality,
-    standardise,
 )
 
 
@@ -80,21 +79,6 @@ def test_budgets_are_met_within_half_a_document(n, clusters, factor, tau, seed):
 def test_more_than_a_cluster_holds_repeats_it():
     found = select_by_quality(np.array([1.0, 0.0]), np.array([10, 10]), np.array([50.0]), tau=0.0)
     assert found.copies.tolist() == [3, 2]
-
-
-def test_standard_scores_make_clusters_comparable():
-    rng = np.random.default_rng(2)
-    groups = np.repeat([0, 1], 500)
-    scores = np.concatenate([rng.normal(size=500), 100 * rng.normal(size=500)])
-    z = standardise(scores, groups)
-    assert [z[groups == k].std() for k in (0, 1)] == pytest.approx([1.0, 1.0])
-    assert standardise(np.ones(3), np.zeros(3, np.int64)).tolist() == [0.0, 0.0, 0.0]
-    budgets = np.array([1000.0, 1000.0])
-    tokens = np.full(1000, 10)
-    sampled = select_by_quality(scores, tokens, budgets, groups, standardised=True, seed=3)
-    gains = [z[(groups == k) & (sampled.copies > 0)].mean() for k in (0, 1)]
-    # without standardising, the spread of the second would take the best only, at 1.4
-    assert gains == pytest.approx([0.45, 0.45], abs=0.25)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from gem_assets.mixing.methods import registry
 from gem_assets.mixing.methods.base import FAMILIES
 from gem_assets.mixing.methods.reference import REFERENCE_COMMAND, MethodPageError, rows, written_into
-from gem_assets.mixing.methods.registry import MethodError, confirmable, method, methods, strategies
+from gem_assets.mixing.methods.registry import MethodError, confirmable, methods, strategies
 from gem_assets.settings import Settings
 from gem_assets.storage.identity import digest, plain
 
@@ -62,13 +62,11 @@ def test_methods_are_ordered_by_family_and_say_what_a_user_needs():
         assert found.use, name
         assert name in strategies(found.family)
     assert confirmable() == tuple(name for name, found in methods().items() if not found.unconfirmed)
-    with pytest.raises(MethodError, match="no mixture method 'nonsense'; there are proportional, "):
-        method("nonsense")
 
 
 def test_a_module_with_a_method_is_all_that_a_new_method_takes(invented):
     (invented / "best_run.py").write_text(INVENTED.format(name="best_run"))
-    assert method("best_run").module == "best_run"
+    assert methods()["best_run"].module == "best_run"
     assert "best_run" in strategies("learned")
     assert "best_run" in confirmable()
     [row] = [row for row in rows() if row["method"] == "best_run"]
@@ -165,7 +163,7 @@ def test_what_names_a_recipe_stays(name):
 
 
 def named_by(name: str) -> str:
-    found, settings = method(name), Settings(data_root=Path("unused"))
+    found, settings = methods()[name], Settings(data_root=Path("unused"))
     inputs = [*found.recipes, *found.needs, found.counts]
     named = [plain(found.config(settings)), found.code_version, inputs, found.libraries, found.seed(settings)]
     return digest(plain({"named": named}))[:12]
