@@ -229,7 +229,7 @@ def mixture_bars(mixtures: Mapping[str, Floats], names: Sequence[str]) -> bytes:
 def cluster_map(vectors: Floats, labels: Integers, names: Sequence[str], *, seed: int = 0) -> bytes:
     """A sample in the plane, coloured by cluster, with the names where the documents lie.
 
-    ``vectors`` are unit rows ``(n, d)``; more than ``MAP_POINTS`` are sampled. The cluster centres are laid out by their
+    Unit rows ``(n, d)``; more than ``MAP_POINTS`` are sampled. The cluster centres are laid out by their
     angles, and each document stands between the centres that it resembles. Distances across the map are a picture, not
     a measure.
     """
