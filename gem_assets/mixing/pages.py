@@ -118,6 +118,6 @@ def _number(value: float | None, digits: int) -> str:
     return "" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _largest(shares: Any, domains: Sequence[str], names: Mapping[int, str], count: int = 3) -> str:
-    best: list[int] = np.argsort(-np.asarray(shares), kind="stable")[:count].tolist()
+def _largest(shares: Any, domains: Sequence[str], names: Mapping[int, str]) -> str:
+    best: list[int] = np.argsort(-np.asarray(shares), kind="stable")[:3].tolist()
     return ", ".join(f"{names.get(int(domains[i]), domains[i])} {percent(float(shares[i]))}" for i in best)

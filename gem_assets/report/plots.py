@@ -52,23 +52,18 @@ class FitRecord(Protocol):
         ...
 
 
-def cluster_shares(
-    before: Floats, after: Floats, labels: tuple[str, str] = ("spherical k-means", "GEM"), what: str = "documents"
-) -> bytes:
-    """Shares by rank under two clusterings of the same documents, as multiples of the even share.
+def cluster_shares(before: Floats, after: Floats) -> bytes:
+    """Shares by rank under spherical k-means and under GEM, of the same documents, as multiples of the even share.
 
     The clusters of the two need not correspond: each side is sorted from its largest cluster to its smallest.
     """
-    figure = style.new_figure(
-        4.1,
-        f"Cluster sizes: {labels[1]} against {labels[0]}",
-        " · ".join(_balance_line(name, shares) for name, shares in zip(labels, (before, after), strict=True)),
-    )
+    told = f"{_balance_line('spherical k-means', before)} · {_balance_line('GEM', after)}"
+    figure = style.new_figure(4.1, "Cluster sizes: GEM against spherical k-means", told)
     axes = figure.subplots()
     top = 0.0
     for shares, name, color, offset in (
-        (before, labels[0], style.FAINT, -0.21),
-        (after, labels[1], style.ACCENT, 0.21),
+        (before, "spherical k-means", style.FAINT, -0.21),
+        (after, "GEM", style.ACCENT, 0.21),
     ):
         multiples = np.sort(np.asarray(shares, np.float64))[::-1] * len(shares)
         axes.bar(np.arange(1, len(shares) + 1) + offset, multiples, width=0.4, color=color, label=name)
@@ -80,7 +75,7 @@ def cluster_shares(
     axes.set_ylim(0, max(1.25, 1.08 * top))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
     style.clean_axes(axes)
-    style.label_axes(axes, "clusters, largest first", f"share of {what} × K")
+    style.label_axes(axes, "clusters, largest first", "share of documents × K")
     axes.legend(frameon=False, loc="upper right", prop={"family": style.FONT, "size": 9.5}, labelcolor=style.INK)
     return style.render(figure)
 
@@ -336,14 +331,12 @@ def _gap(said: Floats, seen: Floats, counts: Floats) -> float:
     return float(np.sum(counts[filled] * np.abs(seen[filled] - said[filled])) / max(counts.sum(), 1))
 
 
-def shares_over_snapshots(
-    snapshots: Sequence[str], shares: Floats, names: Sequence[str], what: str = "tokens"
-) -> bytes:
+def shares_over_snapshots(snapshots: Sequence[str], shares: Floats, names: Sequence[str]) -> bytes:
     """Cluster shares of each snapshot, stacked; ``shares`` is ``(snapshots, clusters)``."""
     table = np.asarray(shares, np.float64).reshape(len(snapshots), len(names))
     shown = style.drawable(names, 34)
     colors = style.cluster_colors(len(names))
-    figure = style.new_figure(6.6, "Composition of the snapshots", f"share of {what} per cluster")
+    figure = style.new_figure(6.6, "Composition of the snapshots", "share of tokens per cluster")
     axes = figure.subplots()
     # with many snapshots the columns touch, like an area chart
     width = 0.72 if len(snapshots) < 25 else 1.0

@@ -113,7 +113,6 @@ class LanceTables:
         snapshot: str,
         *,
         key: str = "doc_id",
-        metadata: Mapping[str, str] | None = None,
         allow_empty: bool = False,
     ) -> Commit:
         """Make ``data`` the rows of ``snapshot``, in one commit, or in none when they already are.
@@ -126,17 +125,14 @@ class LanceTables:
             All rows of the snapshot; a column ``snapshot`` is added when it is missing.
         key
             Column that names a row inside its snapshot.
-        metadata
-            Schema metadata of the table (the identity of the embedding space, say). A table that says otherwise
-            is refused.
         allow_empty
             Let an empty source remove the snapshot.
 
         Raises
         ------
         ValueError
-            On a bad name, an empty source, a duplicate or null key, rows of another snapshot, a schema or metadata
-            that differs from the table's.
+            On a bad name, an empty source, a duplicate or null key, rows of another snapshot, a schema that
+            differs from the table's.
         LockTimeoutError
             When another process writes the table for longer than ``lock_timeout``.
         """
@@ -144,9 +140,7 @@ class LanceTables:
         with contextlib.ExitStack() as stack:
             if self.commit == "swap" or self.read_only:
                 stack.enter_context(self._lock(table, f"write snapshot {snapshot} to"))
-            source = stack.enter_context(
-                checked_source(data, snapshot, key, metadata=metadata, spool_folder=self._spool())
-            )
+            source = stack.enter_context(checked_source(data, snapshot, key, spool_folder=self._spool()))
             if source.rows == 0 and not allow_empty:
                 raise ValueError(
                     f"table {table}: the source of snapshot {snapshot} is empty, which would delete the snapshot; "
@@ -167,7 +161,6 @@ class LanceTables:
         *,
         version: int | None = None,
         columns: Sequence[str] | None = None,
-        filter: str | None = None,
         snapshot: str | None = None,
         batch_size: int = BATCH_ROWS,
     ) -> Iterator[pa.RecordBatch]:
@@ -176,7 +169,7 @@ class LanceTables:
         Rows come in the order in which they were written, snapshot by snapshot as they were last replaced.
         """
         dataset = self._require(table, self._standing(table, version, snapshot))
-        condition = condition_of(filter, snapshot)
+        condition = condition_of(snapshot)
         yield from dataset.to_batches(
             columns=own_columns(dataset.schema) if columns is None else list(columns),
             filter=condition,
@@ -194,7 +187,7 @@ class LanceTables:
         self._require(table)
         for version, snapshot, rows in pins:
             dataset = self._at(table, self._standing(table, version, snapshot))
-            condition = condition_of(None, snapshot)
+            condition = condition_of(snapshot)
             own = fragments_of(dataset, condition, rows) if rows and condition else None
             yield from dataset.scanner(
                 columns=list(columns), filter=condition, batch_size=BATCH_ROWS, scan_in_order=True, fragments=own
@@ -206,14 +199,13 @@ class LanceTables:
         *,
         version: int | None = None,
         columns: Sequence[str] | None = None,
-        filter: str | None = None,
         snapshot: str | None = None,
     ) -> pa.Table:
         """Return the same rows as :meth:`scan` as one Arrow table."""
         dataset = self._require(table, self._standing(table, version, snapshot))
         return dataset.to_table(
             columns=own_columns(dataset.schema) if columns is None else list(columns),
-            filter=condition_of(filter, snapshot),
+            filter=condition_of(snapshot),
             scan_in_order=True,
         )
 
@@ -233,7 +225,7 @@ class LanceTables:
     def count(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> int:
         """Return the number of rows, 0 when there is no such table."""
         dataset = self._open(table, self._standing(table, version, snapshot))
-        return 0 if dataset is None else int(dataset.count_rows(filter=condition_of(None, snapshot)))
+        return 0 if dataset is None else int(dataset.count_rows(filter=condition_of(snapshot)))
 
     def snapshots(self, table: str, *, version: int | None = None) -> dict[str, int]:
         """Return snapshot to number of rows, sorted by name."""
@@ -247,7 +239,7 @@ class LanceTables:
     def digest(self, table: str, *, version: int | None = None, snapshot: str | None = None) -> str:
         """Return the order-free digest of the rows, as commits and manifests record it."""
         dataset = self._require(table, self._standing(table, version, snapshot))
-        return digest_of(dataset, condition_of(None, snapshot))
+        return digest_of(dataset, condition_of(snapshot))
 
     def pin(self, table: str, versions: Iterable[int]) -> None:
         """Name every version ``pinned-<version>`` that has no such name yet; for a purged one, what took its place."""

@@ -12,7 +12,7 @@ only once. Memory is one batch; 16 bytes of each key lie on the disk.
 import contextlib
 import json
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -91,20 +91,13 @@ class Keys:
 
 
 @contextlib.contextmanager
-def checked_source(
-    data: Rows,
-    snapshot: str,
-    key: str,
-    *,
-    metadata: Mapping[str, str] | None = None,
-    spool_folder: Path | None = None,
-) -> Generator[Source]:
+def checked_source(data: Rows, snapshot: str, key: str, *, spool_folder: Path | None = None) -> Generator[Source]:
     """Check and digest ``data``; spool it when it is a reader, and drop the spool at the end.
 
     Raises ValueError when the key column is missing, null or repeated, when a row belongs to another snapshot, or when
     a vector is not finite. The message names the first offending key.
     """
-    schema = target_schema(data.schema, key, metadata)
+    schema = target_schema(data.schema, key)
     running = RowDigest(schema.names)
     table: list[pa.RecordBatch] = []
     with contextlib.ExitStack() as stack:
@@ -133,7 +126,7 @@ def checked_source(
         yield Source(schema, running.rows, running.hexdigest(), content, keys)
 
 
-def target_schema(schema: pa.Schema, key: str, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+def target_schema(schema: pa.Schema, key: str) -> pa.Schema:
     """Return the schema as a table keeps it: snapshot and key not null and declared as unenforced primary key.
 
     The key is the pair (snapshot, key): a document that was crawled twice has the same doc_id in two snapshots
@@ -156,8 +149,7 @@ def target_schema(schema: pa.Schema, key: str, metadata: Mapping[str, str] | Non
             fields.append(_key_field(key, field.type, 2))
         else:
             fields.append(pa.field(field.name, field.type, field.nullable))
-    merged = {str(k): str(v) for k, v in (metadata or {}).items()}
-    return pa.schema(fields, metadata=merged or None)
+    return pa.schema(fields)
 
 
 def rows_of(snapshot: str) -> str:
@@ -166,12 +158,9 @@ def rows_of(snapshot: str) -> str:
     return f"{SNAPSHOT} = '{quoted}'"
 
 
-def condition_of(extra: str | None, snapshot: str | None) -> str | None:
-    """Return both filters as one; None when there is none."""
-    parts = [f"({extra})"] if extra else []
-    if snapshot is not None:
-        parts.insert(0, rows_of(snapshot))
-    return " AND ".join(parts) or None
+def condition_of(snapshot: str | None) -> str | None:
+    """Return the filter that the rows of a snapshot pass; None for all of them."""
+    return None if snapshot is None else rows_of(snapshot)
 
 
 def digest_of(dataset: Any, condition: str | None) -> str:
@@ -226,13 +215,6 @@ def refuse_other_schema(table: str, standing: pa.Schema, source: pa.Schema) -> N
             f"{ {n: str(have.get(n)) for n in differs} }, the source { ({n: str(want.get(n)) for n in differs}) }. "
             "Write to a table of another name"
         )
-    known = standing.metadata or {}
-    for name, value in (source.metadata or {}).items():
-        if known.get(name) != value:
-            raise OtherSchemaError(
-                f"table {table} was made with {name.decode()}={known.get(name, b'').decode()!r}, the source has "
-                f"{value.decode()!r}"
-            )
 
 
 def _key_field(name: str, kind: pa.DataType, position: int) -> pa.Field:
