@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
 from gem_assets.cli.app import LOOK, UPKEEP, AsJson, DataRoot, app, opened
 from gem_assets.cli.console import Terminal, console, friendly, print_json, progress_report, run_steps, summary_line
 from gem_assets.cli.run_commands import print_failed, summary_answer
+from gem_assets.frozen import Frozen
 from gem_assets.stages import CARRIED_EVIDENCE, EMBEDDINGS, RAW_SHARDS, TEACHER_CLUSTERS
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class NothingToRefitError(RuntimeError):
     """There is no snapshot to fit on."""
 
 
-class Refit(BaseModel):
+class Refit(Frozen):
     """The teacher after a refit, and what happened to the earlier clusters and to what was learnt about them.
 
     Attributes
@@ -89,8 +89,6 @@ class Refit(BaseModel):
     kept_documents
         Share of the documents whose cluster keeps its id.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     identity: str
     fitted: Literal["first", "again", "stands"]

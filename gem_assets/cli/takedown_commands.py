@@ -9,20 +9,16 @@ from gem_assets.cli.app import EVIDENCE, AsJson, DataRoot, app
 from gem_assets.cli.console import Terminal, console, error_console, friendly, print_json, run_steps
 from gem_assets.stages import (
     AUDITS,
-    CARRIED_EVIDENCE,
-    CLUSTER_COUNTS,
-    CLUSTER_REPORT,
-    DOMAIN_INVENTORY,
-    DRIFT,
-    DRIFT_STATISTICS,
-    EMBEDDINGS,
-    GIS_TAXONOMY,
+    CONFIRMATIONS,
+    CORPUS_MAP,
+    EMBEDDING_SPACE,
     ORDERS,
-    PAGE_HISTORY,
-    PROXY_TOKENS,
-    RAW_SHARDS,
+    POLICIES,
+    PROXY_SWARM,
+    RECIPE_REPORT,
     RECIPES,
-    STUDENT_LABELS,
+    STUDENT_MODEL,
+    TEACHER_CLUSTERS,
     strategy_of,
 )
 
@@ -30,22 +26,9 @@ if TYPE_CHECKING:
     from gem_assets.settings import Settings
     from gem_assets.takedown.certificate import Asked, Certificate
 
-_FOLLOWING = {
-    RAW_SHARDS,
-    EMBEDDINGS,
-    STUDENT_LABELS,
-    GIS_TAXONOMY,
-    CLUSTER_REPORT,
-    PAGE_HISTORY,
-    DOMAIN_INVENTORY,
-    DRIFT_STATISTICS,
-    DRIFT,
-    PROXY_TOKENS,
-    CLUSTER_COUNTS,
-    CARRIED_EVIDENCE,
-    RECIPES,
-    ORDERS,
-    AUDITS,
+#: What a takedown makes again; what is fitted, and what is made by hand and holds no text, stays.
+_FOLLOWING = {*POLICIES, RECIPES} - {
+    *(EMBEDDING_SPACE, TEACHER_CLUSTERS, STUDENT_MODEL, CORPUS_MAP, PROXY_SWARM, RECIPE_REPORT, CONFIRMATIONS),
 }
 
 

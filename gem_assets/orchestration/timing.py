@@ -4,18 +4,14 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from gem_assets.frozen import Frozen
 
 Doing = Literal["work", "starting", "queued", "waiting"]
 DOING: tuple[Doing, ...] = ("work", "starting", "queued", "waiting")
 """What a second can be spent on; where several happen at once, the first of these counts."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class StageTime(_Frozen):
+class StageTime(Frozen):
     """One stage, or one of its checks: when it began and ended, in seconds since the epoch."""
 
     asset: str
@@ -24,7 +20,7 @@ class StageTime(_Frozen):
     end: float
 
 
-class RunTime(_Frozen):
+class RunTime(Frozen):
     """One run.
 
     ``created``, ``launched`` and ``end`` say when it was asked for, when its process was started and when it ended, in
@@ -38,7 +34,7 @@ class RunTime(_Frozen):
     stages: tuple[StageTime, ...] = ()
 
 
-class StageTotal(_Frozen):
+class StageTotal(Frozen):
     """All the work of one asset: seconds, and how many snapshots were made."""
 
     asset: str
@@ -46,7 +42,7 @@ class StageTotal(_Frozen):
     made: int
 
 
-class Timing(_Frozen):
+class Timing(Frozen):
     """Where the time went.
 
     Attributes

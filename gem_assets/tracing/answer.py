@@ -1,15 +1,10 @@
 """The answer to ``gem trace``: places, labels and exposures of documents, and sums over a domain."""
 
-from pydantic import BaseModel, ConfigDict
-
+from gem_assets.frozen import Frozen
 from gem_assets.takedown.near import Near
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Place(_Frozen):
+class Place(Frozen):
     """One place at which a text was seen.
 
     Attributes
@@ -47,7 +42,7 @@ class Place(_Frozen):
     current: bool
 
 
-class LabelVersion(_Frozen):
+class LabelVersion(Frozen):
     """What one version of the labels says of a document."""
 
     snapshot: str
@@ -61,7 +56,7 @@ class LabelVersion(_Frozen):
     current: bool
 
 
-class Drawn(_Frozen):
+class Drawn(Frozen):
     """Some documents in the training order in force of a mixture.
 
     ``positions`` say where each document is shown, from 0, ascending; documents that are not drawn are left out.
@@ -72,7 +67,7 @@ class Drawn(_Frozen):
     positions: dict[str, tuple[int, ...]]
 
 
-class OrderedExposure(_Frozen):
+class OrderedExposure(Frozen):
     """A document in one training order.
 
     Attributes
@@ -94,7 +89,7 @@ class OrderedExposure(_Frozen):
     current: bool
 
 
-class Exposure(_Frozen):
+class Exposure(Frozen):
     """A document in one version of a mixture.
 
     Where a purge took the labels of the mixture away, ``cluster`` is -1, ``name`` says on which day and by which
@@ -112,7 +107,7 @@ class Exposure(_Frozen):
     current: bool
 
 
-class TracedDocument(_Frozen):
+class TracedDocument(Frozen):
     """Everything that is known of one document."""
 
     doc_id: str
@@ -121,7 +116,7 @@ class TracedDocument(_Frozen):
     mixtures: tuple[Exposure, ...]
 
 
-class GroupExposure(_Frozen):
+class GroupExposure(Frozen):
     """All documents of a domain in one version of a mixture; tokens count repetitions."""
 
     mixture: str
@@ -136,7 +131,7 @@ class GroupExposure(_Frozen):
     current: bool
 
 
-class TracedDomain(_Frozen):
+class TracedDomain(Frozen):
     """All documents of a domain (and what is below it) or of a source, in the current snapshots."""
 
     domain: str
@@ -149,7 +144,7 @@ class TracedDomain(_Frozen):
     mixtures: tuple[GroupExposure, ...]
 
 
-class Trace(_Frozen):
+class Trace(Frozen):
     """The answer to one query.
 
     Attributes

@@ -20,8 +20,8 @@ from typing import Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
+from gem_assets.frozen import Frozen
 from gem_assets.lineage.mixtures import Labelled, Mixture, labelled_snapshots, orders_of
 from gem_assets.storage.artifacts import Artifact, ArtifactStore
 from gem_assets.tracing.index import MEMORY_MB, TraceIndex
@@ -32,11 +32,7 @@ REASONS = (
 MOST_EXAMPLES = 5
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Side(_Frozen):
+class Side(Frozen):
     """One of the two mixtures."""
 
     mixture: str
@@ -49,7 +45,7 @@ class Side(_Frozen):
     exposures: int
 
 
-class ShareChange(_Frozen):
+class ShareChange(Frozen):
     """One cluster; a cluster that one side lacks has share 0 there."""
 
     cluster: int
@@ -61,7 +57,7 @@ class ShareChange(_Frozen):
     epochs_after: float
 
 
-class MovedDocument(_Frozen):
+class MovedDocument(Frozen):
     """One document that entered or left."""
 
     doc_id: str
@@ -71,7 +67,7 @@ class MovedDocument(_Frozen):
     url: str | None
 
 
-class Movement(_Frozen):
+class Movement(Frozen):
     """Documents that entered or left for one reason; tokens count repetitions."""
 
     reason: str
@@ -81,7 +77,7 @@ class Movement(_Frozen):
     examples: tuple[MovedDocument, ...]
 
 
-class MixtureDiff(_Frozen):
+class MixtureDiff(Frozen):
     """All of it.
 
     Attributes
@@ -253,34 +249,26 @@ def _side(
 def _movements(
     database: duckdb.DuckDBPyConnection, way: str, index: TraceIndex, snapshots: dict[str, Labelled]
 ) -> list[Movement]:
+    counts = database.execute(
+        "SELECT reason, count(*), sum(times), sum(times * n_tokens) FROM moved WHERE way = ? GROUP BY reason", [way]
+    ).fetchall()
     found: list[Movement] = []
-    for reason in REASONS:
-        counted = database.execute(
-            "SELECT count(*), sum(times), sum(times * n_tokens) FROM moved WHERE way = ? AND reason = ?", [way, reason]
-        ).fetchone()
-        if counted is None or not counted[0]:
-            continue
+    for reason, documents, exposures, tokens in sorted(counts, key=lambda row: REASONS.index(row[0])):
         rows = database.execute(
             "SELECT doc_id, snapshot, cluster_before, cluster_after FROM moved WHERE way = ? AND reason = ? "
             "ORDER BY md5(doc_id) LIMIT ?",
             [way, reason, MOST_EXAMPLES],
         ).fetchall()
+        examples = tuple(
+            MovedDocument(
+                doc_id=doc_id, snapshot=snapshot, cluster_before=old, cluster_after=new,
+                url=_url(doc_id, snapshots.get(snapshot), index),
+            )
+            for doc_id, snapshot, old, new in rows
+        )  # fmt: skip
         found.append(
             Movement(
-                reason=reason,
-                documents=int(counted[0]),
-                exposures=int(counted[1]),
-                tokens=int(counted[2]),
-                examples=tuple(
-                    MovedDocument(
-                        doc_id=doc_id,
-                        snapshot=snapshot,
-                        cluster_before=old,
-                        cluster_after=new,
-                        url=_url(doc_id, snapshots.get(snapshot), index),
-                    )
-                    for doc_id, snapshot, old, new in rows
-                ),
+                reason=reason, documents=documents, exposures=int(exposures), tokens=int(tokens), examples=examples
             )
         )
     return found
