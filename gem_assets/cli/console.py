@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, ParamSpec, Protocol
@@ -179,9 +179,14 @@ class PlainTable(Table):
 _READABLE_WIDTH = 16
 
 
-def plain_table(title: str) -> PlainTable:
-    """Return an empty table in the one style of all tables."""
-    return PlainTable(title)
+def plain_table(title: str, *left: str, right: Sequence[str] = ()) -> PlainTable:
+    """Return an empty table in the one style of all tables, with columns of words and then of figures."""
+    table = PlainTable(title)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 @contextmanager

@@ -130,9 +130,8 @@ def print_export(done: "MixtureExport", mixture: "Mixture", out: Terminal) -> No
     from gem_assets.report.tables import compact
 
     report, names = done.report, mixture.cluster_names
-    table = plain_table(f"{report.trainer}: weight in {report.unit}")
-    for column in ("cluster", "weight", "wanted", "implied", "available tokens", "epochs", "seen once after"):
-        table.add_column(column, justify="left" if column == "cluster" else "right", no_wrap=True)
+    figures = ("weight", "wanted", "implied", "available tokens", "epochs", "seen once after")
+    table = plain_table(f"{report.trainer}: weight in {report.unit}", "cluster", right=figures)
     for c in sorted(report.clusters, key=lambda c: (-c.target_share, c.cluster)):
         exhausted = f"{c.exhausted_at:.0%} of the run" if c.exhausted_at is not None else "never"
         table.add_row(

@@ -43,9 +43,8 @@ def print_diff(diff: "MixtureDiff", out: Terminal) -> None:
     out.print(f"{percent(diff.total_variation)} of the budget moved")
     if not diff.same_taxonomy:
         out.print("The taxonomies differ: cluster ids do not mean the same on both sides.", style="bold red")
-    table = plain_table("Shares")
-    for column in ("cluster", "before", "after", "change", "epochs before", "epochs after"):
-        table.add_column(column, justify="left" if column == "cluster" else "right", no_wrap=True)
+    figures = ("before", "after", "change", "epochs before", "epochs after")
+    table = plain_table("Shares", "cluster", right=figures)
     for row in sorted(diff.shares, key=lambda row: (-abs(row.change), row.cluster)):
         cells = [percent(row.share_before), percent(row.share_after), f"{row.change:+.2%}"]
         table.add_row(row.name, *cells, f"{row.epochs_before:.2f}", f"{row.epochs_after:.2f}")
@@ -74,10 +73,8 @@ def print_lineage(lineage: "Lineage", faults: "Sequence[Fault] | None", out: Ter
 
 
 def _movement_table(title: str, movements: "Sequence[Movement]") -> Table:
-    table = plain_table(title)
-    for column in ("because of", "documents", "exposures", "tokens", "for example"):
-        right = column in ("documents", "exposures", "tokens")
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    table = plain_table(title, "because of", right=("documents", "exposures", "tokens"))
+    table.add_column("for example", no_wrap=True)
     for m in movements:
         example = m.examples[0].url or m.examples[0].doc_id if m.examples else ""
         table.add_row(m.reason, f"{m.documents:,}", f"{m.exposures:,}", compact(m.tokens), example)
@@ -92,9 +89,8 @@ def _print_domain(domain: "TracedDomain", out: Terminal) -> None:
     clusters = [f"{name} {count:,}" for name, count in domain.by_cluster.items()]
     more = f", and {len(clusters) - _MOST_CLUSTERS} more" if len(clusters) > _MOST_CLUSTERS else ""
     out.print(f"Clusters: {', '.join(clusters[:_MOST_CLUSTERS])}{more}")
-    table = plain_table("Mixtures")
-    for column in ("mixture", "documents", "expected exposures", "share of tokens", "drawn", "exposures", "tokens"):
-        table.add_column(column, justify="left" if column == "mixture" else "right", no_wrap=True)
+    figures = ("documents", "expected exposures", "share of tokens", "drawn", "exposures", "tokens")
+    table = plain_table("Mixtures", "mixture", right=figures)
     for m in domain.mixtures:
         drawn = ["–" if n is None else f"{n:,}" for n in (m.shown_documents, m.shown_exposures, m.shown_tokens)]
         name = m.mixture if m.current else f"{m.mixture} (old)"

@@ -18,9 +18,7 @@ def print_recipes(comparison: Comparison, out: Terminal) -> None:
 
 def method_table(rows: Sequence[Mapping[str, str]]) -> Table:
     """One line per method of the registry."""
-    table = plain_table("Mixture methods")
-    for column in ("method", "family"):
-        table.add_column(column, no_wrap=True)
+    table = plain_table("Mixture methods", "method", "family")
     for column in ("needs", "costs", "use when"):
         table.add_column(column, ratio=1)
     for row in rows:
@@ -30,10 +28,9 @@ def method_table(rows: Sequence[Mapping[str, str]]) -> Table:
 
 def recipe_table(comparison: Comparison) -> Table:
     """One line per recipe; gains are losses less proportional's, nats per token, so negative is better."""
-    table = plain_table("Recipes: gains are losses less that of proportional, nats per token; negative is better")
-    table.add_column("recipe", no_wrap=True)
-    for column in ("cv ρ", "predicted", "measured", "in-domain", "beats prop.", "beats unif.", "KL", "epochs"):
-        table.add_column(column, justify="right", no_wrap=True)
+    title = "Recipes: gains are losses less that of proportional, nats per token; negative is better"
+    figures = ("cv ρ", "predicted", "measured", "in-domain", "beats prop.", "beats unif.", "KL", "epochs")
+    table = plain_table(title, "recipe", right=figures)
     table.add_column("verdict", ratio=1)
     for row in comparison.rows:
         table.add_row(

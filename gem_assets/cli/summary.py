@@ -58,13 +58,9 @@ def print_summary(
 def landed_table(made: dict[str, Any]) -> Table:
     """Return what the three demo crawls hold."""
     size = size_text(int(made["text_bytes"]))
-    table = plain_table(
-        f"Landed: {sum(s['documents'] for s in made['snapshots']):,} pages, {size} of text, and damaged files"
-    )
-    table.add_column("snapshot", no_wrap=True)
-    table.add_column("format", no_wrap=True)
-    for column in ("pages", "new", "unchanged", "edited", "gone", "damaged files"):
-        table.add_column(column, justify="right", no_wrap=True)
+    title = f"Landed: {sum(s['documents'] for s in made['snapshots']):,} pages, {size} of text, and damaged files"
+    counted = ("pages", "new", "unchanged", "edited", "gone", "damaged files")
+    table = plain_table(title, "snapshot", "format", right=counted)
     for row in made["snapshots"]:
         figures = [f"{row[key]:,}" for key in ("documents", "new", "recrawled", "edited", "gone")]
         table.add_row(row["name"], row["file_format"], *figures, f"{len(row['damaged_files'])}")
@@ -73,10 +69,7 @@ def landed_table(made: dict[str, Any]) -> Table:
 
 def ingested_table(store: ArtifactStore) -> Table:
     """Return what happened to each snapshot's documents."""
-    table = plain_table("Ingested: read = kept + duplicates + filtered + quarantined")
-    table.add_column("snapshot", no_wrap=True)
-    for column in COUNTS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = plain_table("Ingested: read = kept + duplicates + filtered + quarantined", "snapshot", right=COUNTS)
     totals: Counter[str] = Counter()
     for name in store.partitions(RAW_SHARDS):
         artifact = store.current(RAW_SHARDS, name)

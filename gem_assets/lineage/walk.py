@@ -109,9 +109,6 @@ class Lineage:
         }
 
 
-#: What no stage makes; other inputs without an identity name content by a version of their own.
-
-
 @dataclass
 class _Walk:
     store: ArtifactStore
