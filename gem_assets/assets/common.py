@@ -71,7 +71,7 @@ def picture(folder: Path, name: str, alt: str) -> dg.MetadataValue:
 
 def page_link(folder: Path, name: str) -> dg.MetadataValue:
     """Link a file of an artifact, ``<root>/artifacts/<asset>/<snapshot>/<identity>``, as ``gem dev`` shows it."""
-    from gem_assets.orchestration.page_server import artifact_url
+    from gem_assets.orchestration.links import artifact_url
 
     return dg.MetadataValue.url(artifact_url(folder, name))
 
@@ -82,7 +82,7 @@ def audit_links(strategy: str) -> dict[str, dg.MetadataValue]:
     A recipe is made before either. So the links lead to what is in force when they are followed, and beside them stands
     the command that makes what is not there yet.
     """
-    from gem_assets.orchestration.page_server import EXPLORER, current_url
+    from gem_assets.orchestration.links import EXPLORER, current_url
 
     asset, node = result_of(AUDITS, strategy), shown((result_of(ORDERS, strategy), None))[0]
     forms = {"audit": "index.html", "data_card": "data_card.html", "eu_summary": "eu_summary.html"}

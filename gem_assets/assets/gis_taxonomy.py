@@ -97,7 +97,7 @@ CLUSTER_COLUMNS = ["cluster", "name", "documents", "share", "coherence", "kappa"
 
 def cluster_links(taxonomy: "Taxonomy") -> dg.MetadataValue:
     """Link the explorer's page of each cluster."""
-    from gem_assets.orchestration.page_server import EXPLORER
+    from gem_assets.orchestration.links import EXPLORER
     from gem_assets.report.tables import escape_markdown
 
     lines = (f"- [{escape_markdown(c.name)}]({EXPLORER}/#/clusters/{c.domain})" for c in taxonomy.clusters)

@@ -5,7 +5,7 @@ from typing import Final
 
 import dagster as dg
 
-from gem_assets.orchestration.page_server import EXPLORER, summary_url
+from gem_assets.orchestration.links import EXPLORER, summary_url
 from gem_assets.stages import (
     AUDITS,
     CLUSTER_REPORT,

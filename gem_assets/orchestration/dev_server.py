@@ -39,7 +39,7 @@ from gem_assets.orchestration.dagster_home import (
     write_workspace,
 )
 from gem_assets.orchestration.instance import open_instance
-from gem_assets.orchestration.page_server import LINKS
+from gem_assets.orchestration.links import LINKS
 from gem_assets.orchestration.server_log import LineFilter, plain
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, allowed_hosts, is_loopback
 from gem_assets.secrets import redact

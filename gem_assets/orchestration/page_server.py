@@ -13,21 +13,16 @@ from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
+from gem_assets.orchestration.links import EXPLORER, LINKS, artifact_url
 from gem_assets.orchestration.web_guard import App, Receive, Scope, Send
 from gem_assets.stages import AUDITS
 
 if TYPE_CHECKING:
     from gem_assets.storage.artifacts import Artifact
-
-LINKS: Final = "/pages"
-"""Where links to pages begin. They are kept with a result, so they hold no host and no port."""
-EXPLORER: Final = "/explore"
-"""Where the explorer is; see :mod:`gem_assets.explorer.application`."""
 
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -131,24 +126,6 @@ def _missing(asset: str) -> str:
     kind, _, strategy = asset.partition("/")
     how = f"gem audit {strategy}" if kind == AUDITS and strategy else f"materialize {asset}"
     return f"nothing of {asset} has been made yet. To make it: {how}"
-
-
-def artifact_url(folder: Path, name: str) -> str:
-    """Return the link to a file of a committed artifact.
-
-    ``folder`` is ``…/artifacts/<asset>/<snapshot or all>/<identity>``.
-    """
-    return "/".join([LINKS, "artifacts", *(quote(part) for part in (*folder.parts[-3:], name))])
-
-
-def current_url(asset: str, name: str) -> str:
-    """Return the link to a file of the result in force of an unpartitioned asset."""
-    return "/".join([LINKS, "current", quote(asset.replace("/", ".")), quote(name)])
-
-
-def summary_url(asset: str, name: str) -> str:
-    """Return the link to the head of an asset's page; see :mod:`gem_assets.orchestration.summary`."""
-    return "/".join([LINKS, "summary", quote(asset.replace("/", ".")), quote(name)])
 
 
 def resolve(root: Path, path: str) -> Path | None:

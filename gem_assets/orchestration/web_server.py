@@ -19,7 +19,8 @@ from starlette.routing import Mount
 
 from gem_assets.explorer.application import Lazily
 from gem_assets.orchestration.code_server import start_code_servers_here
-from gem_assets.orchestration.page_server import EXPLORER, Pages
+from gem_assets.orchestration.links import EXPLORER
+from gem_assets.orchestration.page_server import Pages
 from gem_assets.orchestration.web_guard import HOSTS_VARIABLE, WebGuard, allowed_hosts
 from gem_assets.settings import load_settings, resolve_data_root
 

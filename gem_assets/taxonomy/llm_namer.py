@@ -17,15 +17,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import httpx
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gem_assets.secrets import HIDDEN, SecretError, check_secret, redact
 from gem_assets.storage.durable import make_dirs, write_atomic
 from gem_assets.storage.identity import canonical_json
 from gem_assets.taxonomy.config import NAMER_KEY_VARIABLE, NamerConfig
 from gem_assets.taxonomy.naming import clean
+
+if TYPE_CHECKING:
+    import httpx
 
 #: Part of every cache key and of the taxonomy; changes with any word of the prompts below.
 PROMPT_VERSION = "2"
@@ -108,6 +109,8 @@ class LlmNamer:
 
     def __call__(self, briefs: Sequence[ClusterBrief]) -> list[ClusterName | None]:
         """Name the clusters in order; failures warn and give ``None``."""
+        import httpx  # every reader of a taxonomy imports this module, and few name one
+
         names: list[ClusterName | None] = []
         failures = 0
         try:
@@ -152,7 +155,7 @@ class LlmNamer:
         system = PARENT_PROMPT if brief.topics else SYSTEM_PROMPT
         return [{"role": "system", "content": system}, {"role": "user", "content": asked}]
 
-    def _ask(self, client: httpx.Client, brief: ClusterBrief) -> ClusterName:
+    def _ask(self, client: "httpx.Client", brief: ClusterBrief) -> ClusterName:
         response = client.post(
             f"{self.config.base_url.rstrip('/')}/chat/completions",
             json={
@@ -199,6 +202,8 @@ class LlmNamer:
 
 def _reason(error: Exception) -> str:
     """Say why there is no name, without a word of what the endpoint sent: it may send back what it was sent."""
+    import httpx
+
     if isinstance(error, httpx.HTTPStatusError):
         return f"status {error.response.status_code}"
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):

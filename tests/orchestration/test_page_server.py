@@ -6,13 +6,8 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
-from gem_assets.orchestration.page_server import (
-    Pages,
-    artifact_url,
-    current_url,
-    resolve,
-    summary_url,
-)
+from gem_assets.orchestration.links import artifact_url, current_url, summary_url
+from gem_assets.orchestration.page_server import Pages, resolve
 from gem_assets.report.pages import render
 from gem_assets.storage.artifacts import ArtifactStore
 

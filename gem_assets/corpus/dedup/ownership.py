@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from gem_assets.corpus.columns import strings
 from gem_assets.corpus.dedup.digests import pack_hex, unpack_hex
 from gem_assets.corpus.dedup.known import ParquetKnown, ask_owners
 from gem_assets.storage.spill import DIGEST, Spill, blocks_of, distinct_digests
@@ -39,9 +40,9 @@ def borrowed_texts(duplicates: Path, spill: Spill) -> dict[str, NDArray[np.bytes
     everything = spill.zeros(places.total(), DIGEST)
     ends = dict(at)
     for batch in _across(duplicates, "kept_snapshot", "content_digest"):
-        digests, keepers = pack_hex(batch.column("content_digest")), batch.column("kept_snapshot")
+        keepers = batch.column("kept_snapshot")
         for keeper in keepers.unique().to_pylist():
-            own = digests[pc.equal(keepers, keeper).to_numpy(zero_copy_only=False)]
+            own = pack_hex(batch.filter(_is(keepers, keeper)).column("content_digest"))
             everything[ends[keeper] : ends[keeper] + len(own)] = own
             ends[keeper] += len(own)
         spill.settle()
@@ -71,6 +72,11 @@ def dangling_texts(duplicates: Path, shards: Mapping[str, Sequence[Path]], spill
 def _across(duplicates: Path, *columns: str) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(duplicates, pre_buffer=False) as file:
         for batch in file.iter_batches(columns=["kind", *columns]):
-            mine = batch.filter(pc.equal(batch.column("kind"), "exact_across"))
+            mine = batch.filter(_is(batch.column("kind"), "exact_across"))
             if mine.num_rows:
                 yield mine
+
+
+def _is(column: pa.Array, value: str) -> pa.Array:
+    # pc.equal would make a scalar, and so import pandas
+    return pc.is_in(column, value_set=strings([value]))
