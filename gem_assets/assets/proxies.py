@@ -204,7 +204,7 @@ def proxy_swarm(
     from gem_assets.mixing.inventory import read_supply
     from gem_assets.mixing.pages import SWARM_PAGE
     from gem_assets.mixing.swarm.groups import GroupError, cluster_groups
-    from gem_assets.mixing.swarm.growth import drawn_mixtures
+    from gem_assets.mixing.swarm.growth import drawn_mixtures, matched_repetition
     from gem_assets.storage.store import MissingInputError
     from gem_assets.taxonomy.taxonomy import TAXONOMY_NAME, Taxonomy
 
@@ -221,8 +221,14 @@ def proxy_swarm(
         # a plan lists what is missing, and continues
         raise MissingInputError(str(error)) from error
     drawn, drawing = drawn_mixtures(folder, str(teacher_clusters.identity), supply, conf, groups)
+    repetition = matched_repetition(folder, str(teacher_clusters.identity), supply, conf, mixing)
     stage = work.stage(
-        config={"proxy": conf.of_the_swarm(), "mixing": mixing, "drawn": drawing},
+        config={
+            "proxy": conf.of_the_swarm(),
+            "mixing": mixing,
+            "drawn": drawing,
+            "repetition": repetition.stored() if repetition is not None else None,
+        },
         inputs=[proxy_tokens, domain_inventory, teacher_clusters, *counted],
         seed=conf.seed,
     )
@@ -239,16 +245,16 @@ def proxy_swarm(
             train_design,
             wanted_targets,
         )
-        from gem_assets.proxy.pool import TokenPool
 
         lexical = lexical_proxy(merge_counts([store.artifact(ref).path for ref in counted]), data.path, conf)
         optimum = lexical_optimum(lexical, supply, mixing, wanted_targets(data.path))
-        design = grown_design(drawn, supply, mixing, optimum.shares, TokenPool.load(data.path))
+        spec = swarm_spec(conf, data.path, str(teacher_clusters.identity), k, repetition)
+        design = grown_design(drawn, supply, mixing, optimum.shares, spec.pool())
         report = stage.progress(work.context)
         with stage.keeping("every finished proxy is kept"):
             rows = train_design(
                 design,
-                swarm_spec(conf, data.path, str(teacher_clusters.identity), k),
+                spec,
                 folder,
                 map_shards=work.engine.shard_map(PROXY_SWARM),
                 progress=lambda done, total, left: report(
@@ -257,7 +263,7 @@ def proxy_swarm(
             )
         with stage.write() as draft:
             names = taxonomy.names
-            swarm, figures = publish_swarm(rows, lexical, names, draft.path)
+            swarm, figures = publish_swarm(rows, lexical, names, draft.path, repetition)
             (draft.path / SWARM_PAGE).write_text(swarm_page(draft.path, names), encoding="utf-8")
             draft.counts = {"proxies": len(rows), "mixtures": len(swarm.labels), "failed": len(rows.failed)}
             draft.metrics = {name: value for name, value in figures.items() if name not in draft.counts}

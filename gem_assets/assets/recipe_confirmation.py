@@ -31,7 +31,12 @@ def recipe_confirmation(
     strategy, store, mixing = work.partition, work.store, work.settings.mixing
     check_same_labels(store, proxy_tokens, domain_inventory)
     larger = work.settings.proxy.at_next_size()
-    config = {"confirmation": larger.confirmation, "head": larger.head, "mixing": mixing}
+    config = {
+        "confirmation": larger.confirmation,
+        "head": larger.head,
+        "mixing": mixing,
+        "repetition": larger.repetition,
+    }
     stage = work.stage(config=config, seed=larger.seed)
     yield stage
     if stage.done is None:
@@ -39,16 +44,21 @@ def recipe_confirmation(
         from gem_assets.mixing.inventory import read_supply
         from gem_assets.mixing.recipe import RECIPE_NAME, Recipe
         from gem_assets.mixing.swarm.growth import swarm_spec
+        from gem_assets.proxy.repetition import Repetition
 
         data = store.artifact(proxy_tokens)
         k = int(data.manifest.counts["clusters"])
+        made = Recipe.read(store.artifact(recipes).path / RECIPE_NAME)
+        supply = read_supply(store.artifact(domain_inventory).path, k)
+        matched = larger.repetition == "matched"
+        repetition = Repetition(made.token_budget, tuple(int(n) for n in supply.tokens)) if matched else None
         report = stage.progress(work.context)
         with stage.keeping("every finished model is kept"), stage.write() as draft:
             found = publish_confirmation(
-                Recipe.read(store.artifact(recipes).path / RECIPE_NAME),
-                read_supply(store.artifact(domain_inventory).path, k),
+                made,
+                supply,
                 mixing,
-                swarm_spec(larger, data.path, str(teacher_clusters.identity), k),
+                swarm_spec(larger, data.path, str(teacher_clusters.identity), k, repetition),
                 store.cache(PROXY_SWARM),
                 draft.path,
                 map_shards=work.engine.shard_map(CONFIRMATIONS),

@@ -73,8 +73,13 @@ def publish_searched(
     """Judge the end of a search and write its recipe into ``out``."""
     low, high = np.percentile(found.doubted[:, 0], INTERVAL)
     gains = np.percentile(found.doubted[:, :1] - found.doubted[:, 1:], INTERVAL, axis=0)
-    correlation = spearman(found.held_out, found.observed)
+    correlation, other = spearman(found.held_out, found.observed), swarm.other_budget(frame.budget, frame.supply)
     supported = correlation >= LEAST_CORRELATION and bool((gains[1] < 0).all())
+    verdict = (
+        "supported by the proxies: better than proportional and uniform"
+        if supported
+        else f"not supported: correlation {correlation:.2f}, or a gain that may be none"
+    )
     evidence = RecipeEvidence(
         method=strategy,
         swarm_digest=swarm.table.identity,
@@ -88,9 +93,7 @@ def publish_searched(
         predicted_loss_uniform=float(found.predicted[2]),
         predicted_gain_interval=(float(gains[0, 0]), float(gains[1, 0])),
         kl_to_prior=divergence(found.shares, frame.supply.token_shares),
-        verdict="supported by the proxies: better than proportional and uniform"
-        if supported
-        else f"not supported: correlation {correlation:.2f}, or a gain that may be none",
+        verdict=verdict if other is None else f"{verdict}; {other}",
         notes=(
             *(
                 f"gain over {name}: {gains[0, i]:.4f} … {gains[1, i]:.4f} nats ({found.doubt})"

@@ -21,6 +21,7 @@ _FIGURES = {
     "proxies": "proxies trained",
     "mixtures": "mixtures",
     "targets": "targets",
+    "for_budget": "tokens of the run whose repetition they match",
     "stage0_spearman": "rank correlation of stage 0 (lexical proxy)",
     "seed_deviation": "deviation between seeds, nats",
     "mixture_deviation": "deviation between mixtures, nats",

@@ -19,6 +19,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 Centring = Literal["auto", "on", "off"]
 Sampler = Literal["regmix", "hierarchical", "low_discrepancy", "d_optimal"]
 Grouping = Literal["source", "parent"]
+Matching = Literal["matched", "off"]
 
 
 class TokenizerConfig(Frozen):
@@ -200,6 +201,13 @@ class ProxyConfig(Frozen):
             description="Groups of the sampler 'hierarchical': clusters with the same main source or the same parent.",
         ),
     ] = "source"
+    repetition: Annotated[
+        Matching,
+        Field(
+            description="'matched': proxies repeat each cluster as often as a run of mixing.token_budget would; "
+            "'off': they read all that is kept of it."
+        ),
+    ] = "matched"
     targets: Annotated[
         str | None,
         Field(

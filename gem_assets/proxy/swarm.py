@@ -28,6 +28,7 @@ from gem_assets.proxy.batched import check_converged, train_batch
 from gem_assets.proxy.config import CODE_VERSION, ProxyConfig
 from gem_assets.proxy.model import resolve_precision
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
+from gem_assets.proxy.repetition import Repetition
 from gem_assets.proxy.stream import check_shares
 from gem_assets.proxy.train import DivergedError, ProxyResult, train_proxy
 from gem_assets.stages import PROXY_SWARM
@@ -85,6 +86,8 @@ class SwarmSpec:
         Identity of the taxonomy whose clusters are the domains.
     domains
         Name of each domain, in the order of the pool's.
+    repetition
+        The run whose repetition of each domain proxies match; None lets them read all of the pool.
     device
         ``cpu``, one proxy per process, or a GPU (``cuda``), where ``together`` proxies are one task.
     together
@@ -97,11 +100,26 @@ class SwarmSpec:
     domains: tuple[str, ...]
     device: str = "cpu"
     together: int = 1
+    repetition: Repetition | None = None
 
     @property
     def batched(self) -> bool:
         """Whether proxies are trained side by side."""
         return self.together > 1 or not self.device.startswith("cpu")
+
+    def pool(self) -> TokenPool:
+        """Open the text that proxies are trained on.
+
+        Raises
+        ------
+        PoolError
+            When the data folder is unusable.
+        """
+        pool = TokenPool.load(self.data)
+        if self.repetition is None:
+            return pool
+        c = self.config
+        return self.repetition.cut(pool, c.steps * c.training.batch * c.model.context, c.model.context)
 
     def identity(self, evaluation: EvaluationSet, tokenizer: str) -> str:
         """First 32 hex of the digest of all that decides a loss, but mixture, taxonomy and seed."""
@@ -116,6 +134,8 @@ class SwarmSpec:
                 "training": training,
                 "evaluation": evaluation.digest,
                 "tokenizer": tokenizer,
+                # absent where nothing is matched, so that proxies keep the keys that they had
+                **({"repetition": self.repetition.stored()} if self.repetition is not None else {}),
             }
         )[:32]
 
@@ -253,7 +273,7 @@ def run_swarm(
         When another run is at work on the same folder.
     """
     make_dirs(folder)
-    pool, evaluation = TokenPool.load(spec.data), EvaluationSet.load(spec.data)
+    pool, evaluation = spec.pool(), EvaluationSet.load(spec.data)
     if len(spec.domains) != pool.domains:
         raise SwarmFolderError(f"{len(spec.domains)} domains are named, the pool in {spec.data} has {pool.domains}")
     identity = spec.identity(evaluation, pool.tokenizer)
@@ -280,7 +300,7 @@ def run_swarm(
 
 def train_jobs(jobs: Sequence[ProxyJob], *, spec: SwarmSpec, folder: Path) -> list[str]:
     """Train one proxy, or several side by side, write their rows, and return their keys; runs in a worker."""
-    pool, evaluation = TokenPool.load(spec.data), EvaluationSet.load(spec.data)
+    pool, evaluation = spec.pool(), EvaluationSet.load(spec.data)
     identity = spec.identity(evaluation, pool.tokenizer)
     keys: list[str] = []
     for job, outcome in zip(jobs, _train(jobs, pool, evaluation, spec), strict=True):

@@ -90,6 +90,7 @@ def learn_recipe(
     fewer_runs: bool = False,
     proposer: Proposer = "divergence",
     splits: int = SPLITS,
+    reservation: str | None = None,
 ) -> LearnedMixture:
     """Learn a mixture from a swarm.
 
@@ -104,6 +105,8 @@ def learn_recipe(
     proposer
         ``divergence``: convex where the laws have gradients, else a search, under :data:`KL_WEIGHT` and caps.
         ``simulation``: RegMix's average of the best simulated mixtures, brought within the caps afterwards.
+    reservation
+        What the verdict has to add, such as that the runs speak for another budget.
 
     Raises
     ------
@@ -158,7 +161,7 @@ def learn_recipe(
         predicted_loss_uniform=float(predicted[2]),
         predicted_gain_interval=(gains["proportional"][0], gains["proportional"][1]),
         kl_to_prior=divergence(shares, problem.prior),
-        verdict=verdict,
+        verdict=verdict if reservation is None else f"{verdict}; {reservation}",
         notes=tuple(
             f"gain over {name}: {bounds[0]:.4f} … {bounds[1]:.4f} nats ({INTERVAL[1] - INTERVAL[0]:.0f} % of {splits} "
             "splits)"

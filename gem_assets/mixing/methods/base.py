@@ -88,11 +88,13 @@ class MethodWork:
         return merge_counts(list(self.counted))
 
     def swarm_spec(self, config: ProxyConfig) -> "SwarmSpec":
-        """Describe proxies of the pinned tokens and clusters."""
-        from gem_assets.mixing.swarm.growth import swarm_spec
+        """Describe proxies of the pinned tokens and clusters, which stand for the same run as those of the swarm."""
+        from gem_assets.mixing.swarm.growth import read_trained, swarm_spec
 
         data = self.inputs[TOKENS]
-        return swarm_spec(config, data.path, self.inputs[TEACHER].identity, int(data.manifest.counts["clusters"]))
+        clusters = int(data.manifest.counts["clusters"])
+        repetition = read_trained(self.folder(SWARM)).repetition
+        return swarm_spec(config, data.path, self.inputs[TEACHER].identity, clusters, repetition)
 
     def trainer(self, spec: "SwarmSpec") -> Callable[[Any, str], Any]:
         """Return the function from mixtures ``(m, K)`` and a label to losses ``(m, J)``, rows kept with the swarm's."""

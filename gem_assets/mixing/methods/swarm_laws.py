@@ -77,6 +77,7 @@ def publish_law_recipe(
         fewer_runs=len(asked.candidates) == 1,
         proposer=asked.proposer,
         splits=asked.splits,
+        reservation=swarm.other_budget(frame.budget, frame.supply),
     )
     frame.write(found.recipe, out, {"laws": _law_scores(found), "path": _path_rows(found)})
     laws = ", ".join(sorted({f.name for f in found.targets}))

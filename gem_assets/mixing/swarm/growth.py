@@ -28,6 +28,7 @@ from gem_assets.proxy.counts import DomainCounts
 from gem_assets.proxy.lexical import LexicalProxy, mean_spearman
 from gem_assets.proxy.noise import seed_noise
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
+from gem_assets.proxy.repetition import Repetition
 from gem_assets.proxy.swarm import (
     ProxyJob,
     SwarmFolderError,
@@ -45,7 +46,9 @@ from gem_assets.types import Floats
 SWARM_NAME, ROWS_NAME, REPORT_NAME, PICTURE = "swarm.parquet", "proxies.parquet", "report.json", "shares.png"
 
 
-def swarm_spec(config: ProxyConfig, data: Path, taxonomy: str, domains: int) -> SwarmSpec:
+def swarm_spec(
+    config: ProxyConfig, data: Path, taxonomy: str, domains: int, repetition: Repetition | None = None
+) -> SwarmSpec:
     """Describe a swarm over clusters ``0 .. domains-1``, on a GPU when the settings say so or there is one."""
     device = config.device
     if device == "auto":
@@ -53,7 +56,34 @@ def swarm_spec(config: ProxyConfig, data: Path, taxonomy: str, domains: int) -> 
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
     together = 1 if device == "cpu" else config.together
-    return SwarmSpec(config, data, taxonomy, tuple(map(str, range(domains))), device, together)
+    return SwarmSpec(config, data, taxonomy, tuple(map(str, range(domains))), device, together, repetition)
+
+
+def matched_repetition(
+    folder: Path, taxonomy: str, supply: ClusterSupply, config: ProxyConfig, mixing: MixingConfig
+) -> Repetition | None:
+    """Return the run that the swarm of a taxonomy stands for, kept since its first proxies; None where none is matched.
+
+    It is kept so that a new snapshot, which changes every cluster's tokens a little, does not make all proxies stale.
+    Another ``mixing.token_budget`` is another run.
+
+    Raises
+    ------
+    SwarmFolderError
+        When the kept file cannot be read; names it.
+    """
+    if config.repetition == "off":
+        return None
+    make_dirs(folder)
+    path = folder / f"repetition-{digest({'taxonomy': taxonomy, 'budget': mixing.token_budget})[:32]}.json"
+    if not path.is_file():
+        budget = mixing.token_budget if mixing.token_budget is not None else supply.total_tokens
+        now = Repetition(budget, tuple(int(n) for n in supply.tokens))
+        write_atomic(path, json.dumps(now.stored()).encode())
+    try:
+        return Repetition.read(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SwarmFolderError(f"{path} cannot be read ({error}); remove it, and it is written again") from error
 
 
 def drawn_mixtures(
@@ -128,7 +158,7 @@ def evaluate_round(
 
     Raises SwarmFolderError when one of them diverged.
     """
-    pool = TokenPool.load(spec.data)
+    pool = spec.pool()
     rows = np.where(pool.sizes > 0, mixtures, 0.0)
     rows /= rows.sum(axis=1, keepdims=True)
     jobs = [ProxyJob.of(f"{label}-{i:03d}", row, spec.config.seed) for i, row in enumerate(rows)]
@@ -148,14 +178,18 @@ class SwarmReport:
 
 
 def publish_swarm(
-    rows: SwarmRows, lexical: LexicalProxy, names: Mapping[int, str], out: Path
+    rows: SwarmRows,
+    lexical: LexicalProxy,
+    names: Mapping[int, str],
+    out: Path,
+    repetition: Repetition | None = None,
 ) -> tuple[TrainedSwarm, dict[str, Any]]:
     """Write the artifact of a swarm and return it with its figures.
 
     The figures: proxies, failures, noise between seeds against spread between mixtures (both of the mean over targets,
     nats), and how well stage 0 ranks the trained proxies (mean rank correlation over targets).
     """
-    swarm = trained_swarm(rows)
+    swarm = trained_swarm(rows, repetition)
     swarm.table.write(out / SWARM_NAME)
     pq.write_table(rows.table, out / ROWS_NAME, compression="zstd")
     wanted = [swarm.table.targets.index(t) for t in swarm.wanted]
@@ -170,6 +204,7 @@ def publish_swarm(
         "mixtures": len(swarm.labels),
         "failed": len(rows.failed),
         "targets": len(wanted),
+        "for_budget": repetition.budget if repetition is not None else None,
         "stage0_spearman": mean_spearman(zero[:, wanted], swarm.table.losses[:, wanted]),
         "best_mixture": swarm.labels[int(mean.argmin())],
         "best_loss": float(mean.min()),
@@ -194,6 +229,7 @@ def publish_swarm(
         "labels": swarm.labels,
         "in_domain": swarm.in_domain,
         "other": swarm.other,
+        "repetition": repetition.stored() if repetition is not None else None,
     }
     (out / REPORT_NAME).write_text(json.dumps(finite(report), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return swarm, figures
@@ -203,7 +239,8 @@ def read_trained(folder: Path) -> TrainedSwarm:
     """Read the swarm back from an artifact."""
     report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
     parts = {name: tuple(report[name]) for name in ("labels", "in_domain", "other")}
-    return TrainedSwarm(table=SwarmTable.read(folder / SWARM_NAME), **parts)
+    repetition = Repetition.read(report.get("repetition"))  # swarms of older code matched none
+    return TrainedSwarm(table=SwarmTable.read(folder / SWARM_NAME), **parts, repetition=repetition)
 
 
 def describe_swarm(folder: Path) -> SwarmReport:

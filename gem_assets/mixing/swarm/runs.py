@@ -9,6 +9,8 @@ import numpy as np
 from gem_assets.mixing.swarm.table import SwarmError, SwarmTable
 
 if TYPE_CHECKING:  # the rows' module imports torch
+    from gem_assets.mixing.supply import ClusterSupply
+    from gem_assets.proxy.repetition import Repetition
     from gem_assets.proxy.swarm import SwarmRows
 
 
@@ -24,20 +26,35 @@ class TrainedSwarm:
         Targets that are held-out text of a cluster.
     other
         The other targets: what the user wants mixtures for.
+    repetition
+        The run whose repetition of each cluster the proxies matched; None where they matched none.
     """
 
     table: SwarmTable
     labels: tuple[str, ...]
     in_domain: tuple[str, ...]
     other: tuple[str, ...]
+    repetition: "Repetition | None" = None
 
     @property
     def wanted(self) -> dict[str, float]:
         """Importance of the targets: the user's equally, or without any those of the clusters."""
         return dict.fromkeys(self.other or self.in_domain, 1.0)
 
+    def other_budget(self, budget: int, supply: "ClusterSupply") -> str | None:
+        """Say that the proxies speak for another run than one of ``budget`` tokens; None where they speak for it."""
+        if self.repetition is None:
+            return "its proxies were trained as if no cluster were repeated, so they speak for no budget"
+        tokens = supply.tokens[np.argsort(supply.clusters)]
+        if not self.repetition.differs(budget, tokens):
+            return None
+        return (
+            f"its proxies repeat clusters as a run of {self.repetition.budget:,} tokens over "
+            f"{sum(self.repetition.tokens):,} would, and this mixture is for {budget:,} over {supply.total_tokens:,}"
+        )
 
-def trained_swarm(rows: "SwarmRows") -> TrainedSwarm:
+
+def trained_swarm(rows: "SwarmRows", repetition: "Repetition | None" = None) -> TrainedSwarm:
     """Turn finished proxies into a swarm table; the seed that most of them share is the table's.
 
     Raises SwarmError when there is no finished proxy.
@@ -59,4 +76,5 @@ def trained_swarm(rows: "SwarmRows") -> TrainedSwarm:
         labels=tuple(labels[i] for i in chosen),
         in_domain=tuple(t for t, inside in zip(rows.targets, in_domain, strict=True) if inside),
         other=tuple(t for t, inside in zip(rows.targets, in_domain, strict=True) if not inside),
+        repetition=repetition,
     )

@@ -20,6 +20,7 @@ from gem_assets.mixing.swarm.growth import (
     drawn_mixtures,
     evaluate_round,
     grown_design,
+    matched_repetition,
     merge_counts,
     publish_swarm,
     read_trained,
@@ -31,7 +32,8 @@ from gem_assets.mixing.swarm.runs import trained_swarm
 from gem_assets.mixing.swarm.table import SwarmError
 from gem_assets.proxy.config import ModelConfig, ProxyConfig, TrainingConfig
 from gem_assets.proxy.pool import EvaluationSet, TokenPool
-from gem_assets.proxy.swarm import read_swarm
+from gem_assets.proxy.repetition import Repetition
+from gem_assets.proxy.swarm import SwarmFolderError, read_swarm
 from tests.mixing.laws.test_ngram import lexical_world
 from tests.proxy.worlds import markov_world
 
@@ -92,6 +94,46 @@ def test_a_new_inventory_trains_the_fixed_mixtures_only(world):
     train_design(design, swarm_spec(CONFIG, data, "t1", 3), rows)
     # proportional with its second seed and unimax moved; uniform and the optimum did not
     assert len(list(rows.glob("*.parquet"))) - before <= 3
+
+
+def test_the_run_that_a_swarm_stands_for_is_kept_until_the_budget_is_another_one(tmp_path):
+    mixing = MixingConfig()
+    first = matched_repetition(tmp_path, "t1", SUPPLY, CONFIG, mixing)
+    assert (first.budget, first.tokens) == (SUPPLY.total_tokens, tuple(SUPPLY.tokens))
+    more = ClusterSupply(np.arange(3), TOKENS // 100, TOKENS * 2, TOKENS * 4)
+    assert matched_repetition(tmp_path, "t1", more, CONFIG, mixing) == first
+    larger = mixing.model_copy(update={"token_budget": 10**9})
+    assert matched_repetition(tmp_path, "t1", more, CONFIG, larger).budget == 10**9
+    assert matched_repetition(tmp_path, "t2", more, CONFIG, mixing).tokens == tuple(more.tokens)
+    assert matched_repetition(tmp_path, "t1", SUPPLY, CONFIG.model_copy(update={"repetition": "off"}), mixing) is None
+    for kept in tmp_path.glob("repetition-*.json"):
+        kept.write_text("{")
+    with pytest.raises(SwarmFolderError, match="remove it"):
+        matched_repetition(tmp_path, "t2", SUPPLY, CONFIG, mixing)
+
+
+def test_a_matched_swarm_is_another_one_and_says_for_which_budget_it_speaks(world, tmp_path):
+    data, _, _, lexical, design, _ = world
+    run = Repetition(SUPPLY.total_tokens, tuple(int(n) for n in SUPPLY.tokens))
+    spec = swarm_spec(CONFIG, data, "t1", 3, run)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "made").mkdir()
+    found = train_design(design, spec, tmp_path / "rows")
+    proportional = found.labels.index("proportional")
+    epochs = np.array(found.table.column("epochs").to_pylist())[proportional]
+    assert epochs == pytest.approx([1, 1, 1], abs=0.35)  # windows are few
+    publish_swarm(found, lexical, {0: "Law"}, tmp_path / "made", run)
+    swarm = read_trained(tmp_path / "made")
+    assert swarm.repetition == run
+    assert describe_swarm(tmp_path / "made").figures["for_budget"] == run.budget
+    assert swarm.other_budget(run.budget, SUPPLY) is None
+    assert "10,000,000" in swarm.other_budget(10_000_000, SUPPLY)
+    assert trained_swarm(found).other_budget(run.budget, SUPPLY).endswith("they speak for no budget")
+    recipe = publish_law_recipe("effective_exposure", swarm, frame(), tmp_path / "made")
+    assert "speak" not in recipe.evidence.verdict
+    other = MixtureFrame(SUPPLY, {0: "Law"}, "t1", "bytes", MixingConfig(token_budget=4 * run.budget))
+    marked = publish_law_recipe("effective_exposure", swarm, other, tmp_path / "made")
+    assert f"as a run of {run.budget:,} tokens" in marked.evidence.verdict
 
 
 def test_a_hierarchy_is_drawn_anew_for_other_groups_only(tmp_path):
