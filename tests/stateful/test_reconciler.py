@@ -98,10 +98,14 @@ class Automation(RuleBasedStateMachine):
         if (place[1] or "") in self.world.requested().get(place[0], ()):
             self.world.cancel(place)
             self.canceled.add(place)
+            # what a cancelled run had read is known from the next look, which the daemon takes every second
+            self.world.requested()
 
     @rule(version=VERSIONS)
     def take_down(self, version: str) -> None:
         self.world.blocked.add(version)
+        # a takedown changes the blocklist's files; those of the settings are watched in the same place
+        (self.world.root / "gem.toml").write_text(f"# {sorted(self.world.blocked)}\n", encoding="utf-8")
 
     @rule()
     def refit(self) -> None:
