@@ -204,8 +204,10 @@ class ProxyConfig(Frozen):
     repetition: Annotated[
         Matching,
         Field(
+            # absent unless changed, as above: what a swarm matches is part of the swarm's own identity
+            exclude_if=lambda value: value == "matched",
             description="'matched': proxies repeat each cluster as often as a run of mixing.token_budget would; "
-            "'off': they read all that is kept of it."
+            "'off': they read all that is kept of it.",
         ),
     ] = "matched"
     targets: Annotated[
