@@ -76,13 +76,19 @@ def test_eight_times_the_text_costs_no_more_than_a_quarter_of_its_square(stage, 
     seed = SEEDS[kind]
     small, large = seed * (5_000 // len(seed)), seed * (40_000 // len(seed))
     STAGES[stage](small)
-    costs: list[float] = []
-    for text in (small, large):
-        started = time.process_time()
-        STAGES[stage](text)
-        costs.append(time.process_time() - started)
-    # linear is 8, quadratic 64; what takes no time at all is not measured
-    assert costs[1] < 16 * costs[0] + 0.1
+    short, long = _seconds(stage, small), _seconds(stage, large)
+    # linear is 8, quadratic 64; what takes no time at all is not measured, and what looks dear is measured again
+    for _ in range(4):
+        if long < 16 * short + 0.1:
+            break
+        long = min(long, _seconds(stage, large))
+    assert long < 16 * short + 0.1
+
+
+def _seconds(stage: str, text: str) -> float:
+    started = time.process_time()
+    STAGES[stage](text)
+    return time.process_time() - started
 
 
 # as Python, because lines that are executed can be counted, whatever else the machine does
