@@ -54,15 +54,19 @@ def plain_formulas(html: str) -> str:
     found: list[tuple[ElementNode, str]] = []
     lists: list[ElementNode] = []
     # as a slice: to walk over the collection itself costs the square of its length
+    inside = 0
     for node in document.query_selector_all(_CANDIDATES)[:]:
-        # what is inside of a replaced element goes with it
-        if found and found[-1][0].contains(node):
+        # what is inside of a replaced element goes with it, and stands right behind it in the document's order
+        if inside:
+            inside -= 1
             continue
         if counted and node.tag == "ol":
             lists.append(node)
         text = _replacement(node, drawn_goes=scripts)
         if text is not None:
             found.append((node, text))
+            inner = node.query_selector_all(_CANDIDATES)[:]
+            inside = len(inner) - bool(inner and inner[0] == node)
     if not found and not lists:
         return html
     for node, text in found:
