@@ -34,7 +34,7 @@ from gem_assets.parallel.shard_map import ShardMap, serial_map
 SPREAD: Final = 8
 """Lengths of an item over which its parts may be spread: other text of four times its length may stand between them."""
 LEAST_BOILERPLATE: Final = 20
-"""An n-gram of fewer documents is no boilerplate, however small the snapshot is."""
+"""An n-gram of fewer documents is not boilerplate, however small the snapshot is."""
 FLAG_SCHEMA: Final = pa.schema(
     [
         ("doc_id", pa.string()),

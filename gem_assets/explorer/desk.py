@@ -22,6 +22,7 @@ from gem_assets.mixing.laws.selection import choose_laws
 from gem_assets.mixing.methods.lexical import PSEUDO_BUDGETS
 from gem_assets.mixing.methods.swarm_laws import LAW_STRATEGIES, LEARNED
 from gem_assets.mixing.recipe_artifact import MixtureFrame
+from gem_assets.mixing.swarm.runs import TrainedSwarm
 from gem_assets.proxy.counted import counts_of
 from gem_assets.stages import (
     DOMAIN_INVENTORY,
@@ -44,7 +45,7 @@ RESAMPLED: Final = 40
 INTERVAL: Final = (5.0, 95.0)
 """Percentiles of the resampled fits."""
 RANGE: Final = (0.0, 100.0)
-"""The same of the n-gram model: the range over its pseudo token budgets, which are no sample."""
+"""The same for the n-gram model: the full range over its pseudo token budgets, which are not a sample."""
 POINT: Final = 0.01
 """A percentage point of the token budget: the step of "what one point more does"."""
 
@@ -78,6 +79,8 @@ class Desk:
         Percentiles of the resampled fits that bound an interval.
     version
         Identities of everything that the answer depends on.
+    swarm
+        What the laws were fitted to; None where the n-gram model answers.
     """
 
     frame: MixtureFrame
@@ -87,6 +90,7 @@ class Desk:
     runs: Floats
     interval: tuple[float, float]
     version: str
+    swarm: TrainedSwarm | None = None
 
     @classmethod
     def of(cls, store: Store, settings: "Settings") -> "Desk":
@@ -140,8 +144,9 @@ class Desk:
         dict
             ``targets`` (loss, interval, and the paired difference from each rival with its interval, nats per token),
             ``mean`` (the same over the weighted targets), ``epochs`` and ``over_cap`` of each cluster, ``kl`` from the
-            natural shares in nats, ``support`` and ``one_point_more`` (change of each target's loss when a cluster
-            gains a point that the others give in proportion, ``(J, K)``).
+            natural shares in nats, ``support``, ``reservation`` (that the proxies speak for another budget; None where
+            they do not) and ``one_point_more`` (change of each target's loss when a cluster gains a point that the
+            others give in proportion, ``(J, K)``).
 
         Raises
         ------
@@ -168,6 +173,9 @@ class Desk:
             "over_cap": [int(k) for k in np.flatnonzero(over)],
             "kl": divergence(mixture, self.natural),
             "support": self.support(mixture),
+            "reservation": self.swarm.other_budget(budget or self.frame.budget, self.frame.supply)
+            if self.swarm is not None
+            else None,
             "one_point_more": self.one_point_more(mixture).tolist(),
         }
 
@@ -279,7 +287,7 @@ def _of_swarm(
     weights = np.array(list(swarm.wanted.values()))
     told = ", ".join(f"{found.target}: {found.name}" for found in chosen)
     return Desk(
-        frame, targets, weights / weights.sum(), f"{len(mixtures)} proxies ({told})", mixtures, INTERVAL, version
+        frame, targets, weights / weights.sum(), f"{len(mixtures)} proxies ({told})", mixtures, INTERVAL, version, swarm
     )
 
 

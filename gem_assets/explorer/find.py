@@ -1,7 +1,7 @@
 """Find documents: by address, id, domain or source through the trace, and by words or a sentence in the texts.
 
-A sentence is looked for exactly, in the texts of the snapshots in force, by DuckDB: the work grows with the text, about
-a second per gigabyte and core. What was taken down is not found.
+A sentence is looked for exactly, in the texts of the snapshots in force, by DuckDB: nothing is indexed, so the work
+grows with the text. What was taken down is not found.
 """
 
 from collections.abc import Mapping

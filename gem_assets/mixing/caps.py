@@ -70,7 +70,7 @@ def apply_caps(shares: NDArray[np.float64], caps: NDArray[np.float64]) -> NDArra
         raise ValueError("caps must be non-negative numbers, one per share")
     wished = shares / shares.sum()
     active = wished > 0
-    # a share of 1 is never exceeded, so a cap above it is no cap; keeps inf out of the sums
+    # a share of 1 is never exceeded, so a cap above it caps nothing; keeps inf out of the sums
     limit = np.where(active, np.minimum(caps, 1.0), 0.0)
     room = float(limit.sum())
     if room < 1.0 - 1e-9:

@@ -169,7 +169,7 @@ def differences(manifest: Manifest, wanted: Wanted, snapshot_assets: Sequence[st
             old, new = manifest.libraries.get(name, "none"), wanted.libraries.get(name, "none")
             found.append(Reason(kind="library", text=f"{name} {old} → {new}"))
     versions = input_versions(manifest.inputs)
-    # a refit takes the present result as its input: its own past is no reason for one
+    # a refit takes the present result as its input: its own past is not a reason for one
     past, future = ({k: v for k, v in inputs.items() if k != manifest.asset} for inputs in (versions, wanted.inputs))
     return (*found, *_inputs(past, future, snapshot_assets))
 

@@ -25,7 +25,7 @@ PAUSES_S = (60.0, 300.0, 1800.0)
 KILLED_PAUSES_S = (0.0, *PAUSES_S)
 """The same for a try whose process was killed."""
 COMPARED = frozenset({PAGE_HISTORY})
-"""Whether these concern a snapshot is compared by that snapshot itself: that they are made again is no reason."""
+"""Whether these concern a snapshot is compared by that snapshot itself: that they are made again is not a reason."""
 UNSAID: frozenset[ReasonKind] = frozenset({"untold", "unchecked"})
 """The result stands; a run only reports it or checks it, and changes nothing downstream."""
 

@@ -36,7 +36,7 @@ class Repetition:
 
     def __post_init__(self) -> None:
         if self.budget < 1 or not self.tokens or min(self.tokens) < 0:
-            raise ValueError(f"a budget of {self.budget} tokens over {self.tokens} tokens by cluster is no run")
+            raise ValueError(f"a budget of {self.budget} tokens over {self.tokens} tokens by cluster is not a run")
 
     @classmethod
     def read(cls, stored: dict[str, Any] | None) -> Self | None:

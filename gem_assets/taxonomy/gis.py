@@ -172,7 +172,7 @@ def _content_words(text: str) -> frozenset[str]:
 def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     centred = values - values.mean()
     spread = float(np.sqrt(np.mean(centred**2)))
-    # a spread at rounding level is no information; dividing by it would rank by noise
+    # a spread at rounding level is not information; dividing by it would rank by noise
     if spread <= 1e-9 * max(1.0, float(np.abs(values).max())):
         return np.zeros_like(values)
     return centred / spread

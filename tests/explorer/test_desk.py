@@ -92,6 +92,12 @@ def test_epochs_and_the_cap_are_those_of_the_recipe(views, desk):
     assert desk.predict([1.0, 0, 0, 0], {})["over_cap"] == [0]
 
 
+def test_another_budget_than_the_proxies_stand_for_is_said(desk):
+    natural, budget = desk.natural.tolist(), desk.frame.budget
+    assert desk.predict(natural, {})["reservation"] is None
+    assert f"{3 * budget:,}" in desk.predict(natural, {}, 3 * budget)["reservation"]
+
+
 def test_the_interval_holds_the_prediction_and_is_wider_for_a_mixture_nobody_tried(desk):
     near, far = (desk.predict(shares, {})["mean"] for shares in (desk.runs.mean(axis=0), [0.0, 0.0, 0.0, 1.0]))
     width = [bounds[1] - bounds[0] for bounds in (near["interval"], far["interval"])]

@@ -62,12 +62,12 @@ def test_another_budget_differs_and_growth_in_proportion_does_not():
     assert run.differs(1_000, np.array([600, 0]))
 
 
-def test_it_reads_back_and_refuses_what_is_no_run():
+def test_it_reads_back_and_refuses_what_is_not_a_run():
     run = Repetition(1_000, (600, 400))
     assert Repetition.read(run.stored()) == run
     assert Repetition.read(None) is None
     for wrong in ((0, (1,)), (10, ()), (10, (-1, 2))):
-        with pytest.raises(ValueError, match="is no run"):
+        with pytest.raises(ValueError, match="is not a run"):
             Repetition(*wrong)
     with pytest.raises(ValueError, match="the pool has 3"):
         run.cut(pool_of(10, 10, 10), 100, CONTEXT)

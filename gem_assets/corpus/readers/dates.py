@@ -46,7 +46,7 @@ def iso_date(value: str | None) -> str | None:
     value = value.strip("'\"")[:_LONGEST]
     if _DIGITS.fullmatch(value):
         found = _parsed(value.ljust(14, "0"), "%Y%m%d%H%M%S")
-        # eight digits that are no day, and all others, may still be seconds
+        # eight digits that are not a day, and all others, may still be seconds
         return found.isoformat() + "Z" if found is not None else _since_1970(value)
     if _YEAR_MONTH.fullmatch(value):
         return value

@@ -2,7 +2,7 @@
 
 The first bytes decide, inside the compression if there is one; the name decides only for formats without a mark of
 their own (JSON Lines, text). Whatever is wrong with the bytes becomes a row: :func:`read_file` does not raise on bad
-input, and what was readable before the damage has been yielded by then. A failing storage is no row; it raises.
+input, and what was readable before the damage has been yielded by then. Failing storage is not a row; it raises.
 """
 
 import re

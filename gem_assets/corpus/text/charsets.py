@@ -154,7 +154,7 @@ def _decode_declared(data: bytes, charset: str | None, *, is_html: bool) -> str:
         for codec in _codecs(labels):
             text = _decode(data, codec)
             bad = _badness(text)
-            # valid sequences of UTF-8 are no chance, so a page that says so may hold as many bad bytes
+            # valid sequences of UTF-8 are not chance, so a page that says so may hold as many bad bytes
             if bad <= (0.7 if codec == "utf-8" else _MOST_BAD):
                 return text
             # nor are bytes that are pairs throughout, however strange the words of a table or a list

@@ -4,7 +4,7 @@ The script comes first: it leaves one language or a few, and no distance may nam
 script are too close for distances (Devanagari), or the distances know one of them only, words and letters that one
 language has decide. In the Latin script a language has to show some of its function words: tables, product names and
 lists of figures come out as Latin, Danish or Latvian otherwise. Source code is a class of its own. What remains is
-undetermined, which is no guess.
+undetermined, which is not a guess.
 """
 
 import re

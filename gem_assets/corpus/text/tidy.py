@@ -63,7 +63,7 @@ def _tidy(
     o = 0
     for d in range(offsets.shape[0] - 1):
         base = o
-        # all up to here stays: the last character that is no blank, or the line end behind it
+        # all up to here stays: the last character that is not a blank, or the line end behind it
         kept, kept_chars, n = base, 0, 0
         newlines = 0
         starter, last_class = 0, 0

@@ -116,6 +116,7 @@ export async function desk(_, params) {
     head.replaceChildren(...[
       h("p", { class: outside ? "lead out" : "lead", id: "verdict" }, verdict),
       outside ? h("p", { class: "warn" }, `No proxy was trained on anything like this: the nearest run is ${percent(found.support.nearest)} away, and runs are at most ${percent(found.support.usual)} from their nearest. The figures are a guess.`) : null,
+      found.reservation ? h("p", { class: "warn" }, `For another budget: ${found.reservation}.`) : null,
       over.length ? h("p", { class: "warn" }, `${over.map((c) => c.name).join(", ")} would be repeated more than ${told.repetition_cap} times; such a mixture cannot be saved.`) : null,
       h("p", { class: "muted" }, `${found.kl.toFixed(3)} nats from natural (KL). The law: ${told.law}. `, found.support ? `Nearest run ${percent(found.support.nearest)} away.` : "No proxy has tried it: gem swarm run trains some.")].filter(Boolean));
     losses.replaceChildren(table(["Target", "Predicted loss, nats per token", ...against.map((n) => `Against ${n}`)], [...found.targets, mean].map((t) => [t.name, h("span", { "data-loss": t.loss, "data-target": t.name }, `${t.loss.toFixed(3)} `, h("small", {}, `[${t.interval[0].toFixed(3)}, ${t.interval[1].toFixed(3)}]`)), ...against.map((n) => `${nats(t.against[n].difference)} ${interval(t.against[n].interval)}`)])));

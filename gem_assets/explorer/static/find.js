@@ -33,9 +33,9 @@ const places = (positions, rows) => `${plural(positions.length, "time")}${positi
 
 // How often each training order shows the documents that contain the words.
 function inOrders(texts) {
-  if (!texts.drawn.length) return h("p", { class: "muted" }, "No mixture has a training order yet, so no position is known.");
+  if (!texts.drawn.length) return h("p", { class: "muted" }, "No mixture in force has a training order, so no position is known.");
   const times = (m) => Object.values(m.positions).reduce((sum, p) => sum + p.length, 0);
-  return h("p", {}, texts.drawn.map((m) => `The order of ${m.mixture} shows ${texts.more ? "these" : "them"} ${plural(times(m), "time")}, out of ${plural(Object.keys(m.positions).length, "document")}.`).join(" "));
+  return h("p", {}, texts.drawn.map((m) => `The training order of ${m.mixture} shows ${number(Object.keys(m.positions).length)} of these documents, ${plural(times(m), "time")} in all.`).join(" "));
 }
 
 function domain(d) {

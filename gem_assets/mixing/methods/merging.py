@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gem_assets.proxy.config import ProxyConfig
 
 _VERDICT = (
-    "not judged: merged models are no trained ones, and on the toy of benchmarks.methods they rank mixtures for the "
+    "not judged: merged models are not trained, and on the toy of benchmarks.methods they rank mixtures for the "
     "mean of three targets with a correlation of .41"
 )
 # descent through a network: what later steps gain is far below what merging gets wrong
