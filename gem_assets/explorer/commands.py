@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from gem_assets.explorer.errors import UnknownError
 from gem_assets.mixing.methods.saved import NAME
+from gem_assets.stages import RECIPES, result_of
 
 KEPT_S: Final = 20.0
 """How long a plan is shown before it is asked for again."""
 _LIMIT_S: Final = 600.0
+_RESULT: Final = result_of(RECIPES, NAME)
 
 
 class Plans:
@@ -55,7 +57,7 @@ class Plans:
 
 async def make_saved(data_root: Path) -> dict[str, Any]:
     """Make the recipe of the saved mixture; returns whether that worked, and a sentence."""
-    command = _command("run", data_root, "--until", f"recipes/{NAME}")
+    command = _command("run", data_root, "--until", _RESULT)
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, error = await process.communicate()
     if not process.returncode:
@@ -66,7 +68,7 @@ async def make_saved(data_root: Path) -> dict[str, Any]:
     except (ValueError, KeyError):
         failed = []
     why = failed[0] if failed else told
-    return {"made": False, "message": f"Saved, but the recipe was not made: {why}. Try: gem run --until recipes/{NAME}"}
+    return {"made": False, "message": f"Saved, but the recipe was not made: {why}. Try: gem run --until {_RESULT}"}
 
 
 def _command(name: str, data_root: Path, *more: str) -> list[str]:
